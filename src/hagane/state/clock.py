@@ -1,0 +1,23 @@
+"""Time, in the two forms that rows keep: ISO 8601 text in UTC (sorts as text), and seconds since the epoch."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> str:
+    """The time as rows keep it: 2026-01-31T12:00:00.123456, UTC, no suffix."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def seconds(text: str) -> float:
+    """Seconds since the epoch of a row's time."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def iso_z(text: str | None) -> str | None:
+    """2026-01-31T12:00:00Z, the form of the compute and network APIs."""
+    return None if text is None else text[:19] + "Z"
+
+
+def monotonic() -> float:
+    return time.monotonic()

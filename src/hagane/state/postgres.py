@@ -1,0 +1,159 @@
+"""The shared store: PostgreSQL through a pool, for several processes on one cloud.
+
+Transactions run SERIALIZABLE and are run again when PostgreSQL asks for it, so the nouns need no row locks of their own.
+`NOTIFY` tells the other processes that there is work; a lost connection of the listener is opened anew, and since work
+is rows, a missed notification costs a poll interval, never a task.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import asyncpg
+
+from hagane.errors import Unavailable
+from hagane.state.database import Duplicate, Params, Row, Work
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+CHANNEL = "hagane"
+ATTEMPTS = 40  # of one transaction, with a growing random pause between them
+_NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+
+@lru_cache(5000)
+def positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """Turn `:name` parameters into `$1`; returns the statement and the names in order."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    text = _NAME.sub(number, sql)
+    return text, tuple(names)
+
+
+class PostgresTx:
+    """One open transaction."""
+
+    dialect = "postgresql"
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.afters: list[Callable[[], None]] = []
+        self.topics: set[str] = set()
+
+    async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
+        return [dict(row) for row in await self.fetch_tuples(sql, params)]
+
+    async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
+        text, names = positional(sql)
+        result: Sequence[Sequence[Any]] = await self._connection.fetch(text, *[(params or {})[name] for name in names])
+        return result
+
+    async def execute(self, sql: str, params: Params | None = None) -> int:
+        text, names = positional(sql)
+        try:
+            tag = await self._connection.execute(text, *[(params or {})[name] for name in names])
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise Duplicate(str(error)) from error
+        last = tag.rpartition(" ")[2]
+        return int(last) if last.isdigit() else 0
+
+    def after(self, call: Callable[[], None]) -> None:
+        self.afters.append(call)
+
+    def notify(self, topic: str) -> None:
+        self.topics.add(topic)
+
+
+class PostgresDatabase:
+    """See the module's text. Open it with `await PostgresDatabase.open(url)`."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, pool: Any) -> None:
+        self.url = url
+        self.listener: Callable[[str], None] = lambda topic: None
+        self._pool = pool
+        self._listening = asyncio.get_running_loop().create_task(self._listen(), name="postgres-listen")
+
+    @classmethod
+    async def open(cls, url: str) -> "PostgresDatabase":
+        try:
+            pool = await asyncpg.create_pool(url, min_size=2, max_size=20, command_timeout=60)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise Unavailable(f"The PostgreSQL database does not answer: {error}.") from error
+        return cls(url, pool)
+
+    async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
+        return [dict(row) for row in await self.fetch_tuples(sql, params)]
+
+    async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
+        text, names = positional(sql)
+        try:
+            result: Sequence[Sequence[Any]] = await self._pool.fetch(text, *[(params or {})[name] for name in names])
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+            raise Unavailable("The database does not answer.", detail=str(error)) from error
+        return result
+
+    async def write(self, work: Work[T]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._once(work)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+                await asyncio.sleep(random.random() * 0.004 * (attempt + 1))
+            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
+                raise Unavailable("The database does not answer.", detail=str(error)) from error
+        raise Unavailable("The database is too contended; try again.", detail=f"{ATTEMPTS} serialization failures")
+
+    async def _once(self, work: Work[T]) -> T:
+        async with self._pool.acquire() as connection:
+            tx = PostgresTx(connection)
+            async with connection.transaction(isolation="serializable"):
+                result = await work(tx)
+                for topic in tx.topics:
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, topic)
+        for call in tx.afters:
+            call()
+        for topic in tx.topics:
+            self.listener(topic)
+        return result
+
+    async def script(self, sql: str) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(sql)
+
+    async def backup(self, path: str) -> None:
+        process = await asyncio.create_subprocess_exec("pg_dump", "--format=custom", f"--file={path}", self.url)
+        if await process.wait() != 0:
+            raise Unavailable("pg_dump failed; its own message is above.")
+
+    async def _listen(self) -> None:
+        """Hold one connection that listens; open another when it is lost."""
+        while True:
+            lost = asyncio.Event()
+            try:
+                connection = await asyncpg.connect(self.url)
+                connection.add_termination_listener(lambda _: lost.set())  # noqa: B023 - called while this one lives
+                await connection.add_listener(CHANNEL, lambda _c, _p, _ch, topic: self.listener(topic))
+                self.listener("*")  # what was sent while nobody listened
+                try:
+                    await lost.wait()
+                finally:
+                    await connection.close(timeout=1)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("the database's notifications are lost, trying again: %s", error)
+            await asyncio.sleep(1)
+
+    async def close(self) -> None:
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        await self._pool.close()

@@ -1,0 +1,215 @@
+"""The embedded store: SQLite in WAL mode, one connection that writes and one that reads.
+
+Statements run inline on the event loop (a few microseconds each, no thread to wait for); only the commit, which waits
+for the disk, runs in a thread. Transactions that arrive while a commit is under way gather and share the next one:
+
+    write ─▶ queue ─▶ BEGIN, each work in its own savepoint ─▶ COMMIT in a thread ─▶ answers, then after-calls
+
+A work that fails rolls back to its savepoint and fails alone.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import apsw
+
+from hagane.errors import Unavailable
+from hagane.state.database import Duplicate, Params, Row, Work
+
+T = TypeVar("T")
+BATCH = 64  # works that may share one commit, so that the event loop is not held for long
+
+
+class SqliteTx:
+    """The transaction of one work inside the shared commit."""
+
+    dialect = "sqlite"
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.afters: list[Callable[[], None]] = []
+        self.topics: set[str] = set()
+
+    async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
+        return _rows(self._connection, sql, params)
+
+    async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
+        return self._connection.execute(sql, params or {}).fetchall()
+
+    async def execute(self, sql: str, params: Params | None = None) -> int:
+        try:
+            self._connection.execute(sql, params or {})
+        except apsw.ConstraintError as error:
+            raise Duplicate(str(error)) from error
+        return self._connection.changes()
+
+    def after(self, call: Callable[[], None]) -> None:
+        self.afters.append(call)
+
+    def notify(self, topic: str) -> None:
+        self.topics.add(topic)
+
+
+class SqliteDatabase:
+    """See the module's text. One process at a time opens a file: a second one is refused."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.listener: Callable[[str], None] = lambda topic: None
+        self._writer = self._open(path, exclusive=True)
+        # A memory database lives in its connection, so there the reader is the writer.
+        self._reader = self._writer if path == ":memory:" else self._open(path, exclusive=False)
+        self._queue: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "sqlite-commit")
+
+    def _open(self, path: str, *, exclusive: bool) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(path, statementcachesize=1000)
+            connection.set_busy_timeout(5000)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            connection.pragma("cache_size", -64_000)
+            connection.pragma("temp_store", "memory")
+            if exclusive:
+                connection.pragma("wal_autocheckpoint", 4000)
+                self._lock(path)
+        except apsw.Error as error:
+            raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
+        return connection
+
+    def _lock(self, path: str) -> None:
+        """Hold a lock file, so that two processes never reconcile from one SQLite file."""
+        if path == ":memory:":
+            return
+        import fcntl
+
+        self._lockfile = Path(path + ".lock").open("w")  # noqa: SIM115 - held open for the life of the process
+        try:
+            fcntl.flock(self._lockfile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lockfile.close()
+            raise Unavailable(f"Another process has the database {path} open.") from error
+
+    async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
+        return _rows(self._reader, sql, params)
+
+    async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
+        return self._reader.execute(sql, params or {}).fetchall()
+
+    async def write(self, work: Work[T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.append((work, future))
+        if self._runner is None or self._runner.done():
+            self._runner = loop.create_task(self._run(), name="sqlite-writer")
+        return await future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            settled = [self._work(*self._queue.popleft()) for _ in range(min(BATCH, len(self._queue)))]
+            try:
+                if self._writer.in_transaction:
+                    await loop.run_in_executor(self._thread, self._writer.execute, "COMMIT")
+            except apsw.Error as error:
+                self._fail(settled, error)
+                continue
+            for future, tx, result in settled:
+                self._settle(future, tx, result)
+
+    def _work(self, work: Work[Any], future: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], SqliteTx, Any]:
+        """Run one work in its savepoint; its result, or the exception it raised, waits for the commit."""
+        tx = SqliteTx(self._writer)
+        try:
+            if not self._writer.in_transaction:
+                self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("SAVEPOINT work")
+            try:
+                result = _drive(work(tx))
+            except BaseException:
+                self._writer.execute("ROLLBACK TO work")
+                raise
+            finally:
+                self._writer.execute("RELEASE work")
+        except Exception as error:
+            return future, tx, _full(error)
+        return future, tx, (result,)
+
+    def _settle(self, future: asyncio.Future[Any], tx: SqliteTx, result: Any) -> None:
+        if isinstance(result, BaseException):
+            if not future.done():
+                future.set_exception(result)
+            return
+        if not future.done():
+            future.set_result(result[0])
+        for call in tx.afters:
+            call()
+        for topic in tx.topics:
+            self.listener(topic)
+
+    def _fail(self, settled: list[tuple[asyncio.Future[Any], SqliteTx, Any]], error: apsw.Error) -> None:
+        """The commit itself failed (disk full): nothing of the batch happened."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        for future, _, _ in settled:
+            if not future.done():
+                future.set_exception(_full(error))
+
+    async def script(self, sql: str) -> None:
+        async def run(tx: Any) -> None:
+            for statement in sql.split(";\n"):
+                if statement.strip():
+                    await tx.execute(statement)
+
+        await self.write(run)
+
+    async def backup(self, path: str) -> None:
+        """Copy in small steps, so that writers go on in between; SQLite restarts the copy's changed pages itself."""
+        target = apsw.Connection(path)
+        with target.backup("main", self._reader, "main") as copy:
+            while not copy.done:
+                copy.step(200)
+                await asyncio.sleep(0)
+        target.close()
+
+    async def close(self) -> None:
+        if self._runner is not None and not self._runner.done():
+            await self._runner
+        self._thread.shutdown()
+        self._reader.close()
+        self._writer.close()
+        if self.path != ":memory:":
+            self._lockfile.close()
+
+
+def _rows(connection: apsw.Connection, sql: str, params: Params | None) -> list[Row]:
+    cursor = connection.execute(sql, params or {})
+    try:
+        names = [column[0] for column in cursor.get_description()]
+    except apsw.ExecutionCompleteError:
+        return []
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _drive(coroutine: Awaitable[T]) -> T:
+    """Run a coroutine that never suspends to its end."""
+    running = cast(Any, coroutine)
+    try:
+        running.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    running.close()
+    raise RuntimeError("A transaction may await only the methods of its own tx.")
+
+
+def _full(error: Exception) -> Exception:
+    if isinstance(error, apsw.FullError | apsw.IOError):
+        return Unavailable("The database cannot be written: the disk is full or failing.", detail=str(error))
+    return error

@@ -1,0 +1,198 @@
+"""Tables: columns declared once, and the handful of statements that every noun needs, for both stores.
+
+A `where` is a dict: a plain value means equality, a list means one of, `None` means IS NULL, and the small classes below
+say the rest. Values are Python's (bool, list, dict); the table codes them. No statement here is run per row.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from hagane.state.database import Reader, Row, Tx
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`kind`: text, int, real, bool (0/1) or json (TEXT)."""
+
+    name: str
+    kind: str = "text"
+    key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A comparison in a `where`: Op("<", 5), Op("LIKE", "a%"), Op("!=", "x")."""
+
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A condition in words of SQL with `:name` parameters, for what a comparison cannot say."""
+
+    text: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """None of the listed values (NULL counts as none of them)."""
+
+    values: Sequence[Any]
+
+
+Where = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `indexes` are column lists ("project_id, name"); a leading "unique " makes one unique."""
+
+    name: str
+    columns: tuple[Column, ...]
+    indexes: tuple[str, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if column.key)
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        return {column.name: column.kind for column in self.columns}
+
+    @cached_property
+    def _coded(self) -> tuple[tuple[int, str], ...]:
+        return tuple((i, column.kind) for i, column in enumerate(self.columns) if column.kind in ("json", "bool"))
+
+    @cached_property
+    def _select(self) -> str:
+        return "SELECT " + ", ".join(f"{self.name}.{name}" for name in self.names) + f" FROM {self.name}"
+
+    @cached_property
+    def _insert(self) -> str:
+        values = ", ".join(":" + name for name in self.names)
+        return f"INSERT INTO {self.name} ({', '.join(self.names)}) VALUES ({values})"
+
+    def encode(self, name: str, value: Any) -> Any:
+        """A Python value as the store keeps it."""
+        kind = self._kinds[name]
+        if value is None:
+            return None
+        if kind == "json":
+            return _encode(value).decode()
+        return int(value) if kind in ("bool", "int") else value
+
+    def decode(self, values: Sequence[Any]) -> Row:
+        """One fetched tuple, in the order of the columns, as a row of Python values."""
+        row = dict(zip(self.names, values, strict=True))
+        for i, kind in self._coded:
+            value = values[i]
+            if value is not None:
+                row[self.names[i]] = _decode(value) if kind == "json" else bool(value)
+        return row
+
+    async def insert(self, tx: Tx, row: Row) -> None:
+        """Insert one row; columns it does not name become NULL. Raises Duplicate."""
+        await tx.execute(self._insert, {name: self.encode(name, row.get(name)) for name in self.names})
+
+    async def update(self, tx: Tx, where: Where, changes: Row) -> int:
+        """Change all rows that match; returns how many. An optimistic update puts the old generation into `where`."""
+        text, params = self._where(where)
+        params.update({f"new_{name}": self.encode(name, value) for name, value in changes.items()})
+        settings = ", ".join(f"{name} = :new_{name}" for name in changes)
+        return await tx.execute(f"UPDATE {self.name} SET {settings}{text}", params)
+
+    async def delete(self, tx: Tx, where: Where) -> int:
+        text, params = self._where(where)
+        return await tx.execute(f"DELETE FROM {self.name}{text}", params)
+
+    async def get(self, reader: Reader, **where: Any) -> Row | None:
+        """The one row that matches, or None."""
+        rows = await self.select(reader, where, limit=1)
+        return rows[0] if rows else None
+
+    async def select(
+        self,
+        reader: Reader,
+        where: Where | None = None,
+        *,
+        conditions: Iterable[Sql] = (),
+        order: str = "",
+        limit: int | None = None,
+    ) -> list[Row]:
+        """Rows that match all of `where` and `conditions`; `order` is SQL ("created_at DESC, id")."""
+        text, params = self._where(where or {}, conditions)
+        sql = self._select + text + (f" ORDER BY {order}" if order else "")
+        if limit is not None:
+            sql += " LIMIT :limit_"
+            params["limit_"] = limit
+        decode = self.decode
+        return [decode(values) for values in await reader.fetch_tuples(sql, params)]
+
+    async def count(self, reader: Reader, where: Where | None = None, conditions: Iterable[Sql] = ()) -> int:
+        text, params = self._where(where or {}, conditions)
+        return int((await reader.fetch_tuples(f"SELECT count(*) FROM {self.name}{text}", params))[0][0])
+
+    def _where(self, where: Where, conditions: Iterable[Sql] = ()) -> tuple[str, dict[str, Any]]:
+        parts: list[str] = []
+        params: dict[str, Any] = {}
+        for name, value in where.items():
+            parts.append(self._condition(name, value, params))
+        for condition in conditions:
+            parts.append(f"({condition.text})")
+            params.update(condition.params)
+        return (" WHERE " + " AND ".join(parts) if parts else ""), params
+
+    def _condition(self, name: str, value: Any, params: dict[str, Any]) -> str:
+        column, slot = f"{self.name}.{name}", f"{name}_{len(params)}"
+        match value:
+            case None:
+                return f"{column} IS NULL"
+            case Sql():
+                params.update(value.params)
+                return f"({value.text})"
+            case Not():
+                return f"({column} IS NULL OR NOT {self._among(name, value.values, params)})"
+            case Op():
+                params[slot] = self.encode(name, value.value)
+                return f"{column} {value.operator} :{slot}"
+            case list() | tuple() | set() | frozenset():
+                return self._among(name, list(value), params)
+        params[slot] = self.encode(name, value)
+        return f"{column} = :{slot}"
+
+    def _among(self, name: str, values: Sequence[Any], params: dict[str, Any]) -> str:
+        """`IN` with as many slots as the next power of two, so that few different statements need preparing."""
+        known = [self.encode(name, value) for value in values if value is not None]
+        if not known:
+            return f"{self.name}.{name} IS NULL" if len(values) else "1 = 0"
+        slots = []
+        for i in range(1 << (len(known) - 1).bit_length()):
+            slot = f"{name}_{len(params)}"
+            params[slot] = known[min(i, len(known) - 1)]
+            slots.append(":" + slot)
+        text = f"{self.name}.{name} IN ({', '.join(slots)})"
+        return f"({text} OR {self.name}.{name} IS NULL)" if len(known) < len(values) else text
+
+    def ddl(self) -> list[str]:
+        """The statements that make this table, for a migration."""
+        types = {"text": "TEXT", "json": "TEXT", "int": "BIGINT", "bool": "BIGINT", "real": "DOUBLE PRECISION"}
+        lines = [f"  {c.name} {types[c.kind]}{' NOT NULL' if c.key else ''}" for c in self.columns]
+        lines.append(f"  PRIMARY KEY ({', '.join(self.keys)})")
+        statements = [f"CREATE TABLE {self.name} (\n" + ",\n".join(lines) + "\n)"]
+        for number, index in enumerate(self.indexes):
+            unique, columns = ("UNIQUE ", index.removeprefix("unique ")) if index.startswith("unique ") else ("", index)
+            statements.append(f"CREATE {unique}INDEX {self.name}_{number} ON {self.name} ({columns})")
+        return statements
