@@ -11,6 +11,7 @@
      ├─ TooLarge          more bytes than the service takes
      ├─ NotAcceptable     a version or a media type that this service does not speak
      ├─ Unsupported       a correct request for something that is not offered here
+     ├─ ConfigError       the operator's file is wrong: which file, which line, what, and what would be right
      ├─ Unavailable       a device or backend does not answer now; trying again may help
      └─ DeviceFailed      a device or backend said no; trying again will not help
 
@@ -74,6 +75,12 @@ class NotAcceptable(HaganeError):
 
 class Unsupported(HaganeError):
     code = "Unsupported"
+
+
+class ConfigError(HaganeError):
+    """A configuration or policy file that cannot be used. The message names file and line; it stops the start."""
+
+    code = "ConfigError"
 
 
 class Unavailable(HaganeError):
