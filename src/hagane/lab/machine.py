@@ -1,0 +1,94 @@
+"""The real devices of this machine, all together: what `hagane up`, `hagane status` and `hagane down` call.
+
+    up(site)         fabric, OVN's centre and every Host; whatever already runs is found and left alone
+    status(site)     each daemon: running, pid, since, restarts
+    down(site)       everything gone, also when half of it was gone before
+
+One file lock keeps two calls on the same lab from running into each other.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hagane.lab import central, fabric, host
+from hagane.lab.central import CentralAddress
+from hagane.lab.host import HostAddress
+from hagane.lab.process import Daemon, DaemonSeen, seen, stop
+from hagane.lab.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAddress:
+    """Where everything of one lab answers."""
+
+    central: CentralAddress
+    hosts: tuple[HostAddress, ...]
+    external_link: str
+
+
+def daemons(site: Site) -> tuple[Daemon, ...]:
+    """Every daemon of the lab."""
+    return (*central.daemons(site), *(d for name in site.hosts for d in host.daemons(site, name, kvm=False)))
+
+
+async def up(site: Site, *, kvm: bool) -> SiteAddress:
+    """Bring everything up; repeatable. Errors: Unavailable, DeviceFailed, with the remedy in words."""
+    async with locked(site):
+        await fabric.up(site)
+        hosts = asyncio.gather(*(host.up(site, name, kvm=kvm) for name in site.hosts))
+        middle, found = await asyncio.gather(central.up(site), hosts)
+    return SiteAddress(middle, tuple(found), site.external_link)
+
+
+def status(site: Site) -> list[DaemonSeen]:
+    """Every daemon as it is now."""
+    return [seen(daemon) for daemon in daemons(site)]
+
+
+async def down(site: Site, *, keep_data: bool = False) -> None:
+    """Stop and remove everything; with `keep_data` databases and disks stay."""
+    async with locked(site):
+        await asyncio.gather(*(host.down(site, name) for name in site.hosts))
+        for daemon in reversed(central.daemons(site)):
+            await stop(daemon)
+        await fabric.down(site)
+        await asyncio.to_thread(_sweep, site, keep_data=keep_data)
+
+
+def _sweep(site: Site, *, keep_data: bool) -> None:
+    for part in ("central", *site.hosts):
+        shutil.rmtree(site.folder(part).run, ignore_errors=True)
+        if not keep_data:
+            shutil.rmtree(site.folder(part).state, ignore_errors=True)
+    for folder in (Path("/run/libvirt"), site.state / "lab", site.run, site.state):
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+
+
+@asynccontextmanager
+async def locked(site: Site) -> AsyncIterator[None]:
+    """Hold the lab's lock; wait for whoever has it."""
+    lock = await asyncio.to_thread(_lock, Path(f"/run/lock/{site.prefix}-lab.lock"))
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd

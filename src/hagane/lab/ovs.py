@@ -1,0 +1,109 @@
+"""One complete Open vSwitch (database server and switch) inside a network namespace, in folders of its own.
+
+The kernel's datapath is used where the kernel has it; otherwise the userspace datapath ("netdev"), which does the same,
+slower. With userspace a bridge's own interface is a tap that dies with the switch, so whoever gave it an address must
+give it again after a restart (host.py does: its `up` is repeatable).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hagane.errors import HaganeError
+from hagane.lab.netns import inside
+from hagane.lab.process import Daemon, run, start
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:info")
+
+
+@dataclass(frozen=True, slots=True)
+class Ovs:
+    """Where one OVS lives: `run` holds sockets and pid files, `db` the configuration, `log` the logs."""
+
+    name: str
+    netns: str
+    run: Path
+    db: Path
+    log: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "db.sock"
+
+    @property
+    def remote(self) -> str:
+        return f"unix:{self.socket}"
+
+    @property
+    def env(self) -> tuple[tuple[str, str], ...]:
+        return (("OVS_RUNDIR", str(self.run)), ("OVN_RUNDIR", str(self.run)))
+
+
+def daemons(ovs: Ovs) -> tuple[Daemon, Daemon]:
+    """The database server and the switch."""
+    server = detached(
+        ovs, "ovsdb-server", f"{ovs.db}", f"--remote=punix:{ovs.socket}", f"--unixctl={ovs.run}/ovsdb-server.ctl"
+    )
+    switch = detached(ovs, "ovs-vswitchd", ovs.remote, f"--unixctl={ovs.run}/ovs-vswitchd.ctl")
+    return server, switch
+
+
+def detached(ovs: Ovs, program: str, *arguments: str, label: str = "") -> Daemon:
+    """A daemon of the OVS family, run in the namespace of `ovs`."""
+    label = label or program
+    log = ovs.log / f"{label}.log"
+    pid_file = ovs.run / f"{label}.pid"
+    options = (*QUIET, f"--log-file={log}", f"--pidfile={pid_file}", "--detach", "--no-chdir")
+    argv = inside(ovs.netns, program, *arguments, *options)
+    return Daemon(f"{ovs.name}/{label}", program, argv, pid_file, log, ovs.env)
+
+
+async def up(ovs: Ovs) -> None:
+    """Database and both daemons, whatever of them is missing."""
+    server, switch = daemons(ovs)
+    await ensure_database(ovs.db, SCHEMA)
+    await start(server)
+    await vsctl(ovs, "--no-wait", "init")
+    await start(switch)
+
+
+async def vsctl(ovs: Ovs, *arguments: str) -> str:
+    """One ovs-vsctl transaction."""
+    return await run("ovs-vsctl", f"--db={ovs.remote}", "--timeout=15", *arguments)
+
+
+async def ensure_database(path: Path, schema: Path) -> None:
+    """Create the database file, or bring it to the installed schema (after a package upgrade)."""
+    if not _present(path):
+        await run("ovsdb-tool", "create", str(path), str(schema))
+    elif (await run("ovsdb-tool", "needs-conversion", str(path), str(schema))).strip() == "yes":
+        await run("ovsdb-tool", "convert", str(path), str(schema))
+
+
+_FOUND: list[str] = []
+
+
+async def datapath() -> str:
+    """The best datapath of this machine: "system" (the kernel's) or "netdev" (userspace)."""
+    if not _FOUND:
+        _FOUND.append("system" if await kernel_module("openvswitch") else "netdev")
+    return _FOUND[0]
+
+
+async def kernel_module(name: str) -> bool:
+    """Whether the kernel has the module: built in, loaded, or loadable."""
+    if not _loaded(name):
+        try:
+            await run("modprobe", name)
+        except HaganeError:
+            return False
+    return _loaded(name)
+
+
+def _loaded(module: str) -> bool:
+    return Path(f"/sys/module/{module}").exists()
+
+
+def _present(path: Path) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.exists()
