@@ -46,4 +46,4 @@ async def held(reader: Reader, kind: str, pool: str) -> dict[str, str]:
     rows = await reader.fetch_tuples(
         "SELECT item, owner FROM allocation WHERE kind = :kind AND pool = :pool", {"kind": kind, "pool": pool}
     )
-    return {item: owner for item, owner in rows}
+    return {row[0]: row[1] for row in rows}

@@ -4,9 +4,9 @@
     result = await db.write(work)        # work is `async def work(tx) -> result`
 
 A transaction is a function because it may have to run again: PostgreSQL answers a serialization conflict by asking for
-the transaction anew. For the same reason it must touch nothing but `tx`; what must happen after the commit (waking a
-reconciler) is handed to `tx.after`. On SQLite the function is driven to its end without leaving the event loop, so it
-may await only the methods of `tx`. Both stores give serializable isolation: a claim checked is a claim held.
+the transaction anew. For the same reason it must touch nothing but `tx`; what must happen after the commit (waking
+a reconciler) is handed to `tx.after`. On SQLite the function is driven to its end without leaving the event loop, so
+it may await only the methods of `tx`. Both stores give serializable isolation: a claim checked is a claim held.
 
 Statements use `:name` parameters and the part of SQL that both stores speak. Columns are TEXT, BIGINT or DOUBLE; JSON and
 times are TEXT (times ISO 8601 in UTC, so that they sort), booleans are 0 and 1.
@@ -58,7 +58,7 @@ class Tx(Protocol):
 
 
 class Database(Protocol):
-    """One store. `listener(topic)` is called in this process for every committed `tx.notify(topic)`, whoever sent it."""
+    """One store. `listener(topic)` is called here for every committed `tx.notify(topic)`, whichever process sent it."""
 
     dialect: str
     listener: Callable[[str], None]

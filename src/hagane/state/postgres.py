@@ -1,6 +1,6 @@
 """The shared store: PostgreSQL through a pool, for several processes on one cloud.
 
-Transactions run SERIALIZABLE and are run again when PostgreSQL asks for it, so the nouns need no row locks of their own.
+Transactions run SERIALIZABLE and are run again when PostgreSQL asks for it, so the nouns need no row locks.
 `NOTIFY` tells the other processes that there is work; a lost connection of the listener is opened anew, and since work
 is rows, a missed notification costs a poll interval, never a task.
 """

@@ -1,7 +1,7 @@
 """Tables: columns declared once, and the handful of statements that every noun needs, for both stores.
 
-A `where` is a dict: a plain value means equality, a list means one of, `None` means IS NULL, and the small classes below
-say the rest. Values are Python's (bool, list, dict); the table codes them. No statement here is run per row.
+A `where` is a dict: a plain value means equality, a list means one of, `None` means IS NULL, and the small classes
+below say the rest. Values are Python's (bool, list, dict); the table codes them. No statement here is run per row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Durable work: "this key may differ from its row". Written in the transaction that changed the row, so neither is lost.
+"""Durable work: "this key may differ from its row". Written in the transaction that changed the row: neither is lost.
 
     wake ──▶ due ──claim (lease, fence)──▶ leased ──Done──▶ gone
               ▲                              │  └─ woken meanwhile ─▶ due again at once
@@ -34,7 +34,8 @@ WORK = Table(
     ("kind, due",),
 )
 
-_WAKE = """INSERT INTO work (kind, key, due, wakes, attempts, lease_owner, lease_until, fence, since, deadline, reason, request_id)
+_WAKE = """INSERT INTO work
+(kind, key, due, wakes, attempts, lease_owner, lease_until, fence, since, deadline, reason, request_id)
 VALUES (:kind, :key, :due, 1, 0, NULL, 0, 0, :now, NULL, '', :request_id)
 ON CONFLICT (kind, key) DO UPDATE SET due = CASE WHEN work.due < :due THEN work.due ELSE :due END,
 wakes = work.wakes + 1, attempts = 0, request_id = COALESCE(:request_id, work.request_id)"""
@@ -89,7 +90,7 @@ async def finish(tx: Tx, held: Claim) -> None:
         params |= {"now": time.time()}
         await tx.execute(
             "UPDATE work SET lease_owner = NULL, lease_until = 0, attempts = 0, since = :now, deadline = NULL,"
-            " due = CASE WHEN wakes = :wakes THEN due ELSE :now END, reason = ''"
+            " due = CASE WHEN wakes = :wakes THEN due ELSE CAST(:now AS DOUBLE PRECISION) END, reason = ''"
             " WHERE kind = :kind AND key = :key AND fence = :fence",
             params,
         )
@@ -103,7 +104,7 @@ async def postpone(tx: Tx, held: Claim, delay: float, reason: str, deadline: flo
     params |= {"due": now + delay, "reason": reason, "deadline": deadline}
     await tx.execute(
         "UPDATE work SET lease_owner = NULL, lease_until = 0, reason = :reason, deadline = :deadline,"
-        " due = CASE WHEN wakes = :wakes THEN :due ELSE :now END"
+        " due = CASE WHEN wakes = :wakes THEN CAST(:due AS DOUBLE PRECISION) ELSE CAST(:now AS DOUBLE PRECISION) END"
         " WHERE kind = :kind AND key = :key AND fence = :fence",
         params,
     )

@@ -1,0 +1,139 @@
+"""The ASGI application: path → route → microversion → caller → handler → answer, each step once."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+from hagane import errors
+from hagane.api import faults
+from hagane.api.http import Caller, Receive, Request, Response, Send, json_response
+from hagane.api.metrics import observe
+from hagane.api.router import Router
+from hagane.api.service import Route, Service
+from hagane.cloud import Cloud
+from hagane.errors import HaganeError
+
+log = logging.getLogger("hagane.access")
+Authenticate = Callable[[Request], Awaitable[Caller]]
+Socket = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class NoPolicy:
+    """For paths that belong to no service."""
+
+    def check(self, rule: str, creds: Any, target: Any) -> bool:
+        return False
+
+
+class Application:
+    """All services behind one origin. `sockets` maps a path to a WebSocket handler."""
+
+    def __init__(self, cloud: Cloud, services: Iterable[Service], authenticate: Authenticate) -> None:
+        self.cloud = cloud
+        self.services = list(services)
+        self.sockets: dict[str, Socket] = {}
+        self._authenticate = authenticate
+        self._router = Router()
+        self._owner: dict[int, Service] = {}
+        self._nowhere = Service("", "", NoPolicy(), faults.plain)
+        for service in self.services:
+            for route in service.routes:
+                self._router.add(route)
+                self._owner[id(route)] = service
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            handler = self.sockets.get(scope["path"])
+            if handler is None:
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await handler(scope, receive, send)
+
+    async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = Request(self.cloud, scope, receive, f"req-{uuid4()}")
+        request.service = self._nowhere
+        try:
+            response = await self._answer(request)
+        except Exception as error:
+            response = faults.answer(request, error)
+        await self._send(request, response, send)
+        seconds = time.perf_counter() - started
+        observe(request, response.status, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s %d %.1f ms", request.method, request.path, response.status, seconds * 1000,
+                      extra={"request_id": request.id, "user_id": request.caller.user_id})  # fmt: skip
+
+    async def _answer(self, request: Request) -> Response:
+        routes, values = self._router.find((request.scope.get("raw_path") or request.path.encode()).decode("latin-1"))
+        request.service = self._owner[id(routes[0])] if routes else self._service_of(request.path)
+        if versions := request.service.versions:
+            request.version = versions.negotiate(request.headers)
+        route = self._choose(request, routes)
+        request.route = route
+        names = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
+        request.params = dict(zip(names, values, strict=True))
+        if route.auth:
+            request.caller = await self._authenticate(request)
+        return await route.handler(request)
+
+    def _choose(self, request: Request, routes: list[Route]) -> Route:
+        method = request.method
+        for route in routes:
+            if route.method == method and route.exists_in(request.version):
+                return route
+        if method == "HEAD":
+            for route in routes:
+                if route.method == "GET" and route.exists_in(request.version):
+                    return route
+        if routes and not any(route.method == method for route in routes):
+            allow = ", ".join(sorted({route.method for route in routes}))
+            raise HaganeError(
+                "The method is not allowed for this resource.", code="MethodNotAllowed", status=405, allow=allow
+            )
+        raise errors.NotFound("The resource could not be found.", code="NoRoute")
+
+    def _service_of(self, path: str) -> Service:
+        for service in self.services:
+            if service.prefix and (path == service.prefix or path.startswith(service.prefix + "/")):
+                return service
+        return self._nowhere
+
+    async def _send(self, request: Request, response: Response, send: Send) -> None:
+        headers = response.headers
+        headers["x-openstack-request-id"] = request.id
+        service = request.service
+        if service.id_header:
+            headers[service.id_header] = request.id
+        if service.versions:
+            headers.update(service.versions.echo(request.version if request.version > (0, 0) else (0, 0))
+                           if request.version != (0, 0) else {})  # fmt: skip
+        body = response.body
+        if response.media_type and (not isinstance(body, bytes) or body):
+            headers.setdefault("content-type", response.media_type)
+        if isinstance(body, bytes) and response.status not in (204, 304):
+            headers["content-length"] = str(len(body))
+        encoded = [(name.encode("latin-1"), value.encode("utf-8")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        if request.method == "HEAD" or response.status in (204, 304):
+            await send({"type": "http.response.body", "body": b""})
+        elif isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body})
+        else:
+            async for chunk in body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+def health(cloud: Cloud) -> list[Route]:
+    """`/healthz`: 200 when the store answers; it needs no token and tells nothing else."""
+
+    async def handler(request: Request) -> Response:
+        await cloud.db.fetch_tuples("SELECT 1")
+        return json_response(200, {"status": "ok"})
+
+    return [Route("GET", "/healthz", handler, "health", auth=False)]

@@ -1,0 +1,205 @@
+"""The one mechanism by which anything changes: keys are woken, claimed, reconciled, and finished or postponed.
+
+A reconciler is told *that* a key may differ from its row, never what happened. It answers with a value:
+
+    Done()                         the world matches the row
+    Wait(seconds, why, deadline)   not yet; look again then, or when woken
+    Failed(why)                    it cannot be; the reconciler has written the failure into its row
+
+An exception counts as Wait with growing back-off. Retry, back-off, leases and causes live here alone. Keys of one kind
+run in parallel, one key never twice at a time, on any number of processes (state/work.py). `batch` lets a reconciler
+take many keys in one call, so that 100 new ports cost one round to OVN.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+from hagane.api.metrics import BACKLOG, RETRIES
+from hagane.api.metrics import WORK as WORK_SECONDS
+from hagane.errors import HaganeError
+from hagane.state import work
+from hagane.state.database import Database, Tx
+from hagane.state.work import Claim
+
+log = logging.getLogger(__name__)
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that caused the work, for logs."""
+
+FIRST_RETRY, LAST_RETRY = 0.2, 30.0  # seconds
+POLL = 5.0  # seconds between looks at the queue when nobody wakes us (another process's lease may have run out)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The world matches the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet. `why` is shown to people; `deadline` (epoch seconds) is when the reconciler will give up."""
+
+    seconds: float
+    why: str
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It cannot be, and the row says so. Nothing is tried again until somebody wakes the key."""
+
+    why: str
+
+
+Outcome = Done | Wait | Failed
+
+
+class Reconciler(Protocol):
+    """One kind of thing that converges. `parallel` calls at a time, each with up to `batch` keys."""
+
+    kind: str
+    batch: int
+    parallel: int
+
+    async def reconcile(self, keys: Sequence[Claim]) -> dict[str, Outcome]:
+        """Bring each key to its row. A key that the answer lacks is Done."""
+        ...
+
+
+def backoff(attempts: int) -> float:
+    """Seconds to wait after so many failed attempts: doubled each time, with a little randomness, at most 30."""
+    return float(min(LAST_RETRY, FIRST_RETRY * 2 ** min(attempts - 1, 10)) * (0.8 + 0.4 * random.random()))
+
+
+class Engine:
+    """Runs reconcilers over the work rows of one store."""
+
+    def __init__(self, db: Database, reconcilers: Sequence[Reconciler], *, name: str, lease: float = 15.0) -> None:
+        self._db, self._name, self._lease = db, name, lease
+        self._reconcilers = {r.kind: r for r in reconcilers}
+        self._woken = {r.kind: asyncio.Event() for r in reconcilers}
+        self._held: dict[str, dict[str, Claim]] = {r.kind: {} for r in reconcilers}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        db.listener = self.poke
+
+    def poke(self, kind: str) -> None:
+        """There is work of this kind ("*": look at all)."""
+        for name, event in self._woken.items():
+            if kind in ("*", name):
+                event.set()
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._feed(r), name=f"engine-{r.kind}") for r in self._reconcilers.values()]
+        self._tasks.append(loop.create_task(self._keep_leases(), name="engine-leases"))
+
+    async def stop(self) -> None:
+        """Claim nothing more, give running work a moment, then let the leases speak for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._running:
+            _, pending = await asyncio.wait(self._running, timeout=5)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def settled(self, *, timeout: float = 30.0) -> None:
+        """Wait until no work is due or running; for tests and for `hagane doctor`. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while self._running or await self._backlog():
+                await asyncio.sleep(0.02)  # noqa: ASYNC110 - what we wait for may happen in another process
+
+    async def _backlog(self) -> int:
+        rows = await self._db.fetch_tuples("SELECT count(*) FROM work WHERE reason = ''", {})
+        return int(rows[0][0])
+
+    async def _feed(self, reconciler: Reconciler) -> None:
+        """Claim what is due, in batches, while there is a free place; sleep until woken or until the next is due."""
+        kind, woken = reconciler.kind, self._woken[reconciler.kind]
+        places = asyncio.Semaphore(reconciler.parallel)
+        while True:
+            await places.acquire()
+            claims: list[Claim] = []
+            try:
+                woken.clear()
+                claims = await work.claim(self._db, kind, self._name, reconciler.batch, self._lease)
+            except Exception:
+                log.exception("cannot claim work of kind %s", kind)
+                await asyncio.sleep(1)
+            if not claims:
+                places.release()
+                await self._sleep(kind, woken)
+                continue
+            task = asyncio.get_running_loop().create_task(self._run(reconciler, claims, places))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _sleep(self, kind: str, woken: asyncio.Event) -> None:
+        due = await work.next_due(self._db, kind)
+        pause = POLL if due is None else min(POLL, max(0.001, due - time.time()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(woken.wait(), pause)
+
+    async def _run(self, reconciler: Reconciler, claims: list[Claim], places: asyncio.Semaphore) -> None:
+        kind = reconciler.kind
+        self._held[kind].update({claim.key: claim for claim in claims})
+        started = time.perf_counter()
+        request_id.set(claims[0].request_id or "")
+        BACKLOG.labels(kind).set(len(self._held[kind]))
+        try:
+            outcomes = await reconciler.reconcile(claims)
+        except Exception as error:
+            outcomes = {claim.key: self._retry(claim, error) for claim in claims}
+        finally:
+            places.release()
+            for claim in claims:
+                self._held[kind].pop(claim.key, None)
+        word = type(outcomes.get(claims[0].key, Done())).__name__.lower()
+        WORK_SECONDS.labels(kind, word).observe(time.perf_counter() - started)
+        await self._settle(claims, outcomes)
+
+    def _retry(self, claim: Claim, error: Exception) -> Wait:
+        """An exception is a cause and a later try. Only what nobody foresaw gets a traceback."""
+        RETRIES.labels(claim.kind).inc()
+        pause = backoff(claim.attempts)
+        where = {"request_id": claim.request_id, "kind": claim.kind, "key": claim.key}
+        if isinstance(error, HaganeError):
+            log.warning("%s %s: %s %s; again in %.1f s", claim.kind, claim.key, error.message, error.detail, pause,
+                        extra=where)  # fmt: skip
+            return Wait(pause, error.message, claim.deadline)
+        log.error("%s %s failed; again in %.1f s", claim.kind, claim.key, pause, exc_info=error, extra=where)
+        return Wait(pause, f"An unforeseen error: {type(error).__name__}.", claim.deadline)
+
+    async def _settle(self, claims: list[Claim], outcomes: dict[str, Outcome]) -> None:
+        """Write all outcomes of a call in one transaction. If that fails, the leases run out and others go on."""
+
+        async def write(tx: Tx) -> None:
+            for claim in claims:
+                match outcomes.get(claim.key, Done()):
+                    case Wait(seconds, why, deadline):
+                        await work.postpone(tx, claim, seconds, why or "waiting", deadline)
+                    case Done() | Failed():
+                        await work.finish(tx, claim)
+
+        try:
+            await self._db.write(write)
+        except Exception:
+            log.exception("cannot write the outcome of %d keys of kind %s", len(claims), claims[0].kind)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            held = [claim for claims in self._held.values() for claim in claims.values()]
+            if held:
+                try:
+                    await work.extend(self._db, held, self._lease)
+                except Exception:
+                    log.exception("cannot extend the leases of %d keys", len(held))
