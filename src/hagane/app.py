@@ -1,16 +1,24 @@
-"""The wiring: which APIs there are, which reconcilers, which tables. Read this first.
+"""The wiring: which APIs there are, which parts watch the world, which tables. Read this first.
 
-config ─▶ store ─▶ Cloud ─▶ services (APIs) ─▶ Application (ASGI)
-                      └───▶ reconcilers ─▶ Engine
+    config ─▶ store ─▶ Cloud ─▶ APIS (routes) ─▶ Application (ASGI)
+                         └────▶ PARTS (reconcilers) ─▶ Engine
 """
 
-from collections.abc import Callable
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
 
-from hagane.api import metrics
-from hagane.api.asgi import Application, health
+import uvicorn
+
+from hagane.api import faults, metrics
+from hagane.api.asgi import Application, Authenticate, NoPolicy, health
 from hagane.api.service import Service
 from hagane.cloud import Cloud
 from hagane.config import Config
+from hagane.reconcile.devices import Devices, Part
+from hagane.reconcile.engine import Engine
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
@@ -18,15 +26,60 @@ from hagane.state.migrate import migrate
 from hagane.state.table import Table
 from hagane.state.work import WORK
 
+log = logging.getLogger(__name__)
+
 APIS: tuple[Callable[[Cloud], Service], ...] = ()
 """Each takes the Cloud and returns its Service with all routes."""
+
+PARTS: tuple[Callable[[Cloud], Part], ...] = ()
+"""Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT)
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 
 
-async def open_cloud(config: Config) -> Cloud:
-    """Open the store, bring it to the newest schema, and return the Cloud. Raises Unavailable."""
-    db = await open_database(config.database_url)
-    await migrate(db)
-    return Cloud(config, db)
+class Hagane:
+    """One process: start it, serve with it, stop it. Machines and networks stay when it stops."""
+
+    def __init__(self, config: Config, devices: Devices, authenticate: Authenticate) -> None:
+        self.config, self._devices, self._authenticate = config, devices, authenticate
+        self.cloud: Cloud
+        self.app: Application
+        self.engine: Engine
+        self._parts: list[Part] = []
+
+    async def start(self) -> None:
+        """Open the store, connect the devices, begin to reconcile. Raises Unavailable when the store cannot be used."""
+        db = await open_database(self.config.database_url)
+        await migrate(db)
+        self.cloud = Cloud(self.config, db)
+        self.cloud.provide(Devices, self._devices)
+        self._parts = [make(self.cloud) for make in PARTS]
+        self.app = Application(self.cloud, self._services(), self._authenticate)
+        reconcilers = [reconciler for part in self._parts for reconciler in part.reconcilers]
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.engine = Engine(db, reconcilers, name=name, lease=self.config.workers_lease)
+        self.cloud.provide(Engine, self.engine)
+        await asyncio.gather(*(part.start() for part in self._parts))
+        await self.engine.start()
+
+    def _services(self) -> Iterable[Service]:
+        house = Service("", "", NoPolicy(), faults.plain, routes=[*health(self.cloud), metrics.ROUTE])
+        return [house, *(make(self.cloud) for make in APIS)]
+
+    async def stop(self) -> None:
+        """Finish what runs, give back the leases by letting them go, close the devices, then the store."""
+        await self.engine.stop()
+        await asyncio.gather(*(part.stop() for part in self._parts), return_exceptions=True)
+        await self.cloud.db.close()
+
+    def server(self, listen: str | None = None) -> uvicorn.Server:
+        """An HTTP server for this process; `await server.serve()` runs until a signal ends it."""
+        host, _, port = (listen or self.config.listen).rpartition(":")
+        settings = uvicorn.Config(
+            self.app, host=host.strip("[]"), port=int(port), http="httptools", ws="websockets-sansio",
+            lifespan="off", log_config=None, access_log=False, server_header=False, date_header=False,
+            timeout_graceful_shutdown=5, timeout_keep_alive=60, backlog=2048,
+            ssl_certfile=self.config.tls_certificate or None, ssl_keyfile=self.config.tls_key or None,
+        )  # fmt: skip
+        return uvicorn.Server(settings)

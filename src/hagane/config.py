@@ -38,6 +38,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     log_format: str = "text"  # or json
     log_level: str = "info"
     token_hours: float = 24.0
+    bcrypt_cost: int = 12
     workers_lease: float = 15.0  # seconds until the work of a killed process is taken over
     hosts: int = 1  # Hosts that `hagane up` makes on this machine
     libvirt: dict[str, str] = msgspec.field(default_factory=dict)  # further Hosts: name -> libvirt URI

@@ -1,0 +1,30 @@
+"""The devices of this cloud, real or simulated, as the reconcilers get them. app.py makes it, nothing else knows how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hagane.drivers.hypervisor.base import Hypervisor
+from hagane.reconcile.engine import Reconciler
+
+
+@dataclass
+class Devices:
+    """`hosts`: a connected or connectable driver per Host name. Empty OVN remotes mean the simulated OVN."""
+
+    hosts: dict[str, Hypervisor] = field(default_factory=dict)
+    northbound: str = ""  # OVSDB remotes, comma-separated
+    southbound: str = ""
+    local_switch: str = ""  # OVSDB remote of the Open vSwitch beside this process, for metadata ports
+    local_namespace: str = ""  # the network namespace that it runs in; empty: ours
+    external_bridge: str = "ext"  # the physical network that leads outside
+
+
+class Part(Protocol):
+    """A piece that runs beside the APIs: it watches the world and brings reconcilers."""
+
+    reconcilers: Sequence[Reconciler]
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
