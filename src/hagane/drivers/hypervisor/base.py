@@ -10,7 +10,7 @@ Errors: `Unavailable` (no answer; the engine retries) and `DeviceFailed` (the Ho
 both with a cause in words that an operator can act on.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -57,7 +57,7 @@ class Machine:
     boots: int = 1
     disks: tuple[Disk, ...] = ()
     nics: tuple[MachineNic, ...] = ()
-    config_drive: bytes | None = None  # an ISO 9660 image labelled config-2
+    config_drive: bytes | None = None  # an ISO 9660 image labelled config-2; kept as long as the first disk is kept
     soft: bool = False  # change of power by asking the guest first (ACPI), by force after `soft_seconds`
     soft_seconds: int = 60
 
@@ -107,7 +107,9 @@ Progress = Callable[[str, int], None]
 class Hypervisor(Protocol):
     """One Host. Instances are cheap; `connect` opens the connection and keeps it open, with back-off."""
 
-    async def connect(self) -> None: ...
+    async def connect(self) -> None:
+        """Try once, then go on in the background: a Host that is away is no error here; calls say Unavailable."""
+        ...
 
     async def close(self) -> None: ...
 
@@ -129,16 +131,28 @@ class Hypervisor(Protocol):
         """What the serial console printed since the first boot, oldest bytes may be cut."""
         ...
 
-    async def console(self, machine_id: str) -> tuple[AsyncIterator[bytes], Callable[[bytes], Awaitable[None]]]:
-        """The live serial console: bytes out, and a function that sends bytes in."""
+    async def console(
+        self, machine_id: str, *, force: bool = False
+    ) -> tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]:
+        """The live serial console: bytes out (`aclose` lets go of it), and a function that sends bytes in.
+
+        One viewer at a time: a second one gets Conflict, or with `force` takes it over (the first one's bytes end).
+        """
         ...
 
-    def snapshot(self, machine_id: str, disk_key: str) -> AsyncIterator[bytes]:
+    def snapshot(self, machine_id: str, disk_key: str) -> AsyncGenerator[bytes, None]:
         """The disk's content now, as one flat qcow2 file, streamed. The machine may be running: crash-consistent."""
         ...
 
-    async def disks(self) -> set[str]:
-        """Keys of all disks of ours that exist on the Host, also those of no machine: for the sweep."""
+    async def disks(self) -> dict[str, str]:
+        """Key of every disk of ours that exists on the Host, with the id of the machine it was made for.
+
+        Also those whose machine is gone: the sweep calls `remove` with that id.
+        """
+        ...
+
+    async def sweep_images(self, keep: set[str]) -> set[str]:
+        """Forget base images that are not in `keep` and that no disk needs, and half-made files. Ids removed."""
         ...
 
     def watch(self, changed: Callable[[str], None]) -> None:

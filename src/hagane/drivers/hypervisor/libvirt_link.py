@@ -1,0 +1,200 @@
+"""One Host's connection: libvirt's remote protocol, kept open, its blocking calls in a few threads.
+
+    closed ──connect──▶ trying ──opened──▶ up ──lost (keepalive, close, error)──▶ trying (0.5 s ... 15 s apart) ...
+
+libvirt-python blocks, so every call goes to a small pool of the Host's own: five threads, as libvirtd takes five
+requests of one client at a time, and a Host that hangs starves no other. Events of all Hosts arrive on one thread
+that runs libvirt's own event loop: it belongs to no asyncio loop (the glue of libvirt-python allows only one in a
+process's life), and it is what answers keepalive while we wait for a slow call.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import libvirt
+
+from hagane.drivers.hypervisor.libvirt_errors import lost, translate
+from hagane.errors import HaganeError, Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+KEEPALIVE = (5, 3)  # seconds between questions, questions without answer: a dead Host is noticed after 15 to 20 s
+OPEN_SECONDS = 20.0
+CALL_SECONDS = 120.0
+FIRST_DELAY, LAST_DELAY = 0.5, 15.0
+
+_events: threading.Thread | None = None
+_events_lock = threading.Lock()
+
+
+def _run_events() -> None:
+    while True:
+        with contextlib.suppress(libvirt.libvirtError):
+            libvirt.virEventRunDefaultImpl()
+
+
+def start_events() -> None:
+    """Start the event thread; it must run before the first connection is opened. It ends with the process."""
+    global _events
+    with _events_lock:
+        if _events is None:
+            libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else each error goes to stderr, too
+            libvirt.virEventRegisterDefaultImpl()
+            _events = threading.Thread(target=_run_events, name="libvirt-events", daemon=True)
+            _events.start()
+
+
+class Link:
+    """The connection to one libvirtd. `prepare(connection)` runs in a thread each time it has been opened."""
+
+    def __init__(self, uri: str, prepare: Callable[[Any], None], host: str) -> None:
+        self.uri = uri
+        self.host = host
+        self.connection: Any = None
+        self.on_change: Callable[[], None] = lambda: None  # came or went
+        self.on_event: Callable[[str], None] = lambda _domain_name: None
+        self._prepare = prepare
+        self._why: HaganeError = Unavailable(f"{host}: not connected yet")
+        self._threads = ThreadPoolExecutor(5, thread_name_prefix=f"libvirt-{host}")
+        self._bulk = ThreadPoolExecutor(4, thread_name_prefix=f"libvirt-bulk-{host}")
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+
+    async def open(self) -> None:
+        """Return after the first attempt, whether it worked or not."""
+        start_events()
+        if self._keeper is None:
+            self._loop = asyncio.get_running_loop()
+            self._keeper = asyncio.create_task(self._keep(), name=f"libvirt {self.host}")
+        tried = asyncio.create_task(self._tried.wait())
+        await asyncio.wait({tried, self._keeper}, return_when=asyncio.FIRST_COMPLETED)
+        tried.cancel()
+        if self._keeper.done():  # it only ends by an error in ourselves
+            self._keeper.result()
+
+    async def close(self) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        connection, self.connection = self.connection, None
+        self._why = Unavailable(f"{self.host}: closed")
+        if connection:
+            await asyncio.to_thread(_shut, connection)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._bulk.shutdown(wait=False, cancel_futures=True)
+
+    async def run(
+        self, function: Callable[..., T], *args: Any, bulk: bool = False, seconds: float | None = CALL_SECONDS
+    ) -> T:
+        """`function(connection, *args)` in a thread, libvirt's errors translated; `bulk`: it moves many bytes."""
+        connection = self.connection
+        if connection is None:
+            raise self._why
+        work = self._loop.run_in_executor(self._bulk if bulk else self._threads, function, connection, *args)
+        try:
+            return await asyncio.wait_for(work, seconds)
+        except libvirt.libvirtError as error:
+            if self.connection is not connection or not _alive(connection):
+                self._lost.set()
+                raise lost(self.host, str(error)) from error
+            raise translate(error, self.host) from error
+        except TimeoutError as error:
+            raise Unavailable(f"{self.host}: libvirt did not answer in {seconds:.0f} s") from error
+
+    async def _keep(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            try:
+                self.connection = await asyncio.wait_for(self._in_daemon(self._open), OPEN_SECONDS)
+            except (libvirt.libvirtError, TimeoutError) as error:
+                self._why = lost(self.host, str(error) or f"no answer in {OPEN_SECONDS:.0f} s")
+                log.warning("%s: libvirt does not answer, next try in %.1f s: %s", self.host, delay, error)
+                self._tried.set()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LAST_DELAY)
+                continue
+            delay = FIRST_DELAY
+            self._tried.set()
+            self.on_change()
+            await self._lost.wait()
+            self._lost.clear()
+            connection, self.connection = self.connection, None
+            self._why = lost(self.host, "the connection broke")
+            log.warning("%s: lost the connection to libvirt", self.host)
+            self.on_change()
+            await self._in_daemon(_shut, connection)
+
+    def _open(self) -> Any:
+        connection = libvirt.open(self.uri)
+        try:
+            connection.setKeepAlive(*KEEPALIVE)
+            connection.registerCloseCallback(self._closed, None)
+            for kind, callback in (
+                (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
+                (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._lifecycle),
+                (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, self._lifecycle),
+                (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, self._lifecycle),
+            ):
+                connection.domainEventRegisterAny(None, kind, callback, None)
+            self._prepare(connection)
+        except libvirt.libvirtError:
+            _shut(connection)
+            raise
+        return connection
+
+    def _lifecycle(self, _connection: Any, domain: Any, *_rest: Any) -> None:
+        self._tell(self.on_event, domain.name())
+
+    def _closed(self, _connection: Any, _reason: int, _opaque: Any) -> None:
+        self._tell(self._lost.set)
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        """From the event thread into the loop, which may be gone by now."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+    async def _in_daemon(self, function: Callable[..., T], *args: Any) -> T:
+        """In a thread that the interpreter does not wait for at its end: opening may hang for ever."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if future.done():
+                if result is not None:  # a connection that came after we had given up on it
+                    threading.Thread(target=_shut, args=(result,), daemon=True).start()
+            elif error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def work() -> None:
+            try:
+                result = function(*args)
+            except BaseException as error:
+                self._tell(settle, None, error)
+            else:
+                self._tell(settle, result, None)
+
+        threading.Thread(target=work, name=f"libvirt-open-{self.host}", daemon=True).start()
+        return await future
+
+
+def _alive(connection: Any) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+def _shut(connection: Any) -> None:
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.unregisterCloseCallback()
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()

@@ -1,0 +1,162 @@
+"""What to do so that a machine on a Host becomes what is wanted: a pure function, shared by all hypervisor drivers.
+
+    disks made ─▶ [stop] ─▶ [unplug, plug] ─▶ define ─▶ [start | pause | resume] ─▶ old disks dropped
+
+Each step is harmless when it is done twice, and after a crash between any two of them the next plan goes on where the
+last one ended: the `boots` counter is stored with the definition, before the start, and a machine that runs shows the
+counter it was started with.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
+
+DRIVE = "config-"  # the key of a config drive: this and the key of the first disk, whose life it shares
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """What is on the Host of one machine. NICs and disks are those of the running machine, else of the stored one."""
+
+    power: Power = Power.OFF
+    boots: int = 0
+    nics: dict[str, MachineNic] | None = None
+    disks: frozenset[str] = frozenset()  # attached
+    stored: frozenset[str] = frozenset()  # existing, attached or not
+    current: bool = False  # the stored definition says what is wanted, `boots` included
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDisk:
+    """Make a disk, from its base image or blank."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDrive:
+    """Store the config drive under this key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the running machine; `soft`: ask the guest first."""
+
+    soft: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unplug:
+    """Take a NIC out of the running machine."""
+
+    nic: MachineNic
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """Put a NIC into the running machine."""
+
+    nic: MachineNic
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Take a disk out of the running machine."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Put a disk into the running machine."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """Store what is wanted: it holds from the next start on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the stored machine."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Halt the CPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let the CPUs run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropDisk:
+    """Delete a disk that is not wanted any more."""
+
+    key: str
+
+
+Step = MakeDisk | MakeDrive | Stop | Unplug | Plug | Detach | Attach | Define | Start | Pause | Resume | DropDisk
+
+
+def drive_key(machine: Machine) -> str | None:
+    """Key of the machine's config drive. A new first disk (a rebuild) makes a new drive; nothing else does."""
+    if machine.config_drive is None:
+        return None
+    return DRIVE + (machine.disks[0].key if machine.disks else "none")
+
+
+def plan(have: Have, want: Machine) -> list[Step]:
+    """The steps from `have` to `want`, in order; none when they agree."""
+    running = have.power in (Power.ON, Power.PAUSED)
+    up = want.power in (Power.ON, Power.PAUSED)
+    stop = running and (not up or want.boots > have.boots)
+    stays = running and not stop
+    steps: list[Step] = list(_make(have, want))
+    if stop:
+        # A paused guest cannot answer a request to shut down.
+        steps.append(Stop(soft=want.soft and have.power is Power.ON))
+    if stays:
+        steps += _replug(have, want)
+    if not have.current:
+        steps.append(Define())
+    if up and not stays:
+        steps.append(Start(paused=want.power is Power.PAUSED))
+    if stays and have.power is not want.power:
+        steps.append(Pause() if want.power is Power.PAUSED else Resume())
+    return [*steps, *_drop(have, want)]
+
+
+def _make(have: Have, want: Machine) -> Iterator[Step]:
+    yield from (MakeDisk(disk) for disk in want.disks if disk.key not in have.stored)
+    drive = drive_key(want)
+    if drive and drive not in have.stored:
+        yield MakeDrive(drive)
+
+
+def _replug(have: Have, want: Machine) -> Iterator[Step]:
+    plugged = have.nics or {}
+    wanted = {nic.port_id: nic for nic in want.nics}
+    for port, nic in plugged.items():
+        if port not in wanted or wanted[port].mac != nic.mac:
+            yield Unplug(nic)
+    for port, nic in wanted.items():
+        if port not in plugged or plugged[port].mac != nic.mac:
+            yield Plug(nic)
+    keys = {disk.key for disk in want.disks}
+    yield from (Detach(key) for key in sorted(have.disks - keys) if not key.startswith(DRIVE))
+    yield from (Attach(disk) for disk in want.disks if disk.key not in have.disks)
+
+
+def _drop(have: Have, want: Machine) -> Iterator[Step]:
+    wanted = {disk.key for disk in want.disks} | {drive_key(want)}
+    yield from (DropDisk(key) for key in sorted(have.stored) if key not in wanted)
