@@ -1,0 +1,237 @@
+"""What other nouns ask of images: which bytes a disk is made from, a place for a snapshot, and the bytes into it.
+
+    compute's createImage ── new_image(tx) ─▶ queued ── fill(cloud, id, bytes) ─▶ saving ─▶ active
+    an upload over HTTP   ─────────────────────────────┘
+
+`fill` is the only way that bytes become an image. Each call is an attempt of its own: a later one takes over from an
+earlier one, whose bytes then never become the image's. If an attempt fails in any way, the image is queued again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from hagane.api.http import Caller
+from hagane.cloud import Cloud
+from hagane.errors import Conflict, HaganeError, Invalid, NotFound
+from hagane.image import content
+from hagane.image.content import Writer, Written
+from hagane.image.inspection import Inspection
+from hagane.image.row import IMAGE, MEMBER, complete, forget, store_properties
+from hagane.state import clock
+from hagane.state.database import Reader, Row, Tx
+
+HASH = "sha512"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image as whoever makes a disk from it needs it.
+
+    `path` has bytes only while `status` is active (or deactivated, which only an administrator may use). `format` is
+    what the content is: "raw" or "qcow2" and the like, whatever the label. `problem`: why no server can start from it.
+    """
+
+    id: str
+    name: str
+    status: str
+    visibility: str
+    owner: str | None
+    path: Path
+    format: str
+    disk_format: str
+    container_format: str
+    size: int
+    virtual_size: int
+    min_disk: int  # GiB
+    min_ram: int  # MiB
+    properties: dict[str, str]
+    problem: str | None
+
+
+async def base_image(reader: Reader, cloud: Cloud, image_id: str, *, caller: Caller | None = None) -> ImageInfo:
+    """One image; with `caller`, only if that caller may see it. Raises NotFound."""
+    row = await IMAGE.get(reader, id=image_id)
+    if row is None or not (caller is None or await visible_to(reader, caller, row)):
+        raise NotFound(f"No image found with ID {image_id}", code="ImageNotFound")
+    return info(cloud, (await complete(reader, [row]))[0])
+
+
+async def visible_to(reader: Reader, caller: Caller, row: Row) -> bool:
+    """Whether the caller may know of the image: its owner, everybody, or a member it is shared with."""
+    if caller.is_admin or row["visibility"] in ("public", "community"):
+        return True
+    if caller.project_id is None:
+        return False
+    if row["owner"] == caller.project_id:
+        return True
+    shared = row["visibility"] == "shared"
+    return shared and await MEMBER.get(reader, image_id=row["id"], member_id=caller.project_id) is not None
+
+
+def info(cloud: Cloud, row: Row) -> ImageInfo:
+    """A complete row as others see it."""
+    size = row["size"] or 0
+    plain = row["content_format"] in ("gpt", "iso", None)
+    return ImageInfo(
+        id=row["id"],
+        name=row["name"] or "",
+        status=row["status"],
+        visibility=row["visibility"],
+        owner=row["owner"],
+        path=content.path(cloud.config, row["id"], row["upload"] or ""),
+        format="raw" if plain else row["content_format"],
+        disk_format=row["disk_format"] or "",
+        container_format=row["container_format"] or "",
+        size=size,
+        virtual_size=row["virtual_size"] or size,
+        min_disk=row["min_disk"] or 0,
+        min_ram=row["min_ram"] or 0,
+        properties=row["properties"],
+        problem=row["problem"],
+    )
+
+
+async def new_image(tx: Tx, *, name: str, owner: str | None, properties: dict[str, str], **more: Any) -> str:
+    """A queued image for bytes that Hagane makes itself (a snapshot); returns its id.
+
+    `more` sets further columns: min_disk, min_ram, visibility, disk_format ("qcow2") ...
+    """
+    moment, image_id = clock.now(), str(uuid4())
+    row: Row = {"id": image_id, "name": name, "owner": owner, "status": "queued", "visibility": "private"}
+    row |= {"disk_format": "qcow2", "container_format": "bare", "min_disk": 0, "min_ram": 0, "protected": False}
+    row |= {"os_hidden": False, "created_at": moment, "updated_at": moment} | more
+    await IMAGE.insert(tx, row)
+    await store_properties(tx, image_id, {}, properties)
+    return image_id
+
+
+async def fill(cloud: Cloud, image_id: str, stream: AsyncIterator[bytes]) -> ImageInfo:
+    """Store the bytes of a queued (or half-filled) image and make it active. An active one is left as it is.
+
+    Raises NotFound (deleted meanwhile), TooLarge (no room), Invalid (unsafe content); the image is queued again.
+    """
+    row = await IMAGE.get(cloud.db, id=image_id)
+    if row is not None and row["status"] not in ("active", "deactivated"):
+        await receive(cloud, row, stream, over=("queued", "saving"))
+    return await base_image(cloud.db, cloud, image_id)
+
+
+async def discard(cloud: Cloud, image_id: str) -> None:
+    """Delete an image that came to nothing (a failed snapshot), with its bytes. Repeatable."""
+
+    async def work(tx: Tx) -> str | None:
+        row = await IMAGE.get(tx, id=image_id)
+        await forget(tx, image_id)
+        return row["upload"] if row else None
+
+    if attempt := await cloud.db.write(work):
+        await content.remove(cloud.config, image_id, attempt)
+
+
+async def receive(
+    cloud: Cloud,
+    row: Row,
+    stream: AsyncIterator[bytes],
+    *,
+    size: int | None = None,
+    over: tuple[str, ...] = ("queued",),
+) -> None:
+    """One attempt to give the image these bytes; `size` is what the sender announced, `over` the states it may leave.
+
+    Raises Conflict when another attempt has the image.
+    """
+    image_id, attempt = row["id"], uuid4().hex[:12]
+    inspection = Inspection(row["disk_format"], row["container_format"])
+    writer = Writer(content.path(cloud.config, image_id, attempt), inspection)
+    try:
+        await writer.open()  # before the row names it, so that a sweep never sees an attempt without its lock
+        await _change(cloud, {"id": image_id, "status": list(over)}, {"status": "saving", "upload": attempt})
+        try:
+            async for chunk in stream:
+                await writer.write(chunk)
+            written = await writer.finish()
+            _check(written, size)
+            await _change(cloud, {"id": image_id, "status": "saving", "upload": attempt}, _facts(written))
+        except BaseException:
+            await asyncio.shield(_requeue(cloud, image_id, attempt))
+            raise
+    except BaseException:
+        await writer.drop()
+        raise
+    finally:
+        await writer.close()
+
+
+async def _change(cloud: Cloud, where: dict[str, Any], changes: Row) -> None:
+    """Change the row if it still is as `where` says. Raises Conflict, or NotFound if it is gone."""
+
+    async def work(tx: Tx) -> bool:
+        if await IMAGE.update(tx, where, changes | {"updated_at": clock.now()}):
+            return True
+        if await IMAGE.get(tx, id=where["id"]) is None:
+            raise NotFound(f"Image {where['id']} could not be found after upload. The image may have been deleted "
+                           "during the upload, cleaning up the chunks uploaded.", code="ImageGone", status=410)  # fmt: skip
+        return False
+
+    if not await cloud.db.write(work):
+        raise Conflict("Image status transition is not allowed: its data is being uploaded or is there already.",
+                       code="InvalidImageStatusTransition")  # fmt: skip
+
+
+async def _requeue(cloud: Cloud, image_id: str, attempt: str) -> int:
+    async def work(tx: Tx) -> int:
+        where = {"id": image_id, "upload": attempt, "status": "saving"}
+        return await IMAGE.update(tx, where, {"status": "queued", "upload": None, "updated_at": clock.now()})
+
+    return await cloud.db.write(work)
+
+
+def _check(written: Written, size: int | None) -> None:
+    if size is not None and written.size != size:
+        raise Invalid(f"Size mismatch: {size} bytes were announced and {written.size} received.", code="SizeMismatch")
+    if written.finding.refusal:
+        raise HaganeError(written.finding.refusal, code="InvalidImageData", status=415)
+
+
+def _facts(written: Written) -> Row:
+    return {
+        "status": "active",
+        "size": written.size,
+        "virtual_size": written.finding.virtual_size,
+        "checksum": written.md5,
+        "os_hash_algo": HASH,
+        "os_hash_value": written.sha512,
+        "content_format": written.finding.format,
+        "problem": written.finding.problem or None,
+    }
+
+
+async def sweep(cloud: Cloud) -> list[str]:
+    """Clean up after killed processes: half-made files go, their images are queued again. Says what it did."""
+    done = []
+    for row in await IMAGE.select(cloud.db, {"status": "saving"}):
+        with content.abandoned(content.path(cloud.config, row["id"], row["upload"])) as dead:
+            if dead and await _requeue(cloud, row["id"], row["upload"]):
+                done.append(f"image {row['id']}: its upload broke off; it is queued again")
+    for file in await asyncio.to_thread(_files, content.folder(cloud.config)):
+        image_id, _, attempt = file.name.partition(".")
+        with content.abandoned(file) as dead:
+            if dead and await IMAGE.get(cloud.db, id=image_id, upload=attempt) is None:
+                file.unlink(missing_ok=True)
+                done.append(f"file {file.name}: it belonged to no image; removed")
+    return done
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+async def missing(cloud: Cloud) -> list[Row]:
+    """Images that should have bytes and have none (their file was removed behind our back), for `hagane doctor`."""
+    rows = await IMAGE.select(cloud.db, {"status": ["active", "deactivated"]})
+    here = {file.name for file in await asyncio.to_thread(_files, content.folder(cloud.config))}
+    return [row for row in rows if f"{row['id']}.{row['upload']}" not in here]
