@@ -35,7 +35,7 @@ ATOMS = [
     "absent:%(project_id)s", "absent.deeper:None", "project_id:%(project_id)s%(x)s", "user_id:u%(number)d",
     "project_id:%%p", "user_id:%(user_id)r", "user_id.deeper:x", "field:networks:shared=True", "rule:absent",
 ]  # fmt: skip
-VALUES = st.sampled_from(["p1", "p2", "u1", "d1", "", None, True, False, 1, 16, "1", "admin", "public"])
+VALUES = st.sampled_from(["p1", "p2", "u1", "d1", "", "Admin", None, True, False, 1, 16, "1", "admin", "public"])
 ROLES = st.lists(st.sampled_from(["admin", "Admin", "MEMBER", "member", "p1", "ap1"]), max_size=3)
 
 TREES = st.recursive(

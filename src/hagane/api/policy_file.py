@@ -65,6 +65,8 @@ def _read(path: Path) -> dict[str, Override]:
         line = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error) or "it is nested too deeply"
         raise ConfigError(f"the policy file {path}{line} is not YAML: {reason}") from error
+    if not content:
+        return {}
     if not isinstance(content, dict):
         raise ConfigError(f"the policy file {path}, line 1: it must map names of rules to rules")
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if isinstance(key.value, str)}
