@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hagane.errors import Conflict, DeviceFailed
+from hagane.ovn.merge import Merger, Place, results_at
 from hagane.ovn.schema import Schema
 from hagane.ovn.transaction import Op, Wait, encode, error_of, outcome
 
@@ -45,7 +46,11 @@ class Batcher:
         """One commit for these operations only."""
         if not ops:
             return []
-        return outcome(ops, await self._send(self._encode(ops, schema)), schema)
+        reply = await self._send(self._encode(ops, schema))
+        failed = error_of(reply)
+        if failed is not None:
+            raise failed
+        return outcome(ops, reply, schema)
 
     async def submit(self, ops: Sequence[Op], schema: Schema) -> list[Any]:
         """A commit that others may share; results and errors as if it were alone."""
@@ -96,35 +101,29 @@ class Batcher:
 
     async def _commit(self, batch: list[_Submission]) -> None:
         try:
-            reply = await self._send([op for submission in batch for op in submission.encoded])
-        except Exception as error:
-            for submission in batch:
-                _fail(submission, error)
-            return
-        if len(batch) > 1 and isinstance(error_of(reply), DeviceFailed | Conflict):
+            merger = Merger()
+            places = [merger.add(submission.ops, submission.encoded) for submission in batch]
+            reply = await self._send(merger.wire())
+            failed = error_of(reply)
+            if failed is None:
+                return _settle(batch, places, reply)
+        except Exception as error:  # it is the submitters' to handle
+            return _fail(batch, error)
+        if len(batch) > 1 and isinstance(failed, DeviceFailed | Conflict):
             await asyncio.gather(*(self._commit([submission]) for submission in batch))
-            return
-        start = 0
-        for submission in batch:
-            _settle(submission, reply, start)
-            start += len(submission.encoded)
+            return None
+        return _fail(batch, failed)
 
 
-def _fail(submission: _Submission, error: Exception) -> None:
-    if not submission.done.done():
-        submission.done.set_exception(error)
+def _fail(batch: list[_Submission], error: Exception) -> None:
+    for submission in batch:
+        if not submission.done.done():
+            submission.done.set_exception(error)
 
 
-def _settle(submission: _Submission, reply: Sequence[Any], start: int) -> None:
-    """Gives a submission its part of the reply, or the error that the whole commit has met."""
-    try:
-        failed = error_of(reply)
-        if failed is not None:
-            raise failed
-        part = reply[start : start + len(submission.encoded)]
-        result = outcome(submission.ops, part, submission.schema)
-    except Exception as error:
-        _fail(submission, error)
-        return
-    if not submission.done.done():
-        submission.done.set_result(result)
+def _settle(batch: list[_Submission], places: list[list[Place]], reply: list[Any]) -> None:
+    """Gives each submission its part of the reply."""
+    for submission, its_places in zip(batch, places, strict=True):
+        if not submission.done.done():
+            part = results_at(its_places, reply)
+            submission.done.set_result(outcome(submission.ops, part, submission.schema))

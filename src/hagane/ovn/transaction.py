@@ -181,10 +181,7 @@ def _mutation(table: TableSchema, name: str, mutator: str, value: Any, prefix: s
 
 
 def outcome(ops: Sequence[Op], reply: Sequence[Any], schema: Schema) -> list[Any]:
-    """The result of each operation, or the error of the transaction, raised (see `error_of`)."""
-    failed = error_of(reply)
-    if failed is not None:
-        raise failed
+    """The result of each operation of a transaction that was committed (see `error_of`)."""
     return [_result(op, answer, schema) for op, answer in zip(ops, reply, strict=False)]
 
 
@@ -219,7 +216,7 @@ def error_of(reply: Sequence[Any]) -> HaganeError | None:
     refuses (a broken constraint, a dangling reference, a missing permission).
     """
     for answer in reply:
-        if isinstance(answer, Mapping) and "error" in answer:
+        if type(answer) is dict and "error" in answer:
             return _error(answer["error"], answer.get("details") or "")
     return None
 
