@@ -4,6 +4,7 @@
 or by that of its usual implementation (`compute.yaml`, `nova.yaml`, `nova-policy.yaml`, `nova/policy.yaml`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,11 @@ def _candidates(service: str, folder: Path) -> list[Path]:
 def _read(path: Path) -> dict[str, Override]:
     import yaml  # Here, because most clouds start without a policy file and this takes as long as all the rest.
 
+    loader_type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _limit_depth(yaml.parse(text, Loader=loader_type))
+        loader = loader_type(text)
         node = loader.get_single_node()
         if node is None:
             return {}
@@ -60,10 +64,10 @@ def _read(path: Path) -> dict[str, Override]:
         raise ConfigError(f"the policy file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the policy file {path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error) or "it is nested too deeply"
+        reason = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"the policy file {path}{line} is not YAML: {reason}") from error
     if not content:
         return {}
@@ -71,6 +75,17 @@ def _read(path: Path) -> dict[str, Override]:
         raise ConfigError(f"the policy file {path}, line 1: it must map names of rules to rules")
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if isinstance(key.value, str)}
     return _overrides(content, path, lines)
+
+
+def _limit_depth(events: Iterable[object]) -> None:
+    """Deep nesting ends the process inside the C parser when it composes; its events come without recursion."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name in ("MappingStartEvent", "SequenceStartEvent")
+        depth -= name in ("MappingEndEvent", "SequenceEndEvent")
+        if depth > 10:
+            raise ValueError("it is nested too deeply")
 
 
 def _overrides(content: dict[object, object], path: Path, lines: dict[str, int]) -> dict[str, Override]:
