@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from hagane.api.creds import Creds
 from hagane.errors import Invalid, TooLarge, Unauthenticated
 
 if TYPE_CHECKING:
@@ -52,19 +53,19 @@ class Caller:
         return "admin" in self.roles
 
     @cached_property
-    def creds(self) -> dict[str, Any]:
-        """The names under which policy rules know the caller."""
-        return {
-            "user_id": self.user_id,
-            "user_domain_id": self.user_domain_id,
-            "project_id": self.project_id,
-            "tenant_id": self.project_id,
-            "project_domain_id": self.project_domain_id,
-            "domain_id": self.domain_id,
-            "system_scope": "all" if self.system else None,
-            "roles": self.roles,
-            "is_admin_project": self.is_admin_project,
-        } | self.more
+    def creds(self) -> Creds:
+        """The caller in the form that policy rules ask for; keep the Caller with its token and it is built once."""
+        return Creds(
+            user_id=self.user_id or None,
+            user_domain_id=self.user_domain_id or None,
+            project_id=self.project_id,
+            project_domain_id=self.project_domain_id or None,
+            domain_id=self.domain_id,
+            system_scope="all" if self.system else None,
+            roles=self.roles,
+            is_admin_project=self.is_admin_project,
+            **{"user_name": self.user_name, "project_name": self.project_name, **self.more},
+        )
 
 
 class Request:
