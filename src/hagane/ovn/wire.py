@@ -237,3 +237,8 @@ class Before(Set[Any]):
     def __len__(self) -> int:
         came = sum(item in self._live for item in self._diff)
         return len(self._live) - came + len(self._diff) - came
+
+
+def changed(old: Set[Any], new: Set[Any]) -> Set[Any]:
+    """The elements that only one of both versions of a set has; costs the change, not the size, of a big set."""
+    return old._diff if isinstance(old, Before) else old ^ new

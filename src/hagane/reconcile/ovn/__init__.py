@@ -1,0 +1,11 @@
+"""The network's rows as rows of OVN's Northbound database.
+
+    rows.py      reads what a batch of keys needs, a query per table
+    switch.py    network, subnets      ─▶ Logical_Switch, localnet port, DHCP_Options
+    port.py      port                  ─▶ Logical_Switch_Port, its groups, its own DHCP options
+    router.py    router, interfaces    ─▶ Logical_Router and its ports, routes, SNAT; floating IP ─▶ NAT
+    group.py     security group, rules ─▶ Port_Group, ACL
+    reconciler.py   keys → rows → desired rows → apply;  watch.py   what OVN says back
+
+switch, port, router and group are pure functions from rows to `Desired`.
+"""

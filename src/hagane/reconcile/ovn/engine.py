@@ -1,0 +1,208 @@
+"""OVN as the reconcilers use it, real or simulated: apply rows, hear which ports are up and what strangers change.
+
+rows ─compile─▶ Desired ─apply─▶ Northbound ─northd─▶ Southbound ─▶ chassis
+                                     │ up                  │ Chassis
+                                     ▼                     ▼
+                                port status          agents, gateways
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from hagane.ovn.desired import MARK, Desired, Scope, key_of, owner_of
+from hagane.ovn.northbound import Northbound
+from hagane.ovn.northbound import Table as NB
+from hagane.ovn.row import Row
+from hagane.ovn.southbound import ChassisStatus, Southbound
+from hagane.ovn.wire import changed
+
+SILENT = 30.0  # seconds that a chassis may owe the confirmation of a change before it counts as dead
+
+
+@dataclass(frozen=True, slots=True)
+class ChassisSeen:
+    """A machine that takes part in OVN, as the Southbound database shows it."""
+
+    name: str
+    hostname: str
+    physical_networks: frozenset[str] = frozenset()
+    alive: bool = True
+    gateway: bool = True
+    external_ids: dict[str, str] = field(default_factory=dict)
+
+
+class Ovn(Protocol):
+    """What the network's reconcilers need of OVN."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    @property
+    def ready(self) -> asyncio.Event: ...
+
+    async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
+        """Make these the rows of these owners. Raises Conflict, DeviceFailed, Unavailable."""
+        ...
+
+    def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
+        """Whether `apply` would change anything."""
+        ...
+
+    def owners(self) -> set[str]:
+        """All owners that have rows."""
+        ...
+
+    def up(self, port_id: str) -> bool | None:
+        """Whether a port is up; None: OVN has no such port."""
+        ...
+
+    def chassis(self) -> list[ChassisSeen]: ...
+
+    def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
+        """Be told of ports that came up or went down, owners whose rows a stranger changed, changes of chassis."""
+        ...
+
+
+class RealOvn:
+    """OVN through its Northbound and Southbound databases."""
+
+    def __init__(self, northbound: str, southbound: str) -> None:
+        self._nb = Northbound(northbound)
+        self._sb = Southbound(southbound)
+        self._applying: Counter[str] = Counter()
+
+    @property
+    def ready(self) -> asyncio.Event:
+        return self._nb.ready
+
+    async def start(self) -> None:
+        await self._nb.start()
+        await self._sb.start()
+
+    async def stop(self) -> None:
+        await self._nb.stop()
+        await self._sb.stop()
+
+    async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
+        self._applying.update(owners)
+        try:
+            await self._nb.apply(desired, Scope(owners=owners))
+        finally:
+            self._applying.subtract(owners)
+            for owner in owners:
+                if not self._applying[owner]:
+                    del self._applying[owner]
+
+    def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
+        return bool(self._nb.plan(desired, Scope(owners=owners)))
+
+    def owners(self) -> set[str]:
+        return {owner_of(key) for _, key, _ in self._nb.all_ours()}
+
+    def up(self, port_id: str) -> bool | None:
+        rows = self._nb.find(NB.PORT, f"port:{port_id}")
+        if not rows:
+            return None
+        if rows[0]["type"] == "router":
+            return bool(rows[0]["enabled"] is not False)
+        seen = self._sb.port(port_id)
+        return seen is not None and seen.up and seen.chassis is not None
+
+    def chassis(self) -> list[ChassisSeen]:
+        return [_seen(status) for status in self._sb.chassis()]
+
+    def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
+        self._sb.on_port(port)
+        self._sb.on_chassis(lambda name: chassis())
+        for table in NB:
+            if table is not NB.GLOBAL:
+                self._nb.replica.on_change(table, partial(self._changed, table, owner))
+
+    def _changed(self, table: NB, tell: Callable[[str], None], kind: str, old: Row | None, new: Row | None) -> None:
+        """Tell whose rows a stranger changed. While an owner is being applied, changes of its rows are our own; the
+        initial content is nobody's change, the full pass looks at it."""
+        if not self._nb.ready.is_set():
+            return
+        for row in (old, new):
+            key = (row.get("external_ids") or {}).get(MARK) if row is not None else None
+            if key is not None and owner_of(key) not in self._applying and not _foreseen(old, new):
+                tell(owner_of(key))
+        if table is NB.PORT_GROUP and old is not None and new is not None and old["ports"] != new["ports"]:
+            self._members_changed(changed(old["ports"], new["ports"]), tell)
+
+    def _members_changed(self, members: Collection[Any], tell: Callable[[str], None]) -> None:
+        for member in members:
+            row = self._nb.get(NB.PORT, member)
+            key = key_of(NB.PORT, row) if row is not None else None
+            if key is not None and owner_of(key) not in self._applying:
+                tell(owner_of(key))
+
+
+SHARED_COLUMNS = frozenset({"up", "ports", "nat", "dynamic_addresses", "status", "_uuid"})
+"""Columns that OVN itself writes, or that hold rows of other owners, whose own changes tell."""
+
+
+def _foreseen(old: Row | None, new: Row | None) -> bool:
+    if old is None or new is None:
+        return False
+    return not any(column not in SHARED_COLUMNS and old.get(column) != new.get(column) for column in new)
+
+
+def _seen(status: ChassisStatus) -> ChassisSeen:
+    mappings = status.config.get("ovn-bridge-mappings", "")
+    physical = frozenset(entry.partition(":")[0] for entry in mappings.split(",") if entry)
+    gateway = "enable-chassis-as-gw" in status.config.get("ovn-cms-options", "")
+    return ChassisSeen(status.name, status.hostname, physical, status.silent < SILENT, gateway, dict(status.config))
+
+
+class SimOvn:
+    """OVN in memory, for `--sim`: it keeps the rows, and a port bound to a chassis comes up at once."""
+
+    def __init__(self, chassis: Sequence[ChassisSeen]) -> None:
+        self.rows: dict[str, dict[tuple[str, str], Desired]] = {}
+        self.ready = asyncio.Event()
+        self._chassis = list(chassis)
+        self._port: Callable[[str], None] = lambda port_id: None
+
+    async def start(self) -> None:
+        self.ready.set()
+
+    async def stop(self) -> None:
+        self.ready.clear()
+
+    async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
+        for owner in owners:
+            gone = self.rows.pop(owner, None)
+            if gone and owner.startswith("port:"):
+                self._port(owner.removeprefix("port:"))
+        for row in desired:
+            self.rows.setdefault(owner_of(row.key), {})[row.table, row.key] = row
+            if row.key.startswith("port:") and row.table == NB.PORT:
+                self._port(row.key.removeprefix("port:"))
+
+    def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
+        wanted: dict[str, dict[tuple[str, str], Desired]] = {}
+        for row in desired:
+            wanted.setdefault(owner_of(row.key), {})[row.table, row.key] = row
+        return any(wanted.get(owner, {}) != self.rows.get(owner, {}) for owner in owners)
+
+    def owners(self) -> set[str]:
+        return set(self.rows)
+
+    def up(self, port_id: str) -> bool | None:
+        row = self.rows.get(f"port:{port_id}", {}).get((NB.PORT, f"port:{port_id}"))
+        if row is None:
+            return None
+        bound = "requested-chassis" in row.columns["options"] or row.columns["type"] == "router"
+        return bound and bool(row.columns["enabled"])
+
+    def chassis(self) -> list[ChassisSeen]:
+        return self._chassis
+
+    def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
+        self._port = port

@@ -1,0 +1,146 @@
+"""Ports: each is one Logical_Switch_Port, whatever is plugged into it. Pure functions.
+
+A port with port security is in the Port_Groups of its security groups and in the group that drops whatever none of them
+allows; what it sends is checked against its own addresses and allowed pairs. A port without is in none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hagane.ovn.desired import Desired, Ref
+from hagane.ovn.northbound import Table
+from hagane.reconcile.ovn import group, switch
+from hagane.state.database import Row
+
+ROUTER_OWNERS = frozenset(
+    {
+        "network:router_interface",
+        "network:router_gateway",
+        "network:router_interface_distributed",
+        "network:ha_router_replicated_interface",
+    }
+)
+FLOATING = "network:floatingip"
+METADATA = "network:distributed"
+
+
+def owner(port_id: str) -> str:
+    return f"port:{port_id}"
+
+
+def compiled(port: Row) -> bool:
+    """Whether OVN gets to see the port: a floating IP's port holds an address and is nothing else."""
+    return bool(port["device_owner"] != FLOATING)
+
+
+def port(
+    row: Row, network: Row, subnets: Mapping[str, Row], *, dns: list[str], metadata: dict[str, str]
+) -> list[Desired]:
+    """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address."""
+    if row["device_owner"] in ROUTER_OWNERS:
+        return [_router_side(row, network)]
+    me = owner(row["id"])
+    own_dhcp = _own_dhcp(row, network, subnets, dns, metadata)
+    columns: dict[str, Any] = {
+        "name": row["id"],
+        "type": "",
+        "enabled": row["admin_state_up"],
+        "addresses": _addresses(row),
+        "port_security": _port_security(row),
+        "options": _options(row),
+        "dhcpv4_options": _dhcp(row, network, subnets, own_dhcp, 4),
+        "dhcpv6_options": _dhcp(row, network, subnets, own_dhcp, 6),
+    }
+    groups = (
+        [group.owner(g) for g in row["security_groups"] or ()] + [group.DROP] if row["port_security_enabled"] else []
+    )
+    if row["device_owner"] == METADATA:
+        groups = []
+    lsp = Desired(
+        Table.PORT,
+        me,
+        columns,
+        parent=(Table.SWITCH, switch.owner(row["network_id"]), "ports"),
+        member_of={(Table.PORT_GROUP, "ports"): groups},
+    )
+    return [lsp, *own_dhcp.values()]
+
+
+def _router_side(row: Row, network: Row) -> Desired:
+    """The switch's end of a router port; the router's end is the router's."""
+    options = {"router-port": f"lrp-{row['id']}"}
+    if row["device_owner"] == "network:router_gateway":
+        # Announce the router's and the floating addresses where the gateway sits.
+        options |= {"nat-addresses": "router", "exclude-lb-vips-from-garp": "true"}
+    return Desired(
+        Table.PORT,
+        owner(row["id"]),
+        {
+            "name": row["id"],
+            "type": "router",
+            "enabled": row["admin_state_up"],
+            "addresses": ["router"],
+            "port_security": [],
+            "options": options,
+            "dhcpv4_options": None,
+            "dhcpv6_options": None,
+        },
+        parent=(Table.SWITCH, switch.owner(network["id"]), "ports"),
+        member_of={(Table.PORT_GROUP, "ports"): []},
+    )
+
+
+def _addresses(row: Row) -> list[str]:
+    addresses = [" ".join([row["mac_address"], *_ips(row)])]
+    return addresses if row["port_security_enabled"] else [*addresses, "unknown"]
+
+
+def _ips(row: Row) -> list[str]:
+    return [fixed["ip_address"] for fixed in row["fixed_ips"] or ()]
+
+
+def _port_security(row: Row) -> list[str]:
+    """Which source addresses the port may use (ovn-nb(5), "port_security"): its own, and its allowed pairs."""
+    if not row["port_security_enabled"] or row["device_owner"] == METADATA:
+        return []
+    by_mac: dict[str, list[str]] = {row["mac_address"]: _ips(row)}
+    for pair in row.get("allowed_address_pairs") or ():
+        by_mac.setdefault(pair.get("mac_address") or row["mac_address"], []).append(pair["ip_address"])
+    return [" ".join([mac, *sorted(set(ips))]) for mac, ips in by_mac.items()]
+
+
+def _options(row: Row) -> dict[str, str]:
+    """A bound port may be claimed by its own chassis only, so that a stray tap elsewhere cannot take its traffic."""
+    host = row.get("host_id") or ""
+    return {"requested-chassis": host} if host else {}
+
+
+def _own_dhcp(
+    row: Row, network: Row, subnets: Mapping[str, Row], dns: list[str], metadata: dict[str, str]
+) -> dict[str, Desired]:
+    """DHCP rows of a port with options of its own, by subnet id."""
+    extra = row.get("extra_dhcp_opts") or []
+    found: dict[str, Desired] = {}
+    for subnet in _dhcp_subnets(row, subnets) if extra else ():
+        base = switch.dhcp_options(network, subnet, metadata.get(subnet["id"]), dns)
+        options = switch.port_options(base, extra, subnet["ip_version"])
+        if options != base:
+            key = f"{owner(row['id'])}/dhcp:{subnet['id']}"
+            found[subnet["id"]] = Desired(Table.DHCP, key, {"cidr": subnet["cidr"], "options": options})
+    return found
+
+
+def _dhcp_subnets(row: Row, subnets: Mapping[str, Row]) -> list[Row]:
+    known = (subnets.get(fixed["subnet_id"]) for fixed in row["fixed_ips"] or ())
+    return [subnet for subnet in known if subnet is not None and subnet["enable_dhcp"]]
+
+
+def _dhcp(row: Row, network: Row, subnets: Mapping[str, Row], own: Mapping[str, Desired], version: int) -> Ref | None:
+    """The DHCP row for a version: the port's own, or its subnet's. OVN takes one each."""
+    if row["device_owner"] == METADATA or str(row["device_owner"]).startswith("network:"):
+        return None
+    for subnet in _dhcp_subnets(row, subnets):
+        if subnet["ip_version"] == version:
+            mine = own.get(subnet["id"])
+            return Ref(Table.DHCP, mine.key) if mine else switch.dhcp_ref(network["id"], subnet["id"])
+    return None
