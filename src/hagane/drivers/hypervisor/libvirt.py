@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -59,6 +60,7 @@ class Libvirt:
         self._link.on_event = self._event
         self._images = Images(self._link)
         self._changed: Callable[[str], None] = lambda _machine_id: None
+        self._viewers = weakref.WeakValueDictionary[str, Console]()
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
     async def connect(self) -> None:
@@ -103,6 +105,10 @@ class Libvirt:
     ) -> tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]:
         console = Console(self._link)
         await console.open(machine_id, force=force)
+        viewer = self._viewers.get(machine_id)
+        if viewer:
+            viewer.end()
+        self._viewers[machine_id] = console
         return console.read(), console.write
 
     async def snapshot(self, machine_id: str, disk_key: str) -> AsyncGenerator[bytes, None]:

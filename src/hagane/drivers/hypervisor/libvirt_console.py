@@ -43,6 +43,10 @@ class Console:
             # Not through the link: the stream has to be let go of also where the connection is gone.
             await asyncio.to_thread(self._close)
 
+    def end(self) -> None:
+        """Another viewer takes over. libvirt itself would leave the old stream open and silent."""
+        self._arrived.put_nowait(None)
+
     async def write(self, data: bytes) -> None:
         """Send bytes to the machine; waits while it takes none."""
         rest = memoryview(data)

@@ -31,6 +31,7 @@ from hagane.errors import DeviceFailed, Unavailable
 POOL, LOG_POOL = "hagane", "hagane-console"
 RUBBISH_AGE = 600.0  # seconds without change after which a half-made file belongs to nobody
 LOG_BYTES = 1 << 20
+_QCOW2 = "<target><format type='qcow2'/><compat>1.1</compat></target>"  # the default has no zero clusters
 _IMAGE = re.compile(rf"{MARK}-image\.([^.]+)\.([0-9a-f]+)(\.ready)?")
 _TEMPORARY = re.compile(rf"{MARK}-[^.]+\.[^.]+\.snapshot\.[0-9a-f]+")
 
@@ -76,7 +77,7 @@ def make_disk(connection: Any, machine_id: str, disk: Disk, base: Base | None) -
     name = disk_name(machine_id, disk.key)
     backing = _backing(base) if base else ""
     xml = f"<volume><name>{escape(name)}</name>{_capacity(size or (base.virtual_size if base else 0))}"
-    xml += f"<target><format type='qcow2'/></target>{backing}</volume>"
+    xml += f"{_QCOW2}{backing}</volume>"
     pool = connection.storagePoolLookupByName(POOL)
     with _existing_is_fine():
         pool.createXML(xml, 0)
@@ -260,7 +261,7 @@ def _snapshot_name(machine_id: str, key: str, token: str) -> str:
 
 def _snapshot_xml(machine_id: str, key: str, token: str, size: int) -> str:
     name = escape(_snapshot_name(machine_id, key, token))
-    return f"<volume><name>{name}</name>{_capacity(size)}<target><format type='qcow2'/></target></volume>"
+    return f"<volume><name>{name}</name>{_capacity(size)}{_QCOW2}</volume>"
 
 
 def _new_raw(connection: Any, name: str) -> Any:
