@@ -91,7 +91,7 @@ async def test_counters_do_not_lose_updates(db: Database) -> None:
 async def test_after_calls_come_only_with_the_commit(db: Database) -> None:
     calls: list[str] = []
     heard: list[str] = []
-    db.listener = heard.append
+    db.listen(heard.append)
 
     async def good(tx: Tx) -> None:
         tx.after(lambda: calls.append("good"))

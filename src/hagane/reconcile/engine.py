@@ -87,7 +87,7 @@ class Engine:
         self._held: dict[str, dict[str, Claim]] = {r.kind: {} for r in reconcilers}
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
-        db.listener = self.poke
+        db.listen(self.poke)
 
     def poke(self, kind: str) -> None:
         """There is work of this kind ("*": look at all)."""

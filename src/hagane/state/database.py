@@ -58,10 +58,14 @@ class Tx(Protocol):
 
 
 class Database(Protocol):
-    """One store. `listener(topic)` is called here for every committed `tx.notify(topic)`, whichever process sent it."""
+    """One store."""
 
     dialect: str
-    listener: Callable[[str], None]
+
+    def listen(self, call: Callable[[str], None]) -> None:
+        """Have `call(topic)` called here for every committed `tx.notify(topic)`, whichever process sent it; "*" says
+        that some topics may have been missed."""
+        ...
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]: ...
 

@@ -81,7 +81,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, pool: Any) -> None:
         self.url = url
-        self.listener: Callable[[str], None] = lambda topic: None
+        self._listeners: list[Callable[[str], None]] = []
         self._pool = pool
         self._listening = asyncio.get_running_loop().create_task(self._listen(), name="postgres-listen")
 
@@ -124,8 +124,15 @@ class PostgresDatabase:
         for call in tx.afters:
             call()
         for topic in tx.topics:
-            self.listener(topic)
+            self._tell(topic)
         return result
+
+    def listen(self, call: Callable[[str], None]) -> None:
+        self._listeners.append(call)
+
+    def _tell(self, topic: str) -> None:
+        for listener in self._listeners:
+            listener(topic)
 
     async def script(self, sql: str) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -143,8 +150,8 @@ class PostgresDatabase:
             try:
                 connection = await asyncpg.connect(self.url)
                 connection.add_termination_listener(lambda _: lost.set())  # noqa: B023 - called while this one lives
-                await connection.add_listener(CHANNEL, lambda _c, _p, _ch, topic: self.listener(topic))
-                self.listener("*")  # what was sent while nobody listened
+                await connection.add_listener(CHANNEL, lambda _c, _p, _ch, topic: self._tell(topic))
+                self._tell("*")  # what was sent while nobody listened
                 try:
                     await lost.wait()
                 finally:

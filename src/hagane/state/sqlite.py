@@ -61,7 +61,7 @@ class SqliteDatabase:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.listener: Callable[[str], None] = lambda topic: None
+        self._listeners: list[Callable[[str], None]] = []
         self._writer = self._open(path, exclusive=True)
         # A memory database lives in its connection, so there the reader is the writer.
         self._reader = self._writer if path == ":memory:" else self._open(path, exclusive=False)
@@ -152,7 +152,11 @@ class SqliteDatabase:
         for call in tx.afters:
             call()
         for topic in tx.topics:
-            self.listener(topic)
+            for listener in self._listeners:
+                listener(topic)
+
+    def listen(self, call: Callable[[str], None]) -> None:
+        self._listeners.append(call)
 
     def _fail(self, settled: list[tuple[asyncio.Future[Any], SqliteTx, Any]], error: apsw.Error) -> None:
         """The commit itself failed (disk full): nothing of the batch happened."""
