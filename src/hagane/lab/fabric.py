@@ -35,9 +35,3 @@ async def attach(site: Site, host: str) -> tuple[str, str]:
     await asyncio.gather(*(netns.cable(near, far, mtu=site.underlay_mtu) for near, far in ends))
     await netns.batch(site.fabric, *(f"link set {near} master {bridge}" for near, _, bridge in pairs))
     return pairs[0][1], pairs[1][1]
-
-
-async def down(site: Site) -> None:
-    """Everything that `up` made."""
-    await netns.remove_link("", site.external_link)
-    await netns.delete(site.fabric)

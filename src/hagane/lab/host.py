@@ -5,6 +5,7 @@ is also the whole answer to a daemon that died (supervise.py calls `up` again).
 """
 
 import asyncio
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +69,17 @@ async def address(site: Site, host: str, *, kvm: bool) -> HostAddress:
 
 async def up(site: Site, host: str, *, kvm: bool) -> HostAddress:
     """Bring the Host up. The fabric must be there; the OVN databases may come later."""
+    if not netns.exists(site.netns(host)):
+        _forget(site, host)
     await netns.create(site.netns(host))
     await asyncio.gather(_network(site, host), libvirtd.up(host, site.netns(host), site.folder(host), kvm=kvm))
     return await address(site, host, kvm=kvm)
+
+
+def _forget(site: Site, host: str) -> None:
+    """Without the namespace nothing of the Host can be running: what its switch and libvirt noted of it is void."""
+    shutil.rmtree(site.folder(host).run, ignore_errors=True)
+    switch(site, host).db.unlink(missing_ok=True)
 
 
 async def _network(site: Site, host: str) -> None:

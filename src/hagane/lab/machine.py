@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hagane.lab import central, fabric, host
+from hagane.lab import central, fabric, host, netns
 from hagane.lab.central import CentralAddress
 from hagane.lab.host import HostAddress
 from hagane.lab.process import Daemon, DaemonSeen, seen, stop
@@ -40,10 +40,21 @@ def daemons(site: Site) -> tuple[Daemon, ...]:
 async def up(site: Site, *, kvm: bool) -> SiteAddress:
     """Bring everything up; repeatable. Errors: Unavailable, DeviceFailed, with the remedy in words."""
     async with locked(site):
+        _mark(site).parent.mkdir(parents=True, exist_ok=True)
+        _mark(site).touch()
         await fabric.up(site)
         hosts = asyncio.gather(*(host.up(site, name, kvm=kvm) for name in site.hosts))
         middle, found = await asyncio.gather(central.up(site), hosts)
     return SiteAddress(middle, tuple(found), site.external_link)
+
+
+def wanted(site: Site) -> bool:
+    """Whether the lab was brought up and not taken down since."""
+    return _mark(site).exists()
+
+
+def _mark(site: Site) -> Path:
+    return site.run_folder / "up"
 
 
 def status(site: Site) -> list[DaemonSeen]:
@@ -53,20 +64,22 @@ def status(site: Site) -> list[DaemonSeen]:
 
 async def down(site: Site, *, keep_data: bool = False) -> None:
     """Stop and remove everything; with `keep_data` databases and disks stay."""
+    _mark(site).unlink(missing_ok=True)
     async with locked(site):
         await asyncio.gather(*(host.down(site, name) for name in site.hosts))
         for daemon in reversed(central.daemons(site)):
             await stop(daemon)
-        await fabric.down(site)
+        await netns.remove_link("", site.external_link)
+        # Every namespace of ours, also those of Hosts that the configuration no longer names.
+        await asyncio.gather(*(netns.delete(name) for name in netns.named(f"{site.prefix}-")))
         await asyncio.to_thread(_sweep, site, keep_data=keep_data)
 
 
 def _sweep(site: Site, *, keep_data: bool) -> None:
-    for part in ("central", *site.hosts):
-        shutil.rmtree(site.folder(part).run, ignore_errors=True)
-        if not keep_data:
-            shutil.rmtree(site.folder(part).state, ignore_errors=True)
-    for folder in (Path("/run/libvirt"), site.state / "lab", site.run, site.state):
+    for folder in (site.run_folder,) if keep_data else (site.run_folder, site.state_folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    # libvirt's run folder may have been made only as a place to mount ours on.
+    for folder in (Path("/run/libvirt"), site.run, site.state):
         _remove_empty(folder)
 
 

@@ -33,6 +33,11 @@ def exists(netns: str) -> bool:
         return False
 
 
+def named(prefix: str) -> list[str]:
+    """The names of all namespaces, living or left over, that begin with `prefix`."""
+    return sorted(entry.name for entry in FOLDER.glob(f"{prefix}*"))
+
+
 async def create(netns: str) -> None:
     """Make the namespace, with its loopback up, unless it is there."""
     if not exists(netns):

@@ -58,7 +58,15 @@ class Site:
 
     def folder(self, part: str) -> "Folder":
         """The folders of "central" or of one Host."""
-        return Folder(self.run / part, self.state / "lab" / part)
+        return Folder(self.run_folder / part, self.state_folder / part)
+
+    @property
+    def run_folder(self) -> Path:
+        return self.run / "lab"
+
+    @property
+    def state_folder(self) -> Path:
+        return self.state / "lab"
 
     def netns(self, part: str) -> str:
         """The namespace of "fabric" or of one Host."""
