@@ -93,19 +93,18 @@ class Policy:
 
         The network service asks one rule more per attribute that was set (`create_network:shared`).
         """
-        if self.check(rule, creds, target):
-            for attribute_rule in attribute_rules:
-                if not self.check(attribute_rule, creds, target):
-                    break
-            else:
-                return
+        if all(self.check(name, creds, target) for name in (rule, *attribute_rules)):
+            return
         scope = self._rules.get(rule, (None, _deny))[0]
         if self.service == "network":
             raise _network_refusal(rule, attribute_rules, scope, creds)
         raise Forbidden(_TEXTS[self.service].format(rule), code="PolicyNotAuthorized")
 
     def is_admin(self, creds: Creds) -> bool:
-        """Whether the service counts the caller as its administrator: its rule `context_is_admin`."""
+        """Whether the service counts the caller as its administrator: its rule `context_is_admin`.
+
+        Nobody is in a service without that rule (identity, placement, baremetal).
+        """
         known = creds.admin_by_policy.get(self)
         if known is None:
             # While the rule itself runs, nobody is one yet: old files say `context_is_admin: is_admin:True or …`.
