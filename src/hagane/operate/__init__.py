@@ -1,0 +1,1 @@
+"""What the operator sees and does: seed, status, doctor, explain, backup, down."""

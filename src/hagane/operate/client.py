@@ -1,0 +1,52 @@
+"""The command line's way to the running process: plain HTTP with the administrator's own credentials."""
+
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+
+import msgspec
+import yaml
+
+from hagane import process
+from hagane.config import Config
+from hagane.errors import HaganeError, NotFound, Unavailable
+
+
+def call(config: Config, method: str, path: str) -> Any:
+    """One request to the process that serves from this state folder. Raises Unavailable, NotFound, HaganeError."""
+    known = process.find(config.state)
+    if known is None:
+        raise Unavailable(f"No Hagane runs from {config.state}. Start it with: hagane up")
+    token = _token(config, known.url)
+    _, body, _ = _http(method, f"{known.url}{path}", {"X-Auth-Token": token}, None)
+    return msgspec.json.decode(body) if body else None
+
+
+def _token(config: Config, url: str) -> str:
+    auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
+    user = {"name": auth["username"], "domain": {"name": auth["user_domain_name"]}, "password": auth["password"]}
+    scope = {"project": {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+    _, _, headers = _http("POST", f"{url}/identity/v3/auth/tokens?nocatalog", {}, msgspec.json.encode(body))
+    return headers["x-subject-token"]
+
+
+def _http(method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes, dict[str, str]]:
+    request = urllib.request.Request(url, body, headers | {"Content-Type": "application/json"}, method=method)
+    context = ssl._create_unverified_context() if url.startswith("https") else None  # our own process, our own state
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return answer.status, answer.read(), {k.lower(): v for k, v in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        raise _refusal(error) from error
+    except OSError as error:
+        raise Unavailable(f"The process at {url} does not answer: {error}.") from error
+
+
+def _refusal(error: urllib.error.HTTPError) -> HaganeError:
+    try:
+        message = msgspec.json.decode(error.read())["error"]["message"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message = f"HTTP {error.code}"
+    return NotFound(message) if error.code == 404 else HaganeError(message)

@@ -1,0 +1,24 @@
+"""`hagane down`: the process, the machines, the networks, the daemons; with `delete` the data as well."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+
+from hagane import process
+from hagane.config import Config
+
+
+def down(config: Config, *, delete: bool) -> Iterator[str]:
+    """Stop everything of this state folder; says what it did. What is gone already is no error."""
+    if process.stop(config.state):
+        yield "The process has ended."
+    if not config.sim and os.geteuid() == 0:
+        from hagane.lab import machine, site
+
+        place = site.of(config.state, config.hosts, config.external_network)
+        asyncio.run(machine.down(place, keep_data=not delete))
+        yield "Machines, networks and daemons are gone."
+    if delete and config.state.exists():
+        shutil.rmtree(config.state)
+        yield f"The data in {config.state} is deleted."
