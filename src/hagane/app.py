@@ -17,6 +17,7 @@ from hagane.api.asgi import Application, Authenticate, NoPolicy, health
 from hagane.api.service import Service
 from hagane.cloud import Cloud
 from hagane.config import Config
+from hagane.identity import service as identity
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
 from hagane.state.allocation import ALLOCATION
@@ -28,13 +29,13 @@ from hagane.state.work import WORK
 
 log = logging.getLogger(__name__)
 
-APIS: tuple[Callable[[Cloud], Service], ...] = ()
+APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service,)
 """Each takes the Cloud and returns its Service with all routes."""
 
 PARTS: tuple[Callable[[Cloud], Part], ...] = ()
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
-TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT)
+TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES)
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 
 

@@ -25,6 +25,15 @@ from hagane.reconcile.devices import Devices
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
+CATALOG = (
+    ("identity", "keystone", "/identity"),
+    ("image", "glance", "/image"),
+    ("compute", "nova", "/compute/v2.1"),
+    ("placement", "placement", "/placement"),
+    ("network", "neutron", "/network"),
+)
+"""(type, name, path) of every API. The names are those that clients and their documents know."""
+
 
 def make(config: Config, devices: Devices) -> Hagane:
     """A process that is not started yet."""
@@ -71,7 +80,7 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
 
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
     """Make the first administrator, roles and catalog, where they are missing."""
-    await bootstrap_identity(cloud, password, url, [])
+    await bootstrap_identity(cloud, password, url, CATALOG)
 
 
 async def run(config: Config, say: Say) -> None:

@@ -51,7 +51,9 @@ def answer(request: Request, error: BaseException) -> Response:
     if status >= 500:
         log.warning("%s %s -> %d: %s %s", request.method, request.path, status, error.message, error.detail,
                     extra={"request_id": request.id})  # fmt: skip
-    body, headers = request.service.envelope(error, status, request)
+    # Every service leaves refusing a token to the same middleware, which answers alike everywhere.
+    envelope = plain if isinstance(error, errors.Unauthenticated) else request.service.envelope
+    body, headers = envelope(error, status, request)
     if status == 401:
         headers.setdefault("www-authenticate", f'Keystone uri="{request.base_url}/identity"')
     if isinstance(error, errors.Unavailable):

@@ -1,0 +1,85 @@
+"""The routes under /auth: tokens (issue, validate, revoke), and what a token could be scoped to."""
+
+from typing import Any
+
+from hagane.api.http import Request, Response, empty, json_response
+from hagane.api.service import Route
+from hagane.errors import Forbidden
+from hagane.identity.base import V3, could_not_find, enforce, links
+from hagane.identity.login import Login
+from hagane.identity.revocation import revoke
+from hagane.identity.ticket import chain
+from hagane.identity.token import Tokens
+from hagane.identity.token_load import Token, Worthless
+from hagane.state.database import Tx
+
+GRACE = 172_800.0  # seconds for which ?allow_expired still validates a token, as the real service does
+RULES_HEADER = "openstack-identity-access-rules"
+
+
+class Auth:
+    """Handlers of /auth/tokens and /auth/catalog."""
+
+    def __init__(self, tokens: Tokens, login: Login) -> None:
+        self.tokens, self.login = tokens, login
+
+    def routes(self) -> list[Route]:
+        tokens = f"{V3}/auth/tokens"
+        return [
+            Route("POST", tokens, self.login.handle, "token:create", auth=False, status=201),
+            Route("GET", tokens, self.show, "token:show", rule="identity:validate_token"),
+            Route("HEAD", tokens, self.check, "token:check", rule="identity:check_token"),
+            Route("DELETE", tokens, self.delete, "token:delete", rule="identity:revoke_token", status=204),
+            Route("GET", f"{V3}/auth/catalog", self.catalog, "auth:catalog", rule="identity:get_auth_catalog"),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        token = await self._subject(request, "identity:validate_token")
+        body = await self.tokens.answer(token, catalog="nocatalog" not in request.args)
+        return Response(200, body, {"x-subject-token": token.text, "vary": "X-Auth-Token"})
+
+    async def check(self, request: Request) -> Response:
+        token = await self._subject(request, "identity:check_token")
+        body = await self.tokens.answer(token, catalog="nocatalog" not in request.args)
+        return Response(200, body, {"x-subject-token": token.text, "vary": "X-Auth-Token"})
+
+    async def _subject(self, request: Request, rule: str) -> Token:
+        """The token that is asked about, if the caller may ask. Raises Forbidden, NotFound."""
+        text = request.headers.get("x-subject-token", "")
+        late = request.args.get("allow_expired", "").lower() in ("1", "true", "t", "on", "yes", "y")
+        try:
+            token = await (self.tokens.expired(text, GRACE) if late else self.tokens.find(text))
+        except Worthless as error:
+            enforce(request, rule, {"target": {}})
+            raise could_not_find("token", text or "No token in the request") from error
+        caller = token.caller
+        enforce(
+            request,
+            rule,
+            {"target": {"token": {"user_id": caller.user_id, "user": {"domain": {"id": caller.user_domain_id}}}}},
+        )
+        if token.access_rules is not None and not request.headers.get(RULES_HEADER):
+            # The asking service would not enforce the rules, so to it the token is none.
+            raise could_not_find("token", "Failed to validate token")
+        return token
+
+    async def delete(self, request: Request) -> Response:
+        token = await self._subject(request, "identity:revoke_token")
+        cascade = request.args.get("cascade", "true").lower() not in ("0", "false", "f", "off", "no", "n")
+        subjects = [token.ticket.audit_ids[0]] + ([chain(token.ticket.audit_ids[0])] if cascade else [])
+
+        async def work(tx: Tx) -> None:
+            await revoke(tx, *subjects)
+
+        await self.tokens.db.write(work)
+        return empty(204, {"vary": "X-Auth-Token"})
+
+    async def catalog(self, request: Request) -> Response:
+        enforce(request, "identity:get_auth_catalog")
+        if not request.caller.project_id:
+            raise Forbidden("A project-scoped token is required to produce a service catalog.")
+        entries = await self.tokens.catalog.encoded(request.caller.project_id, request.caller.user_id)
+        foot: dict[str, Any] = {"links": links(request)}
+        end = json_response(200, foot).body
+        assert isinstance(end, bytes)
+        return Response(200, b'{"catalog":' + entries + b"," + end[1:])

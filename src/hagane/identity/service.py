@@ -1,0 +1,73 @@
+"""The Identity API: its routes, version documents and tables."""
+
+from pathlib import Path
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.policy import Policy
+from hagane.api.service import Route, Service
+from hagane.cloud import Cloud
+from hagane.identity.application_credential import ACCESS_RULE, APPLICATION_CREDENTIAL
+from hagane.identity.assignment import ASSIGNMENT
+from hagane.identity.auth import Auth
+from hagane.identity.base import PREFIX, V3, envelope, wording
+from hagane.identity.catalog import CatalogService, Endpoint, Region
+from hagane.identity.group import MEMBER, Group
+from hagane.identity.login import Login
+from hagane.identity.password import Passwords
+from hagane.identity.project import Project
+from hagane.identity.revocation import REVOCATION
+from hagane.identity.role import IMPLIED, Role
+from hagane.identity.token import Tokens
+from hagane.identity.user import User
+from hagane.state.table import Table
+
+RESOURCES = (Project, User, Group, Role, Region, CatalogService, Endpoint)
+TABLES: tuple[Table, ...] = (
+    *(resource.table for resource in RESOURCES),
+    MEMBER,
+    IMPLIED,
+    ASSIGNMENT,
+    REVOCATION,
+    APPLICATION_CREDENTIAL,
+    ACCESS_RULE,
+)
+
+
+def service(cloud: Cloud) -> Service:
+    """The service, and in the cloud the things that all others need of it: Tokens and Passwords."""
+    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    made = Service("identity", PREFIX, Policy.load("identity", overrides), envelope, wording=wording, title="Identity")
+    tokens, passwords = Tokens(cloud), Passwords(cloud.config.bcrypt_cost)
+    cloud.provide(Tokens, tokens)
+    cloud.provide(Passwords, passwords)
+    login = Login(cloud.db, tokens, passwords, cloud.config.token_hours * 3600)
+    made.routes += _versions()
+    made.routes += Auth(tokens, login).routes()
+    for resource in RESOURCES:
+        made.routes += resource(cloud).routes()
+    return made
+
+
+def _versions() -> list[Route]:
+    def entry(request: Request) -> dict[str, object]:
+        return {
+            "id": "v3.14",
+            "status": "stable",
+            "updated": "2020-04-07T00:00:00Z",
+            "links": [{"rel": "self", "href": f"{request.base_url}{V3}/"}],
+            "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+        }
+
+    async def all_versions(request: Request) -> Response:
+        body = {"versions": {"values": [entry(request)]}}
+        return json_response(300, body, {"location": f"{request.base_url}{V3}/", "vary": "X-Auth-Token"})
+
+    async def version(request: Request) -> Response:
+        return json_response(200, {"version": entry(request)}, {"vary": "X-Auth-Token"})
+
+    return [
+        Route("GET", PREFIX, all_versions, "versions", auth=False, status=300),
+        Route("GET", PREFIX + "/", all_versions, "versions", auth=False, status=300),
+        Route("GET", V3, version, "version", auth=False),
+        Route("GET", V3 + "/", version, "version", auth=False),
+    ]

@@ -1,0 +1,161 @@
+"""From a token's ticket to what it is worth now: user, scope, roles. All is looked up anew; token.py caches it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hagane.api.http import Caller
+from hagane.identity.application_credential import APPLICATION_CREDENTIAL, access_rules_of
+from hagane.identity.assignment import SYSTEM, Kind, roles_of
+from hagane.identity.revocation import is_revoked
+from hagane.identity.ticket import Ticket, iso, scoped, subjects
+from hagane.state.database import Reader, Row
+
+_encode = msgspec.json.Encoder().encode
+
+_USER = """SELECT u.id, u.name, u.enabled, u.password_hash, u.password_expires_at, u.default_project_id,
+d.id AS domain_id, d.name AS domain_name, d.enabled AS domain_enabled
+FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id = :id"""
+_PROJECT = """SELECT p.id, p.name, p.enabled, p.is_domain, d.id AS domain_id, d.name AS domain_name,
+COALESCE(d.enabled, 1) AS domain_enabled
+FROM identity_project p LEFT JOIN identity_project d ON d.id = p.domain_id WHERE p.id = :id"""
+
+
+class Worthless(Exception):
+    """A token that does not, or not any more, stand for anybody. The text says why, for the log and for logins."""
+
+
+@dataclass(slots=True)
+class Token:
+    """A valid token: what handlers ask for (`caller`), what is answered (`body`, without the catalog)."""
+
+    text: str
+    ticket: Ticket
+    caller: Caller
+    body: bytes
+    access_rules: list[Row] | None = None
+    restricted: bool = False  # of an application credential that may not manage credentials
+
+
+async def user_of(reader: Reader, user_id: str) -> Row | None:
+    rows = await reader.fetch(_USER, {"id": user_id})
+    return rows[0] if rows else None
+
+
+async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0) -> Token:
+    """What the ticket is worth. `grace` lets a token that expired so many seconds ago pass. Raises Worthless."""
+    if ticket.expires_at + grace <= time.time():
+        raise Worthless("The token has expired")
+    if await is_revoked(reader, subjects(ticket), ticket.issued_at):
+        raise Worthless("The token has been revoked")
+    user = await user_of(reader, ticket.user_id)
+    if user is None or not user["enabled"] or not user["domain_enabled"]:
+        raise Worthless("The user or its domain is disabled or gone")
+    view = _user_part(ticket, user)
+    scope = await _scope(reader, ticket, view)
+    roles: list[tuple[str, str]] = []
+    if scoped(ticket):
+        roles = await roles_of(reader, ticket.user_id, *_target(ticket))
+    credential = await _credential(reader, ticket)
+    if credential is not None:
+        roles = [role for role in roles if role[0] in credential["role_ids"]]
+        view["application_credential"] = _credential_part(credential)
+    if scoped(ticket):
+        if not roles:
+            raise Worthless(f"User {ticket.user_id} has no access to {_place(ticket)}")
+        view["roles"] = [{"id": role_id, "name": name} for role_id, name in roles]
+    caller = _caller(ticket, user, scope, roles)
+    token = Token(text, ticket, caller, _encode(view))
+    if credential is not None:
+        token.access_rules, token.restricted = credential["access_rules"], not credential["unrestricted"]
+    return token
+
+
+def _user_part(ticket: Ticket, user: Row) -> dict[str, Any]:
+    return {
+        "methods": list(ticket.methods),
+        "user": {
+            "domain": {"id": user["domain_id"], "name": user["domain_name"]},
+            "id": user["id"],
+            "name": user["name"],
+            "password_expires_at": user["password_expires_at"],
+        },
+        "audit_ids": list(ticket.audit_ids),
+        "expires_at": iso(ticket.expires_at),
+        "issued_at": iso(ticket.issued_at),
+    }
+
+
+def _target(ticket: Ticket) -> tuple[Kind, str]:
+    if ticket.system:
+        return "system", SYSTEM
+    if ticket.domain_id:
+        return "domain", ticket.domain_id
+    return "project", ticket.project_id or ""
+
+
+def _place(ticket: Ticket) -> str:
+    kind, target = _target(ticket)
+    return "the system" if kind == "system" else f"{kind} {target}"
+
+
+async def _scope(reader: Reader, ticket: Ticket, view: dict[str, Any]) -> Row:
+    """Add the scope to the answer; the row of the project or domain. Raises Worthless when it is gone or disabled."""
+    if ticket.system:
+        view["system"] = {"all": True}
+    wanted = ticket.project_id or ticket.domain_id
+    if wanted is None:
+        return {}
+    rows = await reader.fetch(_PROJECT, {"id": wanted})
+    if not rows or not rows[0]["enabled"] or not rows[0]["domain_enabled"]:
+        raise Worthless(f"The {_place(ticket)} is disabled or gone")
+    row = rows[0]
+    if ticket.domain_id:
+        view["domain"] = {"id": row["id"], "name": row["name"]}
+        return row
+    # A project that acts as a domain belongs to none; the answer names none either.
+    view["project"] = {
+        "domain": {"id": row["domain_id"], "name": row["domain_name"]},
+        "id": row["id"],
+        "name": row["name"],
+    }
+    view["is_domain"] = bool(row["is_domain"])
+    return row
+
+
+async def _credential(reader: Reader, ticket: Ticket) -> Row | None:
+    if ticket.application_credential_id is None:
+        return None
+    row = await APPLICATION_CREDENTIAL.get(reader, id=ticket.application_credential_id)
+    if row is None or row["user_id"] != ticket.user_id:
+        raise Worthless("The application credential is gone")
+    if row["expires_at"] is not None and row["expires_at"] <= iso(time.time()).removesuffix("Z"):
+        raise Worthless("The application credential has expired")
+    row["access_rules"] = await access_rules_of(reader, row["access_rule_ids"])
+    return row
+
+
+def _credential_part(row: Row) -> dict[str, Any]:
+    part = {"id": row["id"], "name": row["name"], "restricted": not row["unrestricted"]}
+    return part | ({"access_rules": row["access_rules"]} if row["access_rules"] else {})
+
+
+def _caller(ticket: Ticket, user: Row, scope: Row, roles: list[tuple[str, str]]) -> Caller:
+    project = scope if ticket.project_id else {}
+    return Caller(
+        user_id=user["id"],
+        user_name=user["name"],
+        user_domain_id=user["domain_id"],
+        project_id=ticket.project_id,
+        project_name=project.get("name", ""),
+        project_domain_id=project.get("domain_id") or "",
+        domain_id=ticket.domain_id,
+        system=ticket.system,
+        roles=frozenset(name for _, name in roles),
+        role_ids=tuple(role_id for role_id, _ in roles),
+        audit_id=ticket.audit_ids[0],
+        expires_at=iso(ticket.expires_at),
+        application_credential_id=ticket.application_credential_id,
+    )
