@@ -109,7 +109,7 @@ class Northbound:
         """Waits until what was committed before has reached the Southbound ("sb") or all chassis ("hv"); returns the
         seconds it took. Raises Unavailable after `timeout` seconds: ovn-northd, or some chassis, does not keep up."""
         began = time.monotonic()
-        goal = await self._raise_goal()
+        goal = await self.ping()
         column = f"{upto}_cfg"
         try:
             await self.replica.until(lambda: any(row[column] >= goal for row in self._global()), timeout)
@@ -118,7 +118,8 @@ class Northbound:
             raise Unavailable(f"{who} not confirmed the change within {timeout:g} s.", code="OvnNotSynced") from None
         return time.monotonic() - began
 
-    async def _raise_goal(self) -> int:
+    async def ping(self) -> int:
+        """Asks all chassis for a sign of life: raises NB_Global.nb_cfg and returns it. See `southbound`."""
         rows = self._global()
         if not rows:
             await self.replica.transact([Insert(Table.GLOBAL, {"nb_cfg": 1}, Named("global"))])

@@ -83,6 +83,7 @@ class _Plan:
     def __init__(self, desired: Iterable[Desired], actual: View, scope: Scope) -> None:
         self._actual = actual
         self._found: dict[RowKey, _Found] = {}
+        self._columns_of: dict[Handle, Mapping[str, Any]] = {}
         self._doomed: dict[UUID, str] = {}  # row → table
         self._joins: Moves = defaultdict(lambda: defaultdict(set))
         self._leaves: Moves = defaultdict(lambda: defaultdict(set))
@@ -118,6 +119,7 @@ class _Plan:
         row = rows[0] if rows else self._lost(want)
         handle: Handle = Named(f"row{len(self._found)}") if row is None else row["_uuid"]
         self._found[name] = _Found(want, row, handle)
+        self._columns_of[handle] = want.columns
         self._doomed.update((row["_uuid"], want.table) for row in rows[1:])
 
     def _fitness(self, want: Desired, row: Row) -> tuple[bool, str]:
@@ -179,7 +181,8 @@ class _Plan:
         return {(t, c, holder) for t, c in places for holder in self._actual.holders(t, c, child)}
 
     def _enrol(self, found: _Found) -> None:
-        """A member is in the named rows of ours, and in no other of ours; foreign rows are not looked at."""
+        """A member is in the named rows of ours, and in no other of ours; foreign rows are not looked at. A desired row that
+        names the whole set itself has the say."""
         for (table, column), keys in found.want.member_of.items():
             wanted = {self._resolve(Ref(table, key)) for key in keys}
             held_in: set[Handle] = set()
@@ -187,9 +190,10 @@ class _Plan:
                 held_in = {
                     h for h in self._actual.holders(table, column, found.row["_uuid"]) if self._is_ours(table, h)
                 }
-            for holder in wanted - held_in:
+            whole = {holder for holder in wanted | held_in if column in self._columns_of.get(holder, ())}
+            for holder in wanted - held_in - whole:
                 self._joins[table, holder][column].add(found.handle)
-            for holder in held_in - wanted:
+            for holder in held_in - wanted - whole:
                 self._leave(table, column, holder, found.handle)
 
     def _is_ours(self, table: str, row_id: UUID) -> bool:
