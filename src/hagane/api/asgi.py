@@ -1,8 +1,9 @@
 """The ASGI application: path → route → microversion → caller → handler → answer, each step once."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
@@ -124,9 +125,21 @@ class Application:
         elif isinstance(body, bytes):
             await send({"type": "http.response.body", "body": body})
         else:
+            await self._stream(request, body, send)
+
+    async def _stream(self, request: Request, body: AsyncIterator[bytes], send: Send) -> None:
+        """Send a body piece by piece; stop reading it, and close it, when the client has gone."""
+        gone = asyncio.get_running_loop().create_task(request.gone())
+        try:
             async for chunk in body:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
 
 
 def health(cloud: Cloud) -> list[Route]:

@@ -30,14 +30,15 @@ STATUS: dict[type[errors.HaganeError], int] = {
     errors.DeviceFailed: 500,
 }
 REASON = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-          406: "Not Acceptable", 409: "Conflict", 410: "Gone", 412: "Precondition Failed", 413: "Request Entity Too Large",
-          415: "Unsupported Media Type", 422: "Unprocessable Entity", 500: "Internal Server Error",
-          501: "Not Implemented", 503: "Service Unavailable"}  # fmt: skip
+          406: "Not Acceptable", 409: "Conflict", 410: "Gone", 412: "Precondition Failed",
+          413: "Request Entity Too Large", 415: "Unsupported Media Type", 416: "Range Not Satisfiable",
+          422: "Unprocessable Entity", 500: "Internal Server Error", 501: "Not Implemented",
+          503: "Service Unavailable"}  # fmt: skip
 UNFORESEEN = "An unexpected error prevented the server from fulfilling your request."
 
 
 def answer(request: Request, error: BaseException) -> Response:
-    """The response to a failed request. What is not foreseen becomes a generic 500, and its traceback goes to the log."""
+    """The response to a failed request. What is not foreseen becomes a generic 500; its traceback goes to the log."""
     if isinstance(error, BadValue):
         error.message = request.service.wording(error.field, error.value, error.reason)
     if not isinstance(error, errors.HaganeError):
@@ -58,7 +59,7 @@ def answer(request: Request, error: BaseException) -> Response:
         headers.setdefault("www-authenticate", f'Keystone uri="{request.base_url}/identity"')
     if isinstance(error, errors.Unavailable):
         headers.setdefault("retry-after", "2")
-    return Response(status, msgspec.json.encode(body), headers)
+    return Response(status, body if isinstance(body, bytes) else msgspec.json.encode(body), headers)
 
 
 def _status(error: "HaganeError") -> int:

@@ -141,6 +141,11 @@ class Request:
             if not message.get("more_body"):
                 return
 
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection; what is left of the body is thrown away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def body(self, limit: int = BODY_LIMIT) -> bytes:
         """The whole body. Raises TooLarge."""
         chunks: list[bytes] = []
