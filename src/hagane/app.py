@@ -18,6 +18,7 @@ from hagane.api.service import Service
 from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.identity import service as identity
+from hagane.image import service as image
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
 from hagane.state.allocation import ALLOCATION
@@ -29,13 +30,13 @@ from hagane.state.work import WORK
 
 log = logging.getLogger(__name__)
 
-APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service,)
+APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service, image.service)
 """Each takes the Cloud and returns its Service with all routes."""
 
 PARTS: tuple[Callable[[Cloud], Part], ...] = ()
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
-TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES)
+TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES, *image.TABLES)
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 
 

@@ -3,12 +3,12 @@
 An image is what its bytes say, not what its label says: a "raw" disk that is a qcow2 with a backing file would read any
 file of the Host it runs on. So the inspector of oslo.utils, the reference answer to these attacks, sees every byte:
 
-    unsafe (backing file, data file, foreign extents, two formats in one) ─▶ `refusal`: the upload is refused
-    not what the label says                                              ─▶ `problem`: kept, but no server starts from it
+    unsafe (backing or data file, foreign extents, two formats) ─▶ `refusal`: the upload is refused
+    not what the label says                                     ─▶ `problem`: kept, but no server starts from it
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, cast
 
 from oslo_utils.imageutils import format_inspector
 
@@ -37,7 +37,7 @@ class Inspection:
         self._label, self._bare, self._container = label, container == "bare", container
         self._block = b""
         self._size = 0
-        self._inspect = format_inspector.InspectWrapper(self)
+        self._inspect = format_inspector.InspectWrapper(cast(IO[bytes], self))
 
     def read(self, size: int) -> bytes:
         """The inspector pulls the block that `feed` holds out to it."""

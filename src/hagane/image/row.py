@@ -1,43 +1,12 @@
-"""The rows of images: tags, free properties and members are rows of their own, so that lists can be filtered by them.
-
-queued ──upload──▶ saving ──▶ active ◀──▶ deactivated
-   ▲                  │
-   └── failed, refused, process killed (swept)
-"""
+"""What belongs to an image and is not a column: tags, free properties and members, rows of their own to filter by."""
 
 from collections.abc import Iterable
 from typing import Any
 
+from hagane.api.http import Caller
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
 
-IMAGE = Table(
-    "image",
-    (
-        Column("id", key=True),
-        Column("name"),
-        Column("status"),
-        Column("visibility"),
-        Column("owner"),
-        Column("disk_format"),
-        Column("container_format"),
-        Column("size", "int"),
-        Column("virtual_size", "int"),
-        Column("checksum"),
-        Column("os_hash_algo"),
-        Column("os_hash_value"),
-        Column("min_disk", "int"),
-        Column("min_ram", "int"),
-        Column("protected", "bool"),
-        Column("os_hidden", "bool"),
-        Column("content_format"),  # what the bytes are, whatever the label says
-        Column("problem"),  # why no server can start from it
-        Column("upload"),  # the attempt that may store bytes now
-        Column("created_at"),
-        Column("updated_at"),
-    ),
-    ("owner, created_at", "visibility, created_at", "created_at, id"),
-)
 TAG = Table("image_tag", (Column("image_id", key=True), Column("tag", key=True)), ("tag",))
 PROPERTY = Table(
     "image_property",
@@ -55,7 +24,6 @@ MEMBER = Table(
     ),
     ("member_id, status",),
 )
-TABLES = (IMAGE, TAG, PROPERTY, MEMBER)
 
 
 async def complete(reader: Reader, rows: list[Row]) -> list[Row]:
@@ -90,8 +58,17 @@ async def store_properties(tx: Tx, image_id: str, old: dict[str, Any], new: dict
             await PROPERTY.insert(tx, {"image_id": image_id, "name": name, "value": value})
 
 
-async def forget(tx: Tx, image_id: str) -> None:
-    """Delete an image's rows; its file is the caller's."""
-    for table in (TAG, PROPERTY, MEMBER):
-        await table.delete(tx, {"image_id": image_id})
-    await IMAGE.delete(tx, {"id": image_id})
+async def member_of(reader: Reader, caller: Caller, row: Row) -> bool:
+    """Whether the image is shared with the caller's project, accepted or not."""
+    if row["visibility"] != "shared" or caller.project_id is None:
+        return False
+    return await MEMBER.get(reader, image_id=row["id"], member_id=caller.project_id) is not None
+
+
+async def visible_to(reader: Reader, caller: Caller, row: Row) -> bool:
+    """Whether the caller may know of the image: its owner, everybody, or a member it is shared with."""
+    if caller.is_admin or row["visibility"] in ("public", "community"):
+        return True
+    if caller.project_id is not None and row["owner"] == caller.project_id:
+        return True
+    return await member_of(reader, caller, row)

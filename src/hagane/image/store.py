@@ -19,8 +19,9 @@ from hagane.cloud import Cloud
 from hagane.errors import Conflict, HaganeError, Invalid, NotFound
 from hagane.image import content
 from hagane.image.content import Writer, Written
+from hagane.image.image import Image, forget
 from hagane.image.inspection import Inspection
-from hagane.image.row import IMAGE, MEMBER, complete, forget, store_properties
+from hagane.image.row import complete, store_properties, visible_to
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 
@@ -54,22 +55,10 @@ class ImageInfo:
 
 async def base_image(reader: Reader, cloud: Cloud, image_id: str, *, caller: Caller | None = None) -> ImageInfo:
     """One image; with `caller`, only if that caller may see it. Raises NotFound."""
-    row = await IMAGE.get(reader, id=image_id)
+    row = await Image.table.get(reader, id=image_id)
     if row is None or not (caller is None or await visible_to(reader, caller, row)):
         raise NotFound(f"No image found with ID {image_id}", code="ImageNotFound")
     return info(cloud, (await complete(reader, [row]))[0])
-
-
-async def visible_to(reader: Reader, caller: Caller, row: Row) -> bool:
-    """Whether the caller may know of the image: its owner, everybody, or a member it is shared with."""
-    if caller.is_admin or row["visibility"] in ("public", "community"):
-        return True
-    if caller.project_id is None:
-        return False
-    if row["owner"] == caller.project_id:
-        return True
-    shared = row["visibility"] == "shared"
-    return shared and await MEMBER.get(reader, image_id=row["id"], member_id=caller.project_id) is not None
 
 
 def info(cloud: Cloud, row: Row) -> ImageInfo:
@@ -104,7 +93,7 @@ async def new_image(tx: Tx, *, name: str, owner: str | None, properties: dict[st
     row: Row = {"id": image_id, "name": name, "owner": owner, "status": "queued", "visibility": "private"}
     row |= {"disk_format": "qcow2", "container_format": "bare", "min_disk": 0, "min_ram": 0, "protected": False}
     row |= {"os_hidden": False, "created_at": moment, "updated_at": moment} | more
-    await IMAGE.insert(tx, row)
+    await Image.table.insert(tx, row)
     await store_properties(tx, image_id, {}, properties)
     return image_id
 
@@ -114,7 +103,7 @@ async def fill(cloud: Cloud, image_id: str, stream: AsyncIterator[bytes]) -> Ima
 
     Raises NotFound (deleted meanwhile), TooLarge (no room), Invalid (unsafe content); the image is queued again.
     """
-    row = await IMAGE.get(cloud.db, id=image_id)
+    row = await Image.table.get(cloud.db, id=image_id)
     if row is not None and row["status"] not in ("active", "deactivated"):
         await receive(cloud, row, stream, over=("queued", "saving"))
     return await base_image(cloud.db, cloud, image_id)
@@ -124,7 +113,7 @@ async def discard(cloud: Cloud, image_id: str) -> None:
     """Delete an image that came to nothing (a failed snapshot), with its bytes. Repeatable."""
 
     async def work(tx: Tx) -> str | None:
-        row = await IMAGE.get(tx, id=image_id)
+        row = await Image.table.get(tx, id=image_id)
         await forget(tx, image_id)
         return row["upload"] if row else None
 
@@ -170,11 +159,11 @@ async def _change(cloud: Cloud, where: dict[str, Any], changes: Row) -> None:
     """Change the row if it still is as `where` says. Raises Conflict, or NotFound if it is gone."""
 
     async def work(tx: Tx) -> bool:
-        if await IMAGE.update(tx, where, changes | {"updated_at": clock.now()}):
+        if await Image.table.update(tx, where, changes | {"updated_at": clock.now()}):
             return True
-        if await IMAGE.get(tx, id=where["id"]) is None:
-            raise NotFound(f"Image {where['id']} could not be found after upload. The image may have been deleted "
-                           "during the upload, cleaning up the chunks uploaded.", code="ImageGone", status=410)  # fmt: skip
+        if await Image.table.get(tx, id=where["id"]) is None:
+            text = f"Image {where['id']} could not be found after upload. The image may have been deleted during the"
+            raise NotFound(f"{text} upload, cleaning up the chunks uploaded.", code="ImageGone", status=410)
         return False
 
     if not await cloud.db.write(work):
@@ -185,7 +174,7 @@ async def _change(cloud: Cloud, where: dict[str, Any], changes: Row) -> None:
 async def _requeue(cloud: Cloud, image_id: str, attempt: str) -> int:
     async def work(tx: Tx) -> int:
         where = {"id": image_id, "upload": attempt, "status": "saving"}
-        return await IMAGE.update(tx, where, {"status": "queued", "upload": None, "updated_at": clock.now()})
+        return await Image.table.update(tx, where, {"status": "queued", "upload": None, "updated_at": clock.now()})
 
     return await cloud.db.write(work)
 
@@ -213,14 +202,14 @@ def _facts(written: Written) -> Row:
 async def sweep(cloud: Cloud) -> list[str]:
     """Clean up after killed processes: half-made files go, their images are queued again. Says what it did."""
     done = []
-    for row in await IMAGE.select(cloud.db, {"status": "saving"}):
+    for row in await Image.table.select(cloud.db, {"status": "saving"}):
         with content.abandoned(content.path(cloud.config, row["id"], row["upload"])) as dead:
             if dead and await _requeue(cloud, row["id"], row["upload"]):
                 done.append(f"image {row['id']}: its upload broke off; it is queued again")
     for file in await asyncio.to_thread(_files, content.folder(cloud.config)):
         image_id, _, attempt = file.name.partition(".")
         with content.abandoned(file) as dead:
-            if dead and await IMAGE.get(cloud.db, id=image_id, upload=attempt) is None:
+            if dead and await Image.table.get(cloud.db, id=image_id, upload=attempt) is None:
                 file.unlink(missing_ok=True)
                 done.append(f"file {file.name}: it belonged to no image; removed")
     return done
@@ -232,6 +221,6 @@ def _files(folder: Path) -> list[Path]:
 
 async def missing(cloud: Cloud) -> list[Row]:
     """Images that should have bytes and have none (their file was removed behind our back), for `hagane doctor`."""
-    rows = await IMAGE.select(cloud.db, {"status": ["active", "deactivated"]})
+    rows = await Image.table.select(cloud.db, {"status": ["active", "deactivated"]})
     here = {file.name for file in await asyncio.to_thread(_files, content.folder(cloud.config))}
     return [row for row in rows if f"{row['id']}.{row['upload']}" not in here]

@@ -187,6 +187,65 @@ CREATE TABLE identity_user (
 
 CREATE UNIQUE INDEX identity_user_0 ON identity_user (domain_id, name);
 
+CREATE TABLE image (
+  name TEXT,
+  disk_format TEXT,
+  container_format TEXT,
+  visibility TEXT,
+  size BIGINT,
+  virtual_size BIGINT,
+  status TEXT,
+  checksum TEXT,
+  protected BIGINT,
+  min_ram BIGINT,
+  min_disk BIGINT,
+  owner TEXT,
+  os_hidden BIGINT,
+  os_hash_algo TEXT,
+  os_hash_value TEXT,
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  content_format TEXT,
+  problem TEXT,
+  upload TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX image_0 ON image (owner, created_at);
+
+CREATE INDEX image_1 ON image (visibility, created_at);
+
+CREATE INDEX image_2 ON image (created_at, id);
+
+CREATE TABLE image_member (
+  image_id TEXT NOT NULL,
+  member_id TEXT NOT NULL,
+  status TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (image_id, member_id)
+);
+
+CREATE INDEX image_member_0 ON image_member (member_id, status);
+
+CREATE TABLE image_property (
+  image_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT,
+  PRIMARY KEY (image_id, name)
+);
+
+CREATE INDEX image_property_0 ON image_property (name, image_id);
+
+CREATE TABLE image_tag (
+  image_id TEXT NOT NULL,
+  tag TEXT NOT NULL,
+  PRIMARY KEY (image_id, tag)
+);
+
+CREATE INDEX image_tag_0 ON image_tag (tag);
+
 CREATE TABLE work (
   kind TEXT NOT NULL,
   key TEXT NOT NULL,

@@ -1,0 +1,114 @@
+"""The image service: its routes, its version document, and what it says about itself.
+
+Versions follow the real service's; 2.14 (an image cache) and those after 2.15 (locations) are for what is not offered.
+"""
+
+from pathlib import Path
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.policy import Policy
+from hagane.api.service import Route, Service
+from hagane.cloud import Cloud
+from hagane.errors import Invalid, NotFound
+from hagane.image import schema
+from hagane.image.base import PREFIX, STORE, enforce, envelope, json_object, wording
+from hagane.image.data import Data
+from hagane.image.image import Image
+from hagane.image.member import Members, Tags
+from hagane.image.row import MEMBER, PROPERTY, TAG
+from hagane.state.table import Table
+
+VERSIONS = (
+    "2.15",
+    "2.13",
+    "2.12",
+    "2.11",
+    "2.10",
+    "2.9",
+    "2.8",
+    "2.7",
+    "2.6",
+    "2.5",
+    "2.4",
+    "2.3",
+    "2.2",
+    "2.1",
+    "2.0",
+)
+TABLES: tuple[Table, ...] = (Image.table, TAG, PROPERTY, MEMBER)
+
+
+class About:
+    """Version documents, stores, import methods."""
+
+    def __init__(self, images: Image) -> None:
+        self._images = images
+
+    async def choices(self, request: Request) -> Response:
+        """The root: several versions to choose from."""
+        return json_response(300, _versions(request))
+
+    async def versions(self, request: Request) -> Response:
+        return json_response(200, _versions(request))
+
+    async def stores(self, request: Request) -> Response:
+        return json_response(200, {"stores": [{"id": STORE, "default": "true"}]})
+
+    async def stores_detail(self, request: Request) -> Response:
+        enforce(request, "stores_info_detail", {})
+        detail = {"id": STORE, "default": "true", "type": "file", "properties": {}, "weight": 0}
+        return json_response(200, {"stores": [detail]})
+
+    async def import_methods(self, request: Request) -> Response:
+        """None: images come in by upload."""
+        methods = {"description": "Import methods available.", "type": "array", "value": []}
+        return json_response(200, {"import-methods": methods})
+
+    async def import_image(self, request: Request) -> Response:
+        body = await json_object(request, "Import request requires a 'name' field.")
+        method = body.get("method")
+        name = method.get("name") if isinstance(method, dict) else None
+        if not isinstance(name, str):
+            raise Invalid("Import request requires a 'name' field.", code="MalformedBody")
+        await self._images.find(request, self._images.db, request.params["id"])
+        raise Invalid(f"Unknown import method name '{name}'.", code="UnknownImportMethod")
+
+    async def stage(self, request: Request) -> Response:
+        raise NotFound("'glance-direct' method is not available at this site.", code="NoStaging")
+
+    async def tasks(self, request: Request) -> Response:
+        """What runs on an image beside its requests: nothing."""
+        await self._images.find(request, self._images.db, request.params["id"])
+        return json_response(200, {"tasks": []})
+
+    def routes(self) -> list[Route]:
+        v2 = f"{PREFIX}/v2"
+        return [
+            Route("GET", PREFIX, self.choices, "versions:root", auth=False, status=300),
+            Route("GET", f"{PREFIX}/", self.choices, "versions:choices", auth=False, status=300),
+            Route("GET", f"{PREFIX}/versions", self.versions, "versions:list", auth=False),
+            Route("GET", f"{v2}/info/stores", self.stores, "stores:list"),
+            Route("GET", f"{v2}/info/stores/detail", self.stores_detail, "stores:detail", rule="stores_info_detail"),
+            Route("GET", f"{v2}/info/import", self.import_methods, "import:methods"),
+            Route("POST", f"{v2}/images/{{id}}/import", self.import_image, "image:import", status=202),
+            Route("PUT", f"{v2}/images/{{id}}/stage", self.stage, "image:stage", status=204, streams=True),
+            Route("GET", f"{v2}/images/{{id}}/tasks", self.tasks, "image:tasks", rule="get_image"),
+        ]
+
+
+def _versions(request: Request) -> dict[str, object]:
+    links = [{"rel": "self", "href": f"{request.base_url}{PREFIX}/v2/"}]
+    listed = [{"id": f"v{version}", "status": "SUPPORTED", "links": links} for version in VERSIONS]
+    listed[0] = listed[0] | {"status": "CURRENT"}
+    return {"versions": listed}
+
+
+def service(cloud: Cloud) -> Service:
+    """All routes of the image API."""
+    images = Image(cloud)
+    parts = (About(images), images, Data(cloud, images), Members(cloud, images), Tags(cloud, images))
+    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    return Service(
+        "image", PREFIX, Policy.load("image", overrides), envelope, wording=wording, title="Image",
+        routes=[*(route for part in parts for route in part.routes()), *schema.routes()],
+    )  # fmt: skip
