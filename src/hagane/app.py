@@ -21,6 +21,7 @@ from hagane.identity import service as identity
 from hagane.image import service as image
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
+from hagane.reconcile.image import ImageSweeper
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service, image.service)
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = ()
+PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper,)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES, *image.TABLES)

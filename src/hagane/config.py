@@ -49,6 +49,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     cpu_ratio: float = 4.0
     memory_ratio: float = 1.0
     disk_ratio: float = 4.0
+    image_max_gb: int = 1024  # the largest image, GiB
+    image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     sim: bool = False
     simulation: Simulation = msgspec.field(default_factory=Simulation)
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from hagane.api.http import Caller
 from hagane.cloud import Cloud
-from hagane.errors import Conflict, HaganeError, Invalid, NotFound
+from hagane.errors import Conflict, HaganeError, Invalid, NotFound, TooLarge
 from hagane.image import content
 from hagane.image.content import Writer, Written
 from hagane.image.image import Image, forget
@@ -26,6 +26,7 @@ from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 
 HASH = "sha512"
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +136,21 @@ async def receive(
     """
     image_id, attempt = row["id"], uuid4().hex[:12]
     inspection = Inspection(row["disk_format"], row["container_format"])
+    room, refusal = await _room(cloud.db, cloud, row["owner"])
+    if size is not None and size > room:
+        raise TooLarge(refusal, code="SizeLimit")
     writer = Writer(content.path(cloud.config, image_id, attempt), inspection)
     try:
         await writer.open()  # before the row names it, so that a sweep never sees an attempt without its lock
-        await _change(cloud, {"id": image_id, "status": list(over)}, {"status": "saving", "upload": attempt})
+        await _claim(cloud, image_id, attempt, over)
         try:
             async for chunk in stream:
                 await writer.write(chunk)
+                if writer.size > room:
+                    raise TooLarge(refusal, code="SizeLimit")
             written = await writer.finish()
             _check(written, size)
-            await _change(cloud, {"id": image_id, "status": "saving", "upload": attempt}, _facts(written))
+            await _activate(cloud, row, attempt, written)
         except BaseException:
             await asyncio.shield(_requeue(cloud, image_id, attempt))
             raise
@@ -155,20 +161,48 @@ async def receive(
         await writer.close()
 
 
-async def _change(cloud: Cloud, where: dict[str, Any], changes: Row) -> None:
-    """Change the row if it still is as `where` says. Raises Conflict, or NotFound if it is gone."""
+async def _room(reader: Reader, cloud: Cloud, owner: str | None) -> tuple[int, str]:
+    """How many bytes the owner's next image may have, and what to say about more."""
+    most, quota = cloud.config.image_max_gb * GIB, cloud.config.image_quota_gb * GIB
+    if quota:
+        sql = "SELECT COALESCE(SUM(size), 0) FROM image WHERE owner = :owner"
+        used = int((await reader.fetch_tuples(sql, {"owner": owner}))[0][0])
+        if quota - used < most:
+            return max(0, quota - used), f"Image exceeds the storage quota: {used} bytes of {quota} are in use."
+    return most, f"The incoming image is too large: the limit is {most} bytes."
 
-    async def work(tx: Tx) -> bool:
-        if await Image.table.update(tx, where, changes | {"updated_at": clock.now()}):
-            return True
-        if await Image.table.get(tx, id=where["id"]) is None:
-            text = f"Image {where['id']} could not be found after upload. The image may have been deleted during the"
-            raise NotFound(f"{text} upload, cleaning up the chunks uploaded.", code="ImageGone", status=410)
-        return False
 
-    if not await cloud.db.write(work):
-        raise Conflict("Image status transition is not allowed: its data is being uploaded or is there already.",
-                       code="InvalidImageStatusTransition")  # fmt: skip
+async def _claim(cloud: Cloud, image_id: str, attempt: str, over: tuple[str, ...]) -> None:
+    """Make the image this attempt's. Raises Conflict, or NotFound if it is gone."""
+
+    async def work(tx: Tx) -> None:
+        where = {"id": image_id, "status": list(over)}
+        await _change(tx, where, {"status": "saving", "upload": attempt, "updated_at": clock.now()})
+
+    await cloud.db.write(work)
+
+
+async def _activate(cloud: Cloud, row: Row, attempt: str, written: Written) -> None:
+    """The bytes become the image's content. The quota is asked once more: other uploads may have ended meanwhile."""
+
+    async def work(tx: Tx) -> None:
+        room, refusal = await _room(tx, cloud, row["owner"])
+        if written.size > room:
+            raise TooLarge(refusal, code="SizeLimit")
+        await _change(tx, {"id": row["id"], "status": "saving", "upload": attempt}, _facts(written))
+
+    await cloud.db.write(work)
+
+
+async def _change(tx: Tx, where: dict[str, Any], changes: Row) -> None:
+    if await Image.table.update(tx, where, changes):
+        return
+    row = await Image.table.get(tx, id=where["id"])
+    if row is None:
+        text = f"Image {where['id']} could not be found after upload. The image may have been deleted during the"
+        raise NotFound(f"{text} upload, cleaning up the chunks uploaded.", code="ImageGone", status=410)
+    raise Conflict(f"Image status transition from {row['status']} to {changes['status']} is not allowed",
+                   code="InvalidImageStatusTransition")  # fmt: skip
 
 
 async def _requeue(cloud: Cloud, image_id: str, attempt: str) -> int:
@@ -196,6 +230,7 @@ def _facts(written: Written) -> Row:
         "os_hash_value": written.sha512,
         "content_format": written.finding.format,
         "problem": written.finding.problem or None,
+        "updated_at": clock.now(),
     }
 
 
