@@ -98,7 +98,7 @@ class Running:
 @contextmanager
 def running_cloud(folder: Path, **settings: Any) -> Iterator[Running]:
     """Start a simulated cloud in `folder`; machines boot at once unless `settings` say otherwise."""
-    simulation = Simulation(boot_seconds=0.0)
+    simulation = Simulation(delays=False)
     config = Config(**({"state": folder, "sim": True, "simulation": simulation, "bcrypt_cost": 4} | settings))
     cloud = Running(config)
     cloud.start()

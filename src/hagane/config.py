@@ -20,14 +20,15 @@ class Simulation(msgspec.Struct, forbid_unknown_fields=True):
     vcpus: int = 64
     memory_mb: int = 262_144
     disk_gb: int = 4_000
-    boot_seconds: float = 0.5
-    failure_rate: float = 0.0
+    delays: bool = True  # machines take about as long as real ones; false: everything at once
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """All settings. Paths are absolute."""
 
     state: Path = Path("/var/lib/hagane")
+    run: Path = Path("/run/hagane")  # sockets and pid files of the devices; a short path
+    prefix: str = "hagane"  # of namespaces and interfaces, for several clouds on one machine
     database: str = ""  # default: sqlite in the state folder
     listen: str = "127.0.0.1:8774"
     public_url: str = ""
@@ -70,6 +71,13 @@ def load(path: Path | None, **overrides: object) -> Config:
         data = document.get("hagane", {}) | {k: v for k, v in document.items() if k != "hagane"}
     data |= {key: value for key, value in overrides.items() if value is not None}
     try:
-        return msgspec.convert(data, Config, strict=False)
+        return msgspec.convert(data, Config, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise Invalid(f"{path or 'command line'}: {error}", code="BadConfig") from error
+
+
+def _path(kind: type, value: object) -> object:
+    """msgspec knows no Path; everything else it decodes itself."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError

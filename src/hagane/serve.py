@@ -9,6 +9,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Interface, ip_network
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,20 @@ from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
+from hagane.lab.site import External, Site
 from hagane.operate import seed
 from hagane.reconcile.devices import Devices
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
+CATALOG = (
+    ("identity", "keystone", "/identity/v3"),
+    ("image", "glance", "/image"),
+    ("compute", "nova", "/compute/v2.1"),
+    ("placement", "placement", "/placement"),
+    ("network", "neutron", "/network"),
+)
+"""(type, name, path) of every API that is served; clients look for the types."""
 
 CATALOG = (
     ("identity", "keystone", "/identity"),
@@ -41,41 +51,59 @@ def make(config: Config, devices: Devices) -> Hagane:
 
 
 def simulated(config: Config) -> Devices:
-    """As many simulated Hosts as the settings say; no OVN remotes, so the network is simulated as well."""
-    from hagane.drivers.hypervisor.sim import SimHost, SimSettings
+    """As many simulated Hosts as the settings say; the network is simulated as well, unless an OVN is named."""
+    from hagane.drivers.hypervisor.sim import SimHypervisor
+    from hagane.drivers.hypervisor.sim_knobs import Delays
 
     knobs = config.simulation
-    settings = SimSettings(
-        vcpus=knobs.vcpus, memory_mb=knobs.memory_mb, disk_gb=knobs.disk_gb, boot_seconds=knobs.boot_seconds,
-        failure_rate=knobs.failure_rate,
-    )  # fmt: skip
-    folder = config.state / "sim"
-    return Devices(hosts={f"sim{n}": SimHost(f"sim{n}", settings, folder) for n in range(1, knobs.hosts + 1)})
+    hosts = {
+        f"sim{n}": SimHypervisor(
+            f"sim{n}", vcpus=knobs.vcpus, memory_mb=knobs.memory_mb, disk_gb=knobs.disk_gb,
+            delays=Delays() if knobs.delays else Delays.none(), state=config.state / "sim" / f"sim{n}.json",
+        )
+        for n in range(1, knobs.hosts + 1)
+    }  # fmt: skip
+    return Devices(hosts=dict(hosts), northbound=config.ovn_nb, southbound=config.ovn_sb)
 
 
 @contextlib.asynccontextmanager
 async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
     """OVN, Open vSwitch and libvirt of this machine, found or started, and kept alive while the process runs."""
-    from hagane.drivers.hypervisor.libvirt import LibvirtHost
-    from hagane.lab import machine, requirements, site, supervise
+    from hagane.drivers.hypervisor.libvirt import Libvirt
+    from hagane.lab import kvm as kvm_check
+    from hagane.lab import machine, requirements, supervise
 
-    place = site.of(config.state, config.hosts, config.external_network)
-    kvm = await requirements.kvm_usable(config.state)
+    place = site(config)
+    await requirements.demand(place)
+    kvm = await kvm_check.usable(place)
     address = await machine.up(place, kvm=kvm)
-    hosts = {host.name: LibvirtHost.of_lab(host) for host in address.hosts}
-    hosts |= {name: LibvirtHost(name, uri) for name, uri in config.libvirt.items()}
+    hosts = {
+        host.name: Libvirt(
+            host.libvirt_uri, name=host.name, pool=str(host.pool), accel="kvm" if host.kvm else "tcg",
+            bridge=host.integration_bridge, userspace_datapath=host.datapath == "netdev",
+        )
+        for host in address.hosts
+    }  # fmt: skip
+    hosts |= {name: Libvirt(uri, name=name, accel="kvm") for name, uri in config.libvirt.items()}
     first = address.hosts[0]
-    devices = Devices(
-        hosts=dict(hosts), northbound=config.ovn_nb or address.central.northbound,
-        southbound=config.ovn_sb or address.central.southbound, local_switch=first.ovs_db,
-        local_namespace=first.netns, external=place.external.physical_network,
-    )  # fmt: skip
     keeper = asyncio.create_task(supervise.supervise(place, say, kvm=kvm), name="supervise")
     try:
-        yield devices
+        yield Devices(
+            hosts=dict(hosts), northbound=config.ovn_nb or address.central.nb,
+            southbound=config.ovn_sb or address.central.sb, local_switch=first.ovs_db,
+            local_namespace=first.netns, external=place.external.physical_network,
+        )  # fmt: skip
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+
+
+def site(config: Config) -> Site:
+    """The devices of this machine that belong to a state folder."""
+    prefix = ip_network(config.external_network)
+    external = External(ipv4=IPv4Interface(f"{prefix[1]}/{prefix.prefixlen}"))
+    hosts = tuple(f"host{n}" for n in range(1, config.hosts + 1))
+    return Site(prefix=config.prefix, state=config.state, run=config.run, hosts=hosts, external=external)
 
 
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
@@ -93,8 +121,9 @@ async def run(config: Config, say: Say) -> None:
         stack.push_async_callback(hagane.stop)
         server = hagane.server()
         url = config.public_url or f"{'https' if config.tls_certificate else 'http'}://{config.listen}"
-        await bootstrap(hagane.cloud, credentials(config, url), url)
-        await seed.seed(hagane, config)
+        password = credentials(config, url)
+        await bootstrap(hagane.cloud, password, url)
+        await seed.seed(hagane, config, password)
         process.write(config.state, url, sim=config.sim)
         stack.callback(process.clear, config.state)
         say(f"ready at {url}")

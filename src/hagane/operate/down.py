@@ -14,9 +14,10 @@ def down(config: Config, *, delete: bool) -> Iterator[str]:
     if process.stop(config.state):
         yield "The process has ended."
     if not config.sim and os.geteuid() == 0:
-        from hagane.lab import machine, site
+        from hagane.lab import machine
+        from hagane.serve import site
 
-        place = site.of(config.state, config.hosts, config.external_network)
+        place = site(config)
         asyncio.run(machine.down(place, keep_data=not delete))
         yield "Machines, networks and daemons are gone."
     if delete and config.state.exists():

@@ -28,7 +28,8 @@ def show(config: Config) -> None:
 
 def _ago(moment: float) -> str:
     seconds = int(time.time() - moment)
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min" if seconds >= 3600 else f"{seconds // 60} min {seconds % 60} s"
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"
 
 
 def _cloud(console: Console, config: Config) -> None:
@@ -49,10 +50,11 @@ def _cloud(console: Console, config: Config) -> None:
 
 
 def _daemons(console: Console, config: Config) -> None:
-    from hagane.lab import machine, site
+    from hagane.lab import machine
+    from hagane.serve import site
 
     table = Table("daemon", "state", "pid", "restarts", box=None, pad_edge=False)
-    for daemon in machine.status(site.of(config.state, config.hosts, config.external_network)):
+    for daemon in machine.status(site(config)):
         state = "[green]running[/]" if daemon.pid else "[red]stopped[/]"
         table.add_row(daemon.name, state, str(daemon.pid or ""), str(daemon.restarts))
     console.print(table)

@@ -17,7 +17,7 @@ class Devices:
     southbound: str = ""
     local_switch: str = ""  # OVSDB remote of the Open vSwitch beside this process, for metadata ports
     local_namespace: str = ""  # the network namespace that it runs in; empty: ours
-    external_bridge: str = "ext"  # the physical network that leads outside
+    external: str = "ext"  # the physical network that leads outside
 
 
 class Part(Protocol):

@@ -45,6 +45,11 @@ class Ovn(Protocol):
     @property
     def ready(self) -> asyncio.Event: ...
 
+    @property
+    def readable(self) -> bool:
+        """Whether what OVN is known to say is complete."""
+        ...
+
     async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
         """Make these the rows of these owners. Raises Conflict, DeviceFailed, Unavailable."""
         ...
@@ -79,6 +84,10 @@ class RealOvn:
     @property
     def ready(self) -> asyncio.Event:
         return self._nb.ready
+
+    @property
+    def readable(self) -> bool:
+        return self._nb.ready.is_set() and self._sb.ready.is_set()
 
     async def start(self) -> None:
         await self._nb.start()
@@ -174,6 +183,10 @@ class SimOvn:
 
     async def stop(self) -> None:
         self.ready.clear()
+
+    @property
+    def readable(self) -> bool:
+        return self.ready.is_set()
 
     async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
         for owner in owners:

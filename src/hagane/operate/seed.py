@@ -1,0 +1,109 @@
+"""What a new cloud holds, so that the first command works: an external network and a few flavors.
+
+It is made through our own API, once: what an administrator deleted or changed afterwards is not made again.
+"""
+
+import logging
+from typing import Any
+
+import msgspec
+
+from hagane.app import Hagane
+from hagane.config import Config
+from hagane.errors import HaganeError
+from hagane.state.database import Database, Tx
+from hagane.state.table import Column, Table
+
+log = logging.getLogger(__name__)
+
+SEEDED = Table("seeded", (Column("name", key=True),))
+FLAVORS = (("m1.nano", 1, 128, 1), ("m1.tiny", 1, 256, 1), ("m1.small", 1, 512, 5), ("m1.medium", 2, 2048, 20))
+
+
+class Local:
+    """Calls to our own API without a socket."""
+
+    def __init__(self, hagane: Hagane) -> None:
+        self._app = hagane.app
+        self.token = ""
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The decoded answer. Raises HaganeError for any status of 400 and more."""
+        sent: list[dict[str, Any]] = []
+        payload = b"" if body is None else msgspec.json.encode(body)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": payload, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        bare, _, query = path.partition("?")
+        token = self.token.encode()
+        headers = [(b"x-auth-token", token), (b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": method, "path": bare, "raw_path": bare.encode(), "scheme": "http",
+                 "query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 0)}  # fmt: skip
+        await self._app(scope, receive, send)
+        answer = b"".join(message.get("body", b"") for message in sent[1:])
+        if sent[0]["status"] >= 400:
+            raise HaganeError(f"{method} {path}: {sent[0]['status']} {answer.decode(errors='replace')[:300]}")
+        for name, value in sent[0]["headers"]:
+            if name == b"x-subject-token":
+                self.token = value.decode()
+        return msgspec.json.decode(answer) if answer else None
+
+    async def login(self, password: str) -> None:
+        user = {"name": "admin", "domain": {"id": "default"}, "password": password}
+        scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
+        identity = {"methods": ["password"], "password": {"user": user}}
+        await self.call("POST", "/identity/v3/auth/tokens?nocatalog", {"auth": {"identity": identity, "scope": scope}})
+
+
+async def seed(hagane: Hagane, config: Config, password: str) -> None:
+    """Make what is missing of the first things. A refusal is logged; the cloud runs without."""
+    local = Local(hagane)
+    for name, step in {"flavors": _flavors, "external-network": _external}.items():
+        if not await _first(hagane.cloud.db, name):
+            continue
+        try:
+            if not local.token:
+                await local.login(password)
+            await step(local, config)
+        except HaganeError as error:
+            log.warning("cannot make the first %s: %s", name, error.message)
+
+
+async def _first(db: Database, name: str) -> bool:
+    """Whether nobody has made this yet, in which case it is noted as made: of several processes only one makes it."""
+
+    async def note(tx: Tx) -> bool:
+        if await SEEDED.get(tx, name=name) is not None:
+            return False
+        await SEEDED.insert(tx, {"name": name})
+        return True
+
+    return await db.write(note)
+
+
+async def _flavors(local: Local, config: Config) -> None:
+    for name, vcpus, ram, disk in FLAVORS:
+        flavor = {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
+        await local.call("POST", "/compute/v2.1/flavors", {"flavor": flavor})
+
+
+async def _external(local: Local, config: Config) -> None:
+    """The network `public` on the physical network that leads outside, with addresses for routers and floating IPs."""
+    from ipaddress import ip_network
+
+    network = {
+        "name": "public", "router:external": True, "provider:network_type": "flat",
+        "provider:physical_network": "ext", "port_security_enabled": False, "is_default": True,
+    }  # fmt: skip
+    made = await local.call("POST", "/network/v2.0/networks", {"network": network})
+    prefix = ip_network(config.external_network)
+    subnet = {
+        "name": "public-v4", "network_id": made["network"]["id"], "ip_version": 4, "cidr": str(prefix),
+        "gateway_ip": str(prefix[1]), "enable_dhcp": False,
+        "allocation_pools": [{"start": str(prefix[10]), "end": str(prefix[-2])}],
+    }  # fmt: skip
+    await local.call("POST", "/network/v2.0/subnets", {"subnet": subnet})

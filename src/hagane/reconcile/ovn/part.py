@@ -1,0 +1,239 @@
+"""The network's part of the process: connects OVN, brings the reconcilers, and listens to what OVN says back.
+
+port up / down        ─▶ the Port's status, and its Server is woken
+a stranger's change   ─▶ the owner of the row is woken, and puts it right
+chassis come and go   ─▶ routers are woken, whose gateways may move
+connected, and hourly ─▶ a full pass: every key whose rows differ, and every owner in OVN that has no row any more
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hagane.cloud import Cloud
+from hagane.errors import HaganeError
+from hagane.network.floatingip import FloatingIp
+from hagane.network.network import Network
+from hagane.network.port import Port
+from hagane.network.router import Router
+from hagane.network.security_group import SecurityGroup
+from hagane.reconcile.devices import Devices
+from hagane.reconcile.ovn import group
+from hagane.reconcile.ovn.engine import ChassisSeen, Ovn, RealOvn, SimOvn
+from hagane.reconcile.ovn.reconciler import OvnReconciler
+from hagane.reconcile.ovn.rows import Compiler
+from hagane.state import work
+from hagane.state.database import Row, Tx
+from hagane.state.table import Table
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.02  # seconds in which what OVN says is gathered into one transaction
+FULL_PASS = 600.0  # seconds between full passes
+CHUNK = 200  # keys compared at a time, so that the event loop is not held
+TABLES: dict[str, Table] = {
+    "network": Network.table,
+    "security_group": SecurityGroup.table,
+    "port": Port.table,
+    "router": Router.table,
+    "floatingip": FloatingIp.table,
+}
+
+
+class NetworkPart:
+    """See the module's text. `chassis()` serves the network API's agents."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        devices = cloud.use(Devices)
+        self.ovn: Ovn = (
+            RealOvn(devices.northbound, devices.southbound)
+            if devices.northbound
+            else SimOvn([ChassisSeen(name, name, frozenset({devices.external})) for name in devices.hosts])
+        )
+        self._db = cloud.db
+        compiler = Compiler(cloud.db, self.ovn.chassis, cloud.config.dns_servers)
+        makers = {
+            "network": compiler.networks,
+            "security_group": compiler.groups,
+            "port": compiler.ports,
+            "router": compiler.routers,
+            "floatingip": compiler.floatings,
+        }
+        self._by_kind = {kind: OvnReconciler(kind, self.ovn, make) for kind, make in makers.items()}
+        self.reconcilers = list(self._by_kind.values())
+        self._ports: set[str] = set()
+        self._owners: set[str] = set()
+        self._chassis_changed = False
+        self._heard = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        cloud.provide(NetworkPart, self)
+
+    async def start(self) -> None:
+        self.ovn.listen(self._port_heard, self._owner_heard, self._chassis_heard)
+        await self.ovn.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._listen(), name="ovn-listen"),
+            loop.create_task(self._full_passes(), name="ovn-full-pass"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.ovn.stop()
+
+    def chassis(self) -> list[ChassisSeen]:
+        return self.ovn.chassis()
+
+    # -- what OVN says -----------------------------------------------------------------------------------------
+
+    def _port_heard(self, port_id: str) -> None:
+        self._ports.add(port_id)
+        self._heard.set()
+
+    def _owner_heard(self, owner: str) -> None:
+        self._owners.add(owner)
+        self._heard.set()
+
+    def _chassis_heard(self) -> None:
+        self._chassis_changed = True
+        self._heard.set()
+
+    async def _listen(self) -> None:
+        while True:
+            await self._heard.wait()
+            await asyncio.sleep(GATHER)
+            self._heard.clear()
+            try:
+                if self.ovn.readable:
+                    await self._note()
+                    continue
+            except HaganeError as error:
+                log.warning("cannot note what OVN said, again in 1 s: %s", error.message)
+            await asyncio.sleep(1)
+            self._heard.set()
+
+    async def _note(self) -> None:
+        ports, self._ports = self._ports, set()
+        owners, self._owners = self._owners, set()
+        chassis, self._chassis_changed = self._chassis_changed, False
+        try:
+            for some in _chunks(sorted(ports), 500):
+                await self._note_ports(some)
+        except HaganeError:
+            self._ports |= ports
+            self._owners |= owners
+            raise
+        routers = [row["id"] for row in await self._gateway_routers()] if chassis else []
+        keys = [tuple(owner.split(":", 1)) for owner in owners] + [("router", key) for key in routers]
+        await self._wake([(kind, key) for kind, key in keys if kind in self._by_kind])
+        if group.DROP in owners:
+            await self._base_rows()
+
+    async def _note_ports(self, ids: Sequence[str]) -> None:
+        """Write the status of ports, and wake the Servers that wait for them."""
+        rows = await Port.table.select(self._db, {"id": ids})
+        changed = {row["id"]: status for row in rows if (status := self._status(row)) != row["status"]}
+        if not changed:
+            return
+        servers = {row["device_id"] for row in rows if row["id"] in changed and _is_server(row)}
+
+        async def write(tx: Tx) -> None:
+            for status in ("ACTIVE", "DOWN"):
+                same = [key for key, value in changed.items() if value == status]
+                if same:
+                    await Port.table.update(tx, {"id": same}, {"status": status})
+            for server in sorted(servers):
+                await work.wake(tx, "server", server)
+
+        await self._db.write(write)
+
+    def _status(self, row: Row) -> str:
+        return "ACTIVE" if self.ovn.up(row["id"]) else "DOWN"
+
+    async def _gateway_routers(self) -> list[Row]:
+        return await self._db.fetch(
+            "SELECT DISTINCT device_id AS id FROM port WHERE device_owner = :owner", {"owner": "network:router_gateway"}
+        )
+
+    async def _wake(self, keys: Iterable[tuple[str, str]]) -> None:
+        for some in _chunks(sorted(set(keys)), 500):
+
+            async def write(tx: Tx, some: Sequence[tuple[str, str]] = some) -> None:
+                for kind, key in some:
+                    await work.wake(tx, kind, key)
+
+            await self._db.write(write)
+
+    # -- the full pass -----------------------------------------------------------------------------------------
+
+    async def _full_passes(self) -> None:
+        while True:
+            await self._connected()
+            try:
+                await self.full_pass()
+            except HaganeError as error:
+                log.warning("the full pass failed, again in 2 s: %s", error.message)
+                await asyncio.sleep(2)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._disconnected(), FULL_PASS)
+
+    async def _connected(self) -> None:
+        while not self.ovn.readable:  # noqa: ASYNC110 - two databases, whose events come and go
+            await asyncio.sleep(0.05)
+
+    async def _disconnected(self) -> None:
+        while self.ovn.readable:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+
+    async def full_pass(self) -> int:
+        """Wake every key that differs from OVN, and every owner in OVN without a row; returns how many."""
+        await self._base_rows()
+        differing = [entry async for entry in self.differences()]
+        await self._wake(differing)
+        for kind, key in differing:
+            log.info("OVN differs: %s %s", kind, key)
+        async for some in self._all("port"):
+            await self._note_ports(some)
+        return len(differing)
+
+    async def differences(self) -> Any:
+        """(kind, key) of everything whose rows in OVN are not as they should be."""
+        known: set[str] = {group.DROP}
+        for kind, reconciler in self._by_kind.items():
+            async for some in self._all(kind):
+                known.update(f"{kind}:{key}" for key in some)
+                for key in await reconciler.differing(some):
+                    yield kind, key
+                await asyncio.sleep(0)
+        for owner in sorted(self.ovn.owners() - known):
+            kind, _, key = owner.partition(":")
+            if kind in self._by_kind:
+                yield kind, key
+
+    async def _all(self, kind: str) -> Any:
+        last = ""
+        while True:
+            rows = await self._db.fetch_tuples(
+                f"SELECT id FROM {TABLES[kind].name} WHERE id > :last ORDER BY id LIMIT {CHUNK}", {"last": last}
+            )
+            if not rows:
+                return
+            yield [row[0] for row in rows]
+            last = rows[-1][0]
+
+    async def _base_rows(self) -> None:
+        """The rows that belong to no row of ours in particular."""
+        await self.ovn.apply(group.drop(), [group.DROP])
+
+
+def _is_server(row: Row) -> bool:
+    return str(row["device_owner"]).startswith("compute:") and bool(row["device_id"])
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -1,0 +1,107 @@
+"""From keys to desired rows: everything a batch of keys needs, read with one query per table, then compiled."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from hagane.network.floatingip import FloatingIp
+from hagane.network.network import Network
+from hagane.network.port import Port
+from hagane.network.router import Router
+from hagane.network.security_group import SecurityGroup
+from hagane.network.security_group_rule import SecurityGroupRule
+from hagane.network.subnet import Subnet
+from hagane.ovn.desired import Desired
+from hagane.reconcile.ovn import group, port, router, switch
+from hagane.reconcile.ovn.engine import ChassisSeen
+from hagane.state.database import Reader, Row
+from hagane.state.table import Op, Table
+
+Wanted = dict[str, list[Desired]]
+
+
+class Compiler:
+    """Compiles keys of each kind. `chassis` tells who could be a gateway; `dns` names resolvers for subnets without."""
+
+    def __init__(self, reader: Reader, chassis: Callable[[], list[ChassisSeen]], dns: Sequence[str]) -> None:
+        self._reader, self._chassis, self._dns = reader, chassis, list(dns)
+
+    async def networks(self, keys: Sequence[str]) -> Wanted:
+        networks = await self._by_id(Network.table, keys)
+        subnets = _grouped(await Subnet.table.select(self._reader, {"network_id": list(networks)}), "network_id")
+        metadata = await self._metadata(networks)
+        return {
+            key: switch.switch(networks[key], subnets[key], metadata[key], dns=self._dns) if key in networks else []
+            for key in keys
+        }
+
+    async def ports(self, keys: Sequence[str]) -> Wanted:
+        ports = await self._by_id(Port.table, keys)
+        network_ids = {row["network_id"] for row in ports.values()}
+        networks = await self._by_id(Network.table, network_ids)
+        subnets = await self._subnets_of(ports.values())
+        special = {row["network_id"] for row in ports.values() if row.get("extra_dhcp_opts")}
+        metadata = await self._metadata(special)
+        return {
+            key: port.port(
+                ports[key], networks[ports[key]["network_id"]], subnets, dns=self._dns,
+                metadata=metadata[ports[key]["network_id"]],
+            )
+            if key in ports and port.compiled(ports[key]) and ports[key]["network_id"] in networks
+            else []
+            for key in keys
+        }  # fmt: skip
+
+    async def routers(self, keys: Sequence[str]) -> Wanted:
+        routers = await self._by_id(Router.table, keys)
+        where = {"device_id": list(routers), "device_owner": sorted(port.ROUTER_OWNERS)}
+        ports = await Port.table.select(self._reader, where, order="id") if routers else []
+        networks = await self._by_id(Network.table, {row["network_id"] for row in ports})
+        subnets = await self._subnets_of(ports)
+        own = _grouped(ports, "device_id")
+        return {
+            key: router.router(routers[key], own[key], networks, subnets, self._gateways(own[key], networks))
+            if key in routers
+            else []
+            for key in keys
+        }
+
+    def _gateways(self, ports: Sequence[Row], networks: dict[str, Row]) -> list[str]:
+        """The chassis that can reach the physical network of a router's gateway."""
+        physical = {networks[p["network_id"]]["physical_network"] for p in ports if p["device_owner"] == router.GATEWAY}
+        return sorted(c.name for c in self._chassis() if c.gateway and physical <= c.physical_networks)
+
+    async def floatings(self, keys: Sequence[str]) -> Wanted:
+        rows = await self._by_id(FloatingIp.table, keys)
+        return {key: router.floating(rows[key]) if key in rows else [] for key in keys}
+
+    async def groups(self, keys: Sequence[str]) -> Wanted:
+        groups = await self._by_id(SecurityGroup.table, keys)
+        rules = await SecurityGroupRule.table.select(self._reader, {"security_group_id": list(groups)}, order="id")
+        own = _grouped(rules, "security_group_id")
+        return {key: group.group(groups[key], own[key]) if key in groups else [] for key in keys}
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    async def _by_id(self, table: Table, keys: Collection[str]) -> dict[str, Row]:
+        rows = await table.select(self._reader, {"id": sorted(keys)}) if keys else []
+        return {row["id"]: row for row in rows}
+
+    async def _subnets_of(self, ports: Iterable[Row]) -> dict[str, Row]:
+        return await self._by_id(Subnet.table, {f["subnet_id"] for row in ports for f in row["fixed_ips"] or ()})
+
+    async def _metadata(self, network_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Network id -> subnet id -> the metadata port's IPv4 address there."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        where = {"network_id": sorted(network_ids), "device_owner": Op("=", port.METADATA)}
+        for row in await Port.table.select(self._reader, where) if network_ids else []:
+            for fixed in row["fixed_ips"] or ():
+                if ":" not in fixed["ip_address"]:
+                    found[row["network_id"]][fixed["subnet_id"]] = fixed["ip_address"]
+        return found
+
+
+def _grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[column]].append(row)
+    return found
