@@ -5,8 +5,9 @@
     await nb.apply([port], Scope(owners=["port:1"]))
     await nb.sync("hv", timeout=10)
 
-Rows of a table with names should be named by a UUID that their key holds too ("port:<id>" and "<id>"): then a row whose
-mark somebody removed or changed is found again, instead of standing in the way of a new one.
+Rows of a table with names should be named by a UUID that their key holds too ("port:<id>" and "<id>", "sg:<id>" and
+"pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of standing in the
+way of a new one.
 """
 
 import re
@@ -60,7 +61,7 @@ _HELD_WEAKLY = (
     (Table.SWITCH, "dns_records"),
     (Table.ROUTER, "load_balancer"),
 )
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}([-_]?)[0-9a-f]{4}(?:\1[0-9a-f]{4}){2}\1[0-9a-f]{12}")
 _NO_NAME = (Table.ACL, Table.GLOBAL)  # `name` of an ACL is a label for the log
 
 
@@ -186,4 +187,7 @@ def _stray(row: Row) -> Any:
     """The name of a row which tells that it is ours although its mark does not say so."""
     name = row.get("name")
     found = _UUID.search(name) if isinstance(name, str) else None
-    return name if found is not None and found.group() not in (key_of("", row) or "") else None
+    if found is None:
+        return None
+    bare = found.group().replace("-", "").replace("_", "")
+    return None if bare in (key_of("", row) or "").replace("-", "") else name
