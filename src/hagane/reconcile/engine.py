@@ -8,7 +8,8 @@ A reconciler is told *that* a key may differ from its row, never what happened. 
 
 An exception counts as Wait with growing back-off. Retry, back-off, leases and causes live here alone. Keys of one kind
 run in parallel, one key never twice at a time, on any number of processes (state/work.py). `batch` lets a reconciler
-take many keys in one call, so that 100 new ports cost one round to OVN.
+take many keys in one call, so that 100 new ports cost one round to OVN. A key whose work takes long is answered with
+an awaitable: the others of its batch are settled at once, and the place is free for the next batch.
 """
 
 import asyncio
@@ -16,10 +17,10 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from hagane.api.metrics import BACKLOG, RETRIES
 from hagane.api.metrics import WORK as WORK_SECONDS
@@ -33,6 +34,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that caused the work, for logs."""
 
 FIRST_RETRY, LAST_RETRY = 0.2, 30.0  # seconds
+MOST_HELD = 500  # keys of one kind that a process works on at a time
 POLL = 5.0  # seconds between looks at the queue when nobody wakes us (another process's lease may have run out)
 
 
@@ -58,6 +60,8 @@ class Failed:
 
 
 Outcome = Done | Wait | Failed
+Answer = Outcome | Awaitable[Outcome]
+"""What is known now, or will be."""
 
 
 class Reconciler(Protocol):
@@ -67,7 +71,7 @@ class Reconciler(Protocol):
     batch: int
     parallel: int
 
-    async def reconcile(self, keys: Sequence[Claim]) -> dict[str, Outcome]:
+    async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
         """Bring each key to its row. A key that the answer lacks is Done."""
         ...
 
@@ -114,8 +118,8 @@ class Engine:
     async def settled(self, *, timeout: float = 30.0) -> None:
         """Wait until no work is due or running; for tests and for `hagane doctor`. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
-            while self._running or await self._backlog():
-                await asyncio.sleep(0.02)  # noqa: ASYNC110 - what we wait for may happen in another process
+            while self._running or await self._backlog():  # noqa: ASYNC110 - it may happen in another process
+                await asyncio.sleep(0.02)
 
     async def _backlog(self) -> int:
         rows = await self._db.fetch_tuples("SELECT count(*) FROM work WHERE reason = ''", {})
@@ -130,6 +134,8 @@ class Engine:
             claims: list[Claim] = []
             try:
                 woken.clear()
+                while len(self._held[kind]) >= MOST_HELD:  # noqa: ASYNC110 - anything that ends makes room
+                    await asyncio.sleep(0.01)
                 claims = await work.claim(self._db, kind, self._name, reconciler.batch, self._lease)
             except Exception:
                 log.exception("cannot claim work of kind %s", kind)
@@ -138,9 +144,13 @@ class Engine:
                 places.release()
                 await self._sleep(kind, woken)
                 continue
-            task = asyncio.get_running_loop().create_task(self._run(reconciler, claims, places))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._spawn(self._run(reconciler, claims, places))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     async def _sleep(self, kind: str, woken: asyncio.Event) -> None:
         due = await work.next_due(self._db, kind)
@@ -154,17 +164,33 @@ class Engine:
         started = time.perf_counter()
         request_id.set(claims[0].request_id or "")
         BACKLOG.labels(kind).set(len(self._held[kind]))
+        answers: Mapping[str, Answer]
         try:
-            outcomes = await reconciler.reconcile(claims)
+            answers = await reconciler.reconcile(claims)
         except Exception as error:
-            outcomes = {claim.key: self._retry(claim, error) for claim in claims}
+            answers = {claim.key: self._retry(claim, error) for claim in claims}
         finally:
             places.release()
-            for claim in claims:
-                self._held[kind].pop(claim.key, None)
-        word = type(outcomes.get(claims[0].key, Done())).__name__.lower()
-        WORK_SECONDS.labels(kind, word).observe(time.perf_counter() - started)
-        await self._settle(claims, outcomes)
+        ready: dict[str, Outcome] = {}
+        for claim in claims:
+            answer = answers.get(claim.key, Done())
+            if isinstance(answer, Done | Wait | Failed):
+                ready[claim.key] = answer
+            else:
+                task = self._spawn(self._later(claim, answer, started))
+                if asyncio.iscoroutine(answer):
+                    # Closing is for one that a stop cancelled before it ran; otherwise it does nothing.
+                    task.add_done_callback(lambda _, begun=answer: begun.close())
+        await self._settle([claim for claim in claims if claim.key in ready], ready, started)
+
+    async def _later(self, claim: Claim, answer: Awaitable[Outcome], started: float) -> None:
+        """Settle a key whose work takes long when it ends."""
+        request_id.set(claim.request_id or "")
+        try:
+            outcome = await answer
+        except Exception as error:
+            outcome = self._retry(claim, error)
+        await self._settle([claim], {claim.key: outcome}, started)
 
     def _retry(self, claim: Claim, error: Exception) -> Wait:
         """An exception is a cause and a later try. Only what nobody foresaw gets a traceback."""
@@ -178,21 +204,28 @@ class Engine:
         log.error("%s %s failed; again in %.1f s", claim.kind, claim.key, pause, exc_info=error, extra=where)
         return Wait(pause, f"An unforeseen error: {type(error).__name__}.", claim.deadline)
 
-    async def _settle(self, claims: list[Claim], outcomes: dict[str, Outcome]) -> None:
-        """Write all outcomes of a call in one transaction. If that fails, the leases run out and others go on."""
+    async def _settle(self, claims: list[Claim], outcomes: Mapping[str, Outcome], started: float) -> None:
+        """Write outcomes in one transaction. If that fails, the leases run out and others go on."""
+        if not claims:
+            return
+        kind = claims[0].kind
 
         async def write(tx: Tx) -> None:
             for claim in claims:
-                match outcomes.get(claim.key, Done()):
+                match outcomes[claim.key]:
                     case Wait(seconds, why, deadline):
                         await work.postpone(tx, claim, seconds, why or "waiting", deadline)
                     case Done() | Failed():
                         await work.finish(tx, claim)
 
+        for claim in claims:
+            self._held[kind].pop(claim.key, None)
+        word = type(outcomes[claims[0].key]).__name__.lower()
+        WORK_SECONDS.labels(kind, word).observe(time.perf_counter() - started)
         try:
             await self._db.write(write)
         except Exception:
-            log.exception("cannot write the outcome of %d keys of kind %s", len(claims), claims[0].kind)
+            log.exception("cannot write the outcome of %d keys of kind %s", len(claims), kind)
 
     async def _keep_leases(self) -> None:
         while True:
