@@ -1,6 +1,7 @@
 """The command line's way to the running process: plain HTTP with the administrator's own credentials."""
 
 import ssl
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -50,3 +51,30 @@ def _refusal(error: urllib.error.HTTPError) -> HaganeError:
     except (msgspec.DecodeError, KeyError, TypeError):
         message = f"HTTP {error.code}"
     return NotFound(message) if error.code == 404 else HaganeError(message)
+
+
+def explain(config: Config, kind: str, name: str) -> list[str]:
+    """The explanation of one thing as lines for a person."""
+    from urllib.parse import quote
+
+    found = call(config, "GET", f"/hagane/v1/explain/{quote(kind)}/{quote(name, safe='')}")
+    title = f"{found['kind']} {found['name']} ({found['id']})" if found["name"] else f"{found['kind']} {found['id']}"
+    lines = [f"{title}: {found['state'] or 'no state of its own'}", *(f"  {fact}" for fact in found["facts"])]
+    lines += [_wait_line(wait) for wait in found["waits"]]
+    if found["steps"]:
+        lines += ["  steps:", *(_step_line(step) for step in found["steps"])]
+    return lines + [f"  → {advice}" for advice in found["advice"]]
+
+
+def _wait_line(wait: dict[str, Any]) -> str:
+    now = time.time()
+    text = f"  waits: {wait['kind']} {wait['key']}: {wait['reason']}, for {max(0, now - wait['since']):.0f} s"
+    if wait["until"]:
+        text += f", gives up in {max(0, wait['until'] - now):.0f} s"
+    return text + (f", tried {wait['attempts']} times" if wait["attempts"] > 1 else "")
+
+
+def _step_line(step: dict[str, Any]) -> str:
+    mark = {"Success": "✓", "Error": "✗"}.get(step["result"], "…")
+    percent = f" {step['percent']} %" if step["percent"] is not None and mark == "…" else ""
+    return f"    {mark} {step['step']:<24} {step['seconds']:>8.2f} s{percent}  {step['message']}".rstrip()

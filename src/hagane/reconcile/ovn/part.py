@@ -16,7 +16,7 @@ from hagane.cloud import Cloud
 from hagane.errors import HaganeError
 from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
-from hagane.network.port import Port
+from hagane.network.port_row import PORT
 from hagane.network.router import Router
 from hagane.network.security_group import SecurityGroup
 from hagane.reconcile.devices import Devices
@@ -36,7 +36,7 @@ CHUNK = 200  # keys compared at a time, so that the event loop is not held
 TABLES: dict[str, Table] = {
     "network": Network.table,
     "security_group": SecurityGroup.table,
-    "port": Port.table,
+    "port": PORT,
     "router": Router.table,
     "floatingip": FloatingIp.table,
 }
@@ -135,7 +135,7 @@ class NetworkPart:
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
-        rows = await Port.table.select(self._db, {"id": ids})
+        rows = await PORT.select(self._db, {"id": ids})
         changed = {row["id"]: status for row in rows if (status := self._status(row)) != row["status"]}
         if not changed:
             return
@@ -145,7 +145,7 @@ class NetworkPart:
             for status in ("ACTIVE", "DOWN"):
                 same = [key for key, value in changed.items() if value == status]
                 if same:
-                    await Port.table.update(tx, {"id": same}, {"status": status})
+                    await PORT.update(tx, {"id": same}, {"status": status})
             for server in sorted(servers):
                 await work.wake(tx, "server", server)
 

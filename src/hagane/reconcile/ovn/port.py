@@ -111,7 +111,7 @@ def _port_security(row: Row) -> list[str]:
 
 def _options(row: Row) -> dict[str, str]:
     """A bound port may be claimed by its own chassis only, so that a stray tap elsewhere cannot take its traffic."""
-    host = row.get("host_id") or ""
+    host = row.get("binding_host_id") or ""
     return {"requested-chassis": host} if host else {}
 
 

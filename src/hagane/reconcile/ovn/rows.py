@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
-from hagane.network.port import Port
+from hagane.network.port_row import PORT
 from hagane.network.router import Router
 from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_rule import SecurityGroupRule
@@ -35,7 +35,7 @@ class Compiler:
         }
 
     async def ports(self, keys: Sequence[str]) -> Wanted:
-        ports = await self._by_id(Port.table, keys)
+        ports = await self._by_id(PORT, keys)
         network_ids = {row["network_id"] for row in ports.values()}
         networks = await self._by_id(Network.table, network_ids)
         subnets = await self._subnets_of(ports.values())
@@ -54,7 +54,7 @@ class Compiler:
     async def routers(self, keys: Sequence[str]) -> Wanted:
         routers = await self._by_id(Router.table, keys)
         where = {"device_id": list(routers), "device_owner": sorted(port.ROUTER_OWNERS)}
-        ports = await Port.table.select(self._reader, where, order="id") if routers else []
+        ports = await PORT.select(self._reader, where, order="id") if routers else []
         networks = await self._by_id(Network.table, {row["network_id"] for row in ports})
         subnets = await self._subnets_of(ports)
         own = _grouped(ports, "device_id")
@@ -93,7 +93,7 @@ class Compiler:
         """Network id -> subnet id -> the metadata port's IPv4 address there."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
         where = {"network_id": sorted(network_ids), "device_owner": Op("=", port.METADATA)}
-        for row in await Port.table.select(self._reader, where) if network_ids else []:
+        for row in await PORT.select(self._reader, where) if network_ids else []:
             for fixed in row["fixed_ips"] or ():
                 if ":" not in fixed["ip_address"]:
                     found[row["network_id"]][fixed["subnet_id"]] = fixed["ip_address"]

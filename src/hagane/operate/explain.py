@@ -1,0 +1,159 @@
+"""`hagane explain`: why a thing is in its state, what it waits for, since when, until when, what to do.
+
+Everything it says is read from rows that exist anyway: the thing itself, its work (cause, attempts, deadline), its
+events, and the same of what it depends on.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hagane.compute.row import SERVER
+from hagane.errors import Invalid, NotFound
+from hagane.network.port_row import PORT
+from hagane.operate.kinds import KINDS, Kind
+from hagane.state import clock, event
+from hagane.state.database import Reader, Row
+from hagane.state.work import WORK
+
+
+@dataclass
+class Wait:
+    """Work that is not done: the cause, since and until when (epoch seconds), how often it was tried."""
+
+    kind: str
+    key: str
+    reason: str
+    since: float
+    until: float | None
+    again: float
+    attempts: int
+
+
+@dataclass
+class Explanation:
+    """What can be said about one thing."""
+
+    kind: str
+    id: str
+    name: str
+    state: str
+    facts: list[str] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+
+
+Detail = Callable[[Reader, Row, Explanation], Awaitable[None]]
+
+
+async def find(reader: Reader, kind: str, name: str) -> tuple[Kind, Row]:
+    """The row that a person means by an id or a name. Raises Invalid (unknown kind, ambiguous name), NotFound."""
+    known = KINDS.get(kind.replace("-", "_"))
+    if known is None:
+        raise Invalid(f"There is no kind '{kind}'. Known are: {', '.join(sorted(KINDS))}.")
+    rows = await known.table.select(reader, {"id": name})
+    if not rows and known.name_column:
+        rows = await known.table.select(reader, {known.name_column: name}, limit=2)
+    if not rows:
+        raise NotFound(f"There is no {kind} '{name}'.")
+    if len(rows) > 1:
+        raise Invalid(f"Several {kind}s are called '{name}': use the id.")
+    return known, rows[0]
+
+
+async def explain(reader: Reader, kind: Kind, row: Row) -> Explanation:
+    """Gather what is known of one row."""
+    name = str(row.get(kind.name_column) or "") if kind.name_column else ""
+    found = Explanation(kind.name, str(row["id"]), name, kind.state(row))
+    await _waits(reader, found, kind.name, [found.id])
+    if detail := DETAILS.get(kind.name):
+        await detail(reader, row, found)
+    if not found.waits and kind.settled(row):
+        found.facts.append("Nothing is pending: what was asked for is what is so.")
+    return found
+
+
+async def _waits(reader: Reader, found: Explanation, kind: str, keys: list[str]) -> None:
+    for row in await WORK.select(reader, {"kind": kind, "key": keys}):
+        reason = row["reason"] or ("is being worked on" if row["lease_until"] > time.time() else "is due")
+        found.waits.append(
+            Wait(kind, row["key"], reason, row["since"], row["deadline"], row["due"], row["attempts"] or 0)
+        )
+
+
+async def _server(reader: Reader, row: Row, found: Explanation) -> None:
+    if row["host"]:
+        found.facts.append(f"It is placed on Host {row['host']}.")
+    for tried in row["tried"] or ():
+        found.facts.append(f"Host {tried} was tried and could not run it.")
+    if fault := row["fault"]:
+        found.facts.append(f"Fault: {fault['message']}")
+        if fault.get("details"):
+            found.facts.extend(str(fault["details"]).splitlines()[:8])
+        found.advice.append("Mend the cause, then: openstack server rebuild (or delete it and create it again).")
+    ports = [nic["port_id"] for nic in row["nics"] or ()]
+    for port in await PORT.select(reader, {"id": ports}):
+        addresses = ", ".join(f["ip_address"] for f in port["fixed_ips"] or ()) or "no address"
+        found.facts.append(f"Port {port['id']} ({addresses}) is {port['status']}.")
+    await _waits(reader, found, "port", ports)
+    found.steps = [_step(entry) for entry in (await event.of(reader, "server", row["id"]))[-20:]]
+    if row["vm_state"] == "stopped" and not row["task_state"]:
+        found.advice.append("It is stopped. Start it: openstack server start " + row["id"])
+
+
+def _step(row: Row) -> dict[str, Any]:
+    end = row["finished_at"]
+    seconds = (clock.seconds(end) if end else time.time()) - clock.seconds(row["started_at"])
+    return {
+        "action": row["action"], "step": row["step"] or row["action"], "seconds": round(seconds, 3),
+        "result": row["result"] or "running", "percent": row["percent"], "message": row["message"] or "",
+        "started_at": row["started_at"],
+    }  # fmt: skip
+
+
+async def _port(reader: Reader, row: Row, found: Explanation) -> None:
+    if not row["binding_host_id"] and str(row["device_owner"]).startswith("compute:"):
+        found.facts.append("It belongs to a Server that has no Host yet.")
+    elif not row["device_id"]:
+        found.facts.append("Nothing is plugged into it, so it is DOWN.")
+        found.advice.append("Give it to a Server: openstack server create --port " + row["id"])
+    elif row["status"] == "DOWN" and row["binding_host_id"]:
+        found.facts.append(f"OVN does not see it plugged in on Host {row['binding_host_id']}.")
+        found.advice.append(
+            "Is the Host alive? openstack network agent list; openstack server show " + row["device_id"]
+        )
+    if not row["admin_state_up"]:
+        found.advice.append("It is switched off: openstack port set --enable " + row["id"])
+
+
+async def _router(reader: Reader, row: Row, found: Explanation) -> None:
+    ports = await PORT.select(reader, {"device_id": row["id"]})
+    found.facts.append(f"It has {len(ports)} ports.")
+    if not any(port["device_owner"] == "network:router_gateway" for port in ports):
+        found.facts.append("It has no external gateway: nothing behind it reaches the outside.")
+        found.advice.append("Give it one: openstack router set --external-gateway public " + row["id"])
+    await _waits(reader, found, "port", [port["id"] for port in ports])
+
+
+async def _floatingip(reader: Reader, row: Row, found: Explanation) -> None:
+    if not row["port_id"]:
+        found.facts.append("It points to no port.")
+        found.advice.append(f"Point it to one: openstack floating ip set --port PORT {row['id']}")
+    elif not row["router_id"]:
+        found.facts.append("No router connects its port to the external network.")
+
+
+async def _host(reader: Reader, row: Row, found: Explanation) -> None:
+    count = await SERVER.count(reader, {"host": row["name"]})
+    found.facts.append(f"{count} Servers are placed on it.")
+
+
+DETAILS: dict[str, Detail] = {
+    "server": _server,
+    "port": _port,
+    "router": _router,
+    "floatingip": _floatingip,
+    "host": _host,
+}

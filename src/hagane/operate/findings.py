@@ -1,0 +1,101 @@
+"""What is not as it should be: every difference between rows and world, each with its remedy."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from hagane.cloud import Cloud
+from hagane.compute.row import SERVER
+from hagane.placement.host import all_hosts, is_up
+from hagane.reconcile.ovn.part import NetworkPart
+from hagane.state.work import WORK
+
+LONG = 60.0  # seconds after which a wait is worth a line
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `hagane doctor`."""
+
+    what: str
+    remedy: str = ""
+    bad: bool = True
+
+    @property
+    def mark(self) -> str:
+        return "✗" if self.bad else "✓"
+
+
+async def findings(cloud: Cloud) -> list[Finding]:
+    """All of them; good news is a finding too."""
+    found = [finding async for finding in _all(cloud)]
+    return found or [Finding("Rows and world agree.", bad=False)]
+
+
+async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
+    async for finding in _hosts(cloud):
+        yield finding
+    async for finding in _network(cloud):
+        yield finding
+    async for finding in _waits(cloud):
+        yield finding
+    async for finding in _allocations(cloud):
+        yield finding
+    for row in await SERVER.select(cloud.db, {"vm_state": "error"}, limit=20):
+        message = (row["fault"] or {}).get("message", "no cause is known")
+        yield Finding(
+            f"Server {row['name']} ({row['id']}) is in ERROR: {message}", f"hagane explain server {row['id']}"
+        )
+
+
+async def _hosts(cloud: Cloud) -> AsyncIterator[Finding]:
+    for host in await all_hosts(cloud.db):
+        if not is_up(host):
+            remedy = f"Is it alive, and its libvirtd? hagane explain host {host['name']}"
+            yield Finding(
+                f"Host {host['name']} is down: {host['reason'] or 'forced down by an administrator'}.", remedy
+            )
+
+
+async def _network(cloud: Cloud) -> AsyncIterator[Finding]:
+    part = cloud.use(NetworkPart)
+    if not part.ovn.readable:
+        yield Finding("OVN's databases do not answer.", "hagane status shows whether their daemons run.")
+        return
+    count = 0
+    async for kind, key in part.differences():
+        count += 1
+        if count <= 20:
+            yield Finding(
+                f"OVN differs from the row of {kind} {key}.",
+                f"It is repaired within seconds; else: hagane explain {kind} {key}",
+            )
+    for chassis in part.chassis():
+        if not chassis.alive:
+            yield Finding(
+                f"Chassis {chassis.name} does not keep up with OVN.", "Is its ovn-controller alive? hagane status"
+            )
+
+
+async def _waits(cloud: Cloud) -> AsyncIterator[Finding]:
+    now = time.time()
+    for row in await WORK.select(cloud.db, order="since", limit=50):
+        if row["reason"] and now - row["since"] > LONG:
+            seconds = int(now - row["since"])
+            yield Finding(
+                f"{row['kind']} {row['key']} waits for {seconds} s: {row['reason']}",
+                f"hagane explain {row['kind']} {row['key']}",
+            )
+
+
+_OWNERLESS = """SELECT allocation.kind, allocation.pool, allocation.item, allocation.owner FROM allocation
+WHERE NOT EXISTS (SELECT 1 FROM port WHERE port.id = allocation.owner)
+AND NOT EXISTS (SELECT 1 FROM network WHERE network.id = allocation.owner)
+AND NOT EXISTS (SELECT 1 FROM server WHERE server.id = allocation.owner) LIMIT 20"""
+
+
+async def _allocations(cloud: Cloud) -> AsyncIterator[Finding]:
+    for kind, pool, item, owner in await cloud.db.fetch_tuples(_OWNERLESS):
+        yield Finding(
+            f"{kind} {item} of {pool} is taken by {owner}, which does not exist.", "Please report this: it is a bug."
+        )

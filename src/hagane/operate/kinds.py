@@ -1,0 +1,52 @@
+"""The kinds of things that the operator's commands can speak of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hagane.compute.row import SERVER
+from hagane.image.row import IMAGE
+from hagane.network.floatingip import FloatingIp
+from hagane.network.network import Network
+from hagane.network.port_row import PORT
+from hagane.network.router import Router
+from hagane.network.security_group import SecurityGroup
+from hagane.network.subnet_row import SUBNET
+from hagane.placement.host import HOST, is_up
+from hagane.state.database import Row
+from hagane.state.table import Table
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`state`: how a person calls the row's state; `settled`: whether the row itself claims to be as it should be."""
+
+    name: str
+    table: Table
+    name_column: str = "name"
+    state: Callable[[Row], str] = lambda row: str(row.get("status") or "")
+    settled: Callable[[Row], bool] = lambda row: True
+
+
+def _server_state(row: Row) -> str:
+    return str(row["vm_state"]) + (f" ({row['task_state']})" if row["task_state"] else "")
+
+
+def _host_state(row: Row) -> str:
+    state = "up" if is_up(row) else f"down: {row['reason']}" if row["reason"] else "down"
+    return state + (f", disabled: {row['disabled_reason'] or 'no reason given'}" if row["disabled"] else "")
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("server", SERVER, state=_server_state, settled=lambda r: not r["task_state"] and r["vm_state"] != "error"),
+        Kind("image", IMAGE, settled=lambda row: row["status"] == "active"),
+        Kind("network", Network.table),
+        Kind("subnet", SUBNET),
+        Kind("port", PORT, settled=lambda row: row["status"] == "ACTIVE" or not row["device_id"]),
+        Kind("router", Router.table),
+        Kind("floatingip", FloatingIp.table, name_column="floating_ip_address"),
+        Kind("security_group", SecurityGroup.table),
+        Kind("host", HOST, state=_host_state, settled=is_up),
+    )
+}

@@ -1,0 +1,88 @@
+"""The operator's own routes, under /hagane/v1: explain, status, findings, backup.
+
+`explain` is also for the owner of a thing; the others are for administrators.
+"""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from hagane.api import faults
+from hagane.api.asgi import NoPolicy
+from hagane.api.http import Request, Response, json_response
+from hagane.api.service import Route, Service
+from hagane.cloud import Cloud
+from hagane.compute.row import SERVER
+from hagane.errors import Forbidden, NotFound
+from hagane.operate.explain import explain, find
+from hagane.operate.findings import findings
+from hagane.operate.kinds import KINDS
+from hagane.placement.host import all_hosts, is_up
+from hagane.state.work import WORK
+
+PREFIX = "/hagane/v1"
+
+
+def service(cloud: Cloud) -> Service:
+    routes = [
+        Route("GET", f"{PREFIX}/explain/{{kind}}/{{name}}", _explain, "operate:explain"),
+        Route("GET", f"{PREFIX}/status", _status, "operate:status"),
+        Route("GET", f"{PREFIX}/findings", _findings, "operate:findings"),
+        Route("POST", f"{PREFIX}/backup", _backup, "operate:backup"),
+    ]
+    return Service("hagane", PREFIX, NoPolicy(), faults.plain, routes=routes)
+
+
+def _need_admin(request: Request) -> None:
+    if not request.caller.is_admin:
+        raise Forbidden("This is for administrators.")
+
+
+async def _explain(request: Request) -> Response:
+    name = request.params["name"]
+    kind, row = await find(request.cloud.db, request.params["kind"], name)
+    if not request.caller.is_admin and row.get("project_id", object()) != request.caller.project_id:
+        raise NotFound(f"There is no {kind.name} '{name}'.")
+    return json_response(200, asdict(await explain(request.cloud.db, kind, row)))
+
+
+async def _status(request: Request) -> Response:
+    _need_admin(request)
+    db = request.cloud.db
+    placed = await db.fetch_tuples("SELECT host, count(*) FROM server WHERE host IS NOT NULL GROUP BY host")
+    servers = {row[0]: row[1] for row in placed}
+    hosts = [
+        {
+            "name": host["name"],
+            "state": ("up" if is_up(host) else "down") + (", disabled" if host["disabled"] else ""),
+            "servers": servers.get(host["name"], 0),
+            "vcpus": str((host["facts"] or {}).get("vcpus", "")),
+            "memory": f"{(host['facts'] or {}).get('memory_mb', 0) // 1024} GiB",
+        }
+        for host in await all_hosts(db)
+    ]
+    counts = {name: await KINDS[name].table.count(db) for name in ("server", "image", "network", "port", "router")}
+    now = time.time()
+    waiting = [
+        {"kind": row["kind"], "key": row["key"], "reason": row["reason"], "seconds": now - row["since"]}
+        for row in await WORK.select(db, order="since", limit=100)
+        if row["reason"]
+    ]
+    errors = await SERVER.count(db, {"vm_state": "error"})
+    return json_response(200, {"hosts": hosts, "counts": counts | {"in error": errors}, "waiting": waiting})
+
+
+async def _findings(request: Request) -> Response:
+    _need_admin(request)
+    return json_response(200, {"findings": [asdict(finding) for finding in await findings(request.cloud)]})
+
+
+async def _backup(request: Request) -> Response:
+    """Make a copy beside the database and tell where; the command moves it to its place."""
+    _need_admin(request)
+    folder = Path(request.cloud.config.state) / "backup"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = folder / f"hagane-{int(time.time())}-{os.getpid()}.db"
+    await request.cloud.db.backup(str(file))
+    return json_response(200, {"file": str(file)})
