@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from hagane.api.metrics import BACKLOG, RETRIES
@@ -79,6 +80,10 @@ class Reconciler(Protocol):
 def backoff(attempts: int) -> float:
     """Seconds to wait after so many failed attempts: doubled each time, with a little randomness, at most 30."""
     return float(min(LAST_RETRY, FIRST_RETRY * 2 ** min(attempts - 1, 10)) * (0.8 + 0.4 * random.random()))
+
+
+def _close(begun: Coroutine[Any, Any, Outcome], _task: "asyncio.Task[None]") -> None:
+    begun.close()
 
 
 class Engine:
@@ -180,7 +185,7 @@ class Engine:
                 task = self._spawn(self._later(claim, answer, started))
                 if asyncio.iscoroutine(answer):
                     # Closing is for one that a stop cancelled before it ran; otherwise it does nothing.
-                    task.add_done_callback(lambda _, begun=answer: begun.close())
+                    task.add_done_callback(partial(_close, answer))
         await self._settle([claim for claim in claims if claim.key in ready], ready, started)
 
     async def _later(self, claim: Claim, answer: Awaitable[Outcome], started: float) -> None:
