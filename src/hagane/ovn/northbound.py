@@ -6,8 +6,8 @@
     await nb.sync("hv", timeout=10)
 
 Rows of a table with names should be named by a UUID that their key holds too ("port:<id>" and "<id>", "sg:<id>" and
-"pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of standing in the
-way of a new one.
+"pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of standing in
+the way of a new one.
 """
 
 import re

@@ -13,6 +13,9 @@ import msgspec
 
 from hagane.errors import Unavailable
 from hagane.ovn.framing import Framer
+from hagane.ovn.pause import no_collections
+
+_BIG_FRAME = 1 << 20
 
 Notify = Callable[[str, list[Any]], None]
 
@@ -37,6 +40,13 @@ class _Message(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def _read(frame: bytes) -> _Message:
+    if len(frame) < _BIG_FRAME:
+        return _decode(frame)
+    with no_collections:
+        return _decode(frame)
 
 
 class Peer(asyncio.Protocol):
@@ -82,7 +92,7 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
         try:
-            messages = [_decode(frame) for frame in self._framer.feed(data)]
+            messages = [_read(frame) for frame in self._framer.feed(data)]
         except (ValueError, msgspec.MsgspecError) as error:
             self.close(f"it sent something that is no JSON-RPC: {error}")
             return

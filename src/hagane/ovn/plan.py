@@ -181,8 +181,8 @@ class _Plan:
         return {(t, c, holder) for t, c in places for holder in self._actual.holders(t, c, child)}
 
     def _enrol(self, found: _Found) -> None:
-        """A member is in the named rows of ours, and in no other of ours; foreign rows are not looked at. A desired row that
-        names the whole set itself has the say."""
+        """A member is in the named rows of ours, and in no other of ours; foreign rows are not looked at. A desired row
+        that names the whole set itself has the say."""
         for (table, column), keys in found.want.member_of.items():
             wanted = {self._resolve(Ref(table, key)) for key in keys}
             held_in: set[Handle] = set()

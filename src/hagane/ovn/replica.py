@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from hagane.errors import Unavailable
 from hagane.ovn.batch import Batcher
 from hagane.ovn.connection import Connection, Tls
+from hagane.ovn.pause import no_collections
 from hagane.ovn.peer import Peer, RemoteError
 from hagane.ovn.row import Holders, Index, Row
 from hagane.ovn.schema import Schema, parse_schema
@@ -148,7 +149,8 @@ class Replica:
         requests = {name: [{"columns": list(table.columns)}] for name, table in self._tables.items() if table.columns}
         self.resumed, updates, apply = await self._monitor(peer, requests)
         try:
-            await self._load(updates, apply)
+            with no_collections:
+                await self._load(updates, apply)
         except Inconsistent:
             self._last_txn = None
             raise Unavailable(

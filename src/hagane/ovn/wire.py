@@ -112,6 +112,8 @@ def _decode_set(kind: str) -> Callable[[Any], Any]:
 def _decode_map(kind: str, value_kind: str) -> Callable[[Any], Any]:
     key, value = _ATOM[kind], _ATOM[value_kind]
     if key is _same and value is _same:
+        if kind == "string":  # the same few keys in every row
+            return lambda raw: {intern(k): v for k, v in raw[1]}
         return lambda raw: dict(raw[1])
     return lambda raw: {key(k): value(v) for k, v in raw[1]}
 
