@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import httpx
-
 from tests.support import running_cloud
 
 CHUNK = os.urandom(1 << 18)

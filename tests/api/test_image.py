@@ -376,7 +376,7 @@ def test_documents(http: httpx.Client, cloud: Running) -> None:
     assert (refused.status_code, message(refused)) == (400, "Unknown import method name 'web-download'.")
 
 
-@pytest.mark.filterwarnings("ignore:The _compute_attributes method")  # openstacksdk warns of itself
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # it warns of itself
 def test_openstacksdk(admin: openstack.connection.Connection) -> None:
     image = admin.image.create_image(name="sdk", disk_format="raw", container_format="bare", data=b"x" * 3000,
                                      properties={"hw_x": "1"}, wait=True, allow_duplicates=True)  # fmt: skip
