@@ -19,6 +19,7 @@ from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.identity import service as identity
 from hagane.image import service as image
+from hagane.network import service as network
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
 from hagane.reconcile.image import ImageSweeper
@@ -31,13 +32,13 @@ from hagane.state.work import WORK
 
 log = logging.getLogger(__name__)
 
-APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service, image.service)
+APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service, image.service, network.service)
 """Each takes the Cloud and returns its Service with all routes."""
 
 PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper,)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
-TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES, *image.TABLES)
+TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES, *image.TABLES, *network.TABLES)
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 
 

@@ -52,8 +52,8 @@ class Page:
                 raise Invalid(
                     f"The marker could not be found: {self.marker}", code="MarkerNotFound", marker=self.marker
                 )
-            conditions.append(_behind(table, anchor, self._directed()))
-        order = ", ".join(f"{_sortable(table, c)}{' DESC' if down else ''}" for c, down in self._directed())
+            conditions.append(behind(table, anchor, self._directed()))
+        order = ", ".join(f"{sortable(table, c)}{' DESC' if down else ''}" for c, down in self._directed())
         limit = None if self.limit is None else self.limit + 1
         found = await table.select(reader, where, conditions=conditions, order=order, limit=limit)
         if self.limit is not None and len(found) > self.limit:
@@ -110,7 +110,7 @@ def _sorts(request: Request, resource: "Resource", default: str) -> list[tuple[s
     return sorts
 
 
-def _sortable(table: Table, column: str) -> str:
+def sortable(table: Table, column: str) -> str:
     """A column in a form that sorts alike in both stores: NULL first, as the empty value."""
     kind = next(c.kind for c in table.columns if c.name == column)
     if column in table.keys or column == "created_at":
@@ -118,7 +118,7 @@ def _sortable(table: Table, column: str) -> str:
     return f"COALESCE({table.name}.{column}, {chr(39) * 2 if kind == 'text' else -1})"
 
 
-def _behind(table: Table, anchor: Row, sorts: list[tuple[str, bool]]) -> Sql:
+def behind(table: Table, anchor: Row, sorts: list[tuple[str, bool]]) -> Sql:
     """Rows behind the anchor: (a > A) OR (a = A AND b > B) OR ..."""
     params: dict[str, Any] = {}
     branches = []
@@ -127,7 +127,7 @@ def _behind(table: Table, anchor: Row, sorts: list[tuple[str, bool]]) -> Sql:
         value = table.encode(column, anchor[column])
         text = next(c.kind for c in table.columns if c.name == column) == "text"
         params[f"behind_{number}"] = ("" if text else -1) if value is None else value
-        expression = _sortable(table, column)
+        expression = sortable(table, column)
         branches.append(" AND ".join([*equal, f"{expression} {'<' if down else '>'} :behind_{number}"]))
         equal.append(f"{expression} = :behind_{number}")
     return Sql(" OR ".join(f"({branch})" for branch in branches), params)

@@ -133,13 +133,26 @@ class Table:
         limit: int | None = None,
     ) -> list[Row]:
         """Rows that match all of `where` and `conditions`; `order` is SQL ("created_at DESC, id")."""
+        decode = self.decode
+        found = await self.select_tuples(reader, where, conditions=conditions, order=order, limit=limit)
+        return [decode(values) for values in found]
+
+    async def select_tuples(
+        self,
+        reader: Reader,
+        where: Where | None = None,
+        *,
+        conditions: Iterable[Sql] = (),
+        order: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Sequence[Any]]:
+        """As `select`, but as the store keeps them, in the order of the columns: for long lists."""
         text, params = self._where(where or {}, conditions)
         sql = self._select + text + (f" ORDER BY {order}" if order else "")
         if limit is not None:
             sql += " LIMIT :limit_"
             params["limit_"] = limit
-        decode = self.decode
-        return [decode(values) for values in await reader.fetch_tuples(sql, params)]
+        return await reader.fetch_tuples(sql, params)
 
     async def count(self, reader: Reader, where: Where | None = None, conditions: Iterable[Sql] = ()) -> int:
         text, params = self._where(where or {}, conditions)

@@ -29,6 +29,34 @@ CREATE TABLE event (
 
 CREATE INDEX event_0 ON event (kind, key, started_at);
 
+CREATE TABLE floatingip (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  floating_ip_address TEXT,
+  floating_network_id TEXT,
+  floating_port_id TEXT,
+  router_id TEXT,
+  port_id TEXT,
+  fixed_ip_address TEXT,
+  status TEXT,
+  dns_name TEXT,
+  dns_domain TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX floatingip_0 ON floatingip (project_id);
+
+CREATE INDEX floatingip_1 ON floatingip (port_id);
+
+CREATE INDEX floatingip_2 ON floatingip (router_id);
+
+CREATE INDEX floatingip_3 ON floatingip (floating_network_id);
+
 CREATE TABLE identity_access_rule (
   id TEXT NOT NULL,
   user_id TEXT,
@@ -166,7 +194,6 @@ CREATE TABLE identity_service (
   id TEXT NOT NULL,
   type TEXT,
   name TEXT,
-  description TEXT,
   enabled BIGINT,
   extra TEXT,
   PRIMARY KEY (id)
@@ -186,6 +213,8 @@ CREATE TABLE identity_user (
 );
 
 CREATE UNIQUE INDEX identity_user_0 ON identity_user (domain_id, name);
+
+CREATE INDEX identity_user_1 ON identity_user (default_project_id);
 
 CREATE TABLE image (
   name TEXT,
@@ -245,6 +274,236 @@ CREATE TABLE image_tag (
 );
 
 CREATE INDEX image_tag_0 ON image_tag (tag);
+
+CREATE TABLE network (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  admin_state_up BIGINT,
+  status TEXT,
+  subnets TEXT,
+  router_external BIGINT,
+  is_default BIGINT,
+  port_security_enabled BIGINT,
+  mtu BIGINT,
+  network_type TEXT,
+  physical_network TEXT,
+  segmentation_id BIGINT,
+  dns_domain TEXT,
+  availability_zone_hints TEXT,
+  ipv4_address_scope TEXT,
+  ipv6_address_scope TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX network_0 ON network (project_id);
+
+CREATE INDEX network_1 ON network (name);
+
+CREATE TABLE network_freed (
+  pool TEXT NOT NULL,
+  item TEXT NOT NULL,
+  freed_at DOUBLE PRECISION,
+  PRIMARY KEY (pool, item)
+);
+
+CREATE INDEX network_freed_0 ON network_freed (pool, freed_at);
+
+CREATE TABLE network_quota (
+  project_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  hard BIGINT,
+  used BIGINT,
+  PRIMARY KEY (project_id, resource)
+);
+
+CREATE TABLE network_range (
+  pool TEXT NOT NULL,
+  first TEXT NOT NULL,
+  size BIGINT,
+  next BIGINT,
+  PRIMARY KEY (pool, first)
+);
+
+CREATE TABLE network_tag (
+  resource_id TEXT NOT NULL,
+  tag TEXT NOT NULL,
+  resource TEXT,
+  PRIMARY KEY (resource_id, tag)
+);
+
+CREATE INDEX network_tag_0 ON network_tag (tag, resource_id);
+
+CREATE TABLE port (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  network_id TEXT,
+  admin_state_up BIGINT,
+  status TEXT,
+  mac_address TEXT,
+  fixed_ips TEXT,
+  device_id TEXT,
+  device_owner TEXT,
+  security_groups TEXT,
+  allowed_address_pairs TEXT,
+  extra_dhcp_opts TEXT,
+  port_security_enabled BIGINT,
+  binding_host_id TEXT,
+  binding_profile TEXT,
+  binding_vif_type TEXT,
+  binding_vif_details TEXT,
+  binding_vnic_type TEXT,
+  dns_name TEXT,
+  dns_assignment TEXT,
+  propagate_uplink_status BIGINT,
+  device_profile TEXT,
+  numa_affinity_policy TEXT,
+  observed_generation BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX port_0 ON port (network_id, mac_address);
+
+CREATE INDEX port_1 ON port (project_id);
+
+CREATE INDEX port_2 ON port (device_id);
+
+CREATE INDEX port_3 ON port (binding_host_id);
+
+CREATE TABLE port_security_group (
+  port_id TEXT NOT NULL,
+  security_group_id TEXT NOT NULL,
+  PRIMARY KEY (port_id, security_group_id)
+);
+
+CREATE INDEX port_security_group_0 ON port_security_group (security_group_id);
+
+CREATE TABLE rbac_policy (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  object_type TEXT,
+  object_id TEXT,
+  action TEXT,
+  target_project TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX rbac_policy_0 ON rbac_policy (object_id, action, target_project);
+
+CREATE INDEX rbac_policy_1 ON rbac_policy (object_type, target_project, action);
+
+CREATE INDEX rbac_policy_2 ON rbac_policy (project_id);
+
+CREATE TABLE router (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  admin_state_up BIGINT,
+  status TEXT,
+  external_gateway_info TEXT,
+  gateway_port_id TEXT,
+  enable_snat BIGINT,
+  routes TEXT,
+  distributed BIGINT,
+  ha BIGINT,
+  availability_zone_hints TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX router_0 ON router (project_id);
+
+CREATE INDEX router_1 ON router (gateway_port_id);
+
+CREATE TABLE security_group (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  stateful BIGINT,
+  is_default BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX security_group_0 ON security_group (project_id, is_default);
+
+CREATE TABLE security_group_rule (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  security_group_id TEXT,
+  direction TEXT,
+  ethertype TEXT,
+  protocol TEXT,
+  port_range_min BIGINT,
+  port_range_max BIGINT,
+  remote_ip_prefix TEXT,
+  remote_group_id TEXT,
+  remote_address_group_id TEXT,
+  normalized_cidr TEXT,
+  description TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  belongs_to_default_sg BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX security_group_rule_0 ON security_group_rule (security_group_id);
+
+CREATE INDEX security_group_rule_1 ON security_group_rule (remote_group_id);
+
+CREATE INDEX security_group_rule_2 ON security_group_rule (remote_address_group_id);
+
+CREATE INDEX security_group_rule_3 ON security_group_rule (project_id);
+
+CREATE TABLE subnet (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  network_id TEXT,
+  ip_version BIGINT,
+  subnetpool_id TEXT,
+  cidr TEXT,
+  gateway_ip TEXT,
+  allocation_pools TEXT,
+  dns_nameservers TEXT,
+  host_routes TEXT,
+  enable_dhcp BIGINT,
+  ipv6_ra_mode TEXT,
+  ipv6_address_mode TEXT,
+  service_types TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX subnet_0 ON subnet (network_id);
+
+CREATE INDEX subnet_1 ON subnet (project_id);
+
+CREATE INDEX subnet_2 ON subnet (subnetpool_id);
 
 CREATE TABLE work (
   kind TEXT NOT NULL,

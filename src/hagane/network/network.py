@@ -1,0 +1,118 @@
+"""Networks: each one segment (geneve, vlan or flat), possibly shared with other projects or external.
+
+`shared` is told per caller: a network is shared for a project if an RBAC row names it or everyone (rbac.py). Deleting a
+network takes its subnets and the ports that this service made itself with it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.api.http import Request
+from hagane.network import metadata, rbac, segment, subnet_row
+from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, shared_sql, standard
+from hagane.network.errors import bad_request, error
+from hagane.network.present import Made
+from hagane.network.value import words
+from hagane.state import work
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Sql
+
+AUTOMATIC = ("network:dhcp", "network:distributed")
+"""Owners of ports that go with their network."""
+
+
+class Network(NetResource):
+    name, plural, missing, quota, rbac = "network", "networks", "NetworkNotFound", "network", "network"
+    table_name = "network"
+    attrs = (
+        *standard(),
+        Attr("admin_state_up", Flag(), write="cu", default=True),
+        Attr("status", Text()),
+        Attr("subnets", Checked(), filter=False, sort=False),
+        Attr("shared", Flag(), write="cu", default=False, stored=False, rule=True),
+        Attr("router_external", Flag(), write="cu", default=False, wire="router:external", rule=True),
+        Attr("is_default", Flag(), write="cu", default=False, rule=True),
+        Attr("port_security_enabled", Flag(), write="cu", default=True, rule=True),
+        Attr("mtu", Whole(0), write="cu", default=0),
+        Attr("network_type", Text(32, nullable=True), write="cu", default=UNSET, wire="provider:network_type", rule=True),
+        Attr("physical_network", Text(64, nullable=True), write="cu", default=UNSET, wire="provider:physical_network",
+             rule=True),
+        Attr("segmentation_id", Whole(nullable=True), write="cu", default=UNSET, wire="provider:segmentation_id",
+             rule=True),
+        Attr("dns_domain", Text(255, lower=True), write="cu", default=""),
+        Attr("availability_zone_hints", Checked(rule=words), write="c", default=list, filter=False),
+        Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),
+        Attr("ipv4_address_scope", Id(), filter=False),
+        Attr("ipv6_address_scope", Id(), filter=False),
+    )  # fmt: skip
+    indexes = ("project_id", "name")
+
+    def visible_to(self, request: Request) -> list[str]:
+        external = shared_sql("network", "access_as_external")
+        return [*super().visible_to(request), f"network.id IN ({external})"]
+
+    async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
+        shared = await rbac.shared_with(reader, "network", [row["id"] for row in rows], request.caller.project_id)
+        return [{"shared": row["id"] in shared, "availability_zones": []} for row in rows]
+
+    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
+        target = await super().target_of(request, reader, row)
+        if "shared" not in row:
+            target["shared"] = bool(await rbac.shared_with(reader, "network", [row["id"]], request.caller.project_id))
+        return target
+
+    async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
+        row |= {"status": "ACTIVE", "subnets": [], "ipv4_address_scope": None, "ipv6_address_scope": None}
+        await segment.choose(tx, self.cloud, row)
+        row["mtu"] = segment.mtu(row)
+        if row["is_default"]:
+            await self._only_default(tx, row)
+        await rbac.network_flags(tx, row, shared=row.pop("shared"), external=row["router_external"])
+        await work.wake(tx, "network", row["id"], request_id=request.id)
+
+    async def _only_default(self, tx: Tx, row: Row) -> None:
+        if not row.get("router_external"):
+            raise error("InvalidInput", reason="The default external network must be external")
+        others = [r["id"] for r in await self.table.select(tx, {"is_default": True}) if r["id"] != row["id"]]
+        if others:
+            raise bad_request(f"A default external network already exists: {others[0]}.")
+
+    async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await segment.change(tx, self.cloud, old, changes)
+        if "mtu" in changes:
+            changes["mtu"] = segment.mtu(old | changes)
+        if changes.get("is_default"):
+            await self._only_default(tx, old | changes)
+        if "shared" in changes or "router_external" in changes:
+            await rbac.change_flags(tx, old, changes)
+        await work.wake(tx, "network", old["id"], request_id=request.id)
+
+    async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        held = await tx.fetch_tuples(
+            "SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN (:one, :two) LIMIT 1",
+            {"id": row["id"], "one": AUTOMATIC[0], "two": AUTOMATIC[1]},
+        )
+        if held:
+            raise error("NetworkInUse", id=row["id"], reason="There are one or more ports still in use on the network")
+        await metadata.remove(tx, row["id"])
+        await subnet_row.remove_of_network(tx, row["id"])
+        await rbac.forget(tx, "network", row["id"])
+        await segment.release(tx, row)
+        await work.wake(tx, "network", row["id"], request_id=request.id)
+
+
+async def get(reader: Reader, network_id: str) -> Row | None:
+    """A network by its id, whoever asks."""
+    return await Network.table.get(reader, id=network_id)
+
+
+async def usable(reader: Reader, network_id: str, project: str | None) -> Row | None:
+    """A network if a project may put ports on it or see it: its own, shared with it, or external. None: of any project."""
+    if project is None:
+        return await get(reader, network_id)
+    seen = Sql(
+        f"project_id = :me OR id IN ({shared_sql('network')}) OR id IN ({shared_sql('network', 'access_as_external')})",
+        {"me": project},
+    )
+    rows = await Network.table.select(reader, {"id": network_id}, conditions=[seen])
+    return rows[0] if rows else None

@@ -1,0 +1,99 @@
+"""Rows of ports, and what other modules do with them without asking who may."""
+
+import random
+from collections.abc import Sequence
+
+from hagane.api.resource import REQUIRED, Attr
+from hagane.network import address, quota, tag
+from hagane.network.base import UNSET, standard
+from hagane.network.errors import error
+from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
+from hagane.network.value import Checked, Flag, Id, OneOf, Text, Whole, fixed_ips, ids, mac, mapping
+from hagane.state import clock, work
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Column, Table
+
+ATTRS = (
+    *standard(),
+    Attr("network_id", Id(), write="c", default=REQUIRED),
+    Attr("admin_state_up", Flag(), write="cu", default=True),
+    Attr("status", Text()),
+    Attr("mac_address", Checked(rule=mac, kind="text"), write="cu", default=UNSET, rule=True),
+    Attr("fixed_ips", Checked(rule=fixed_ips), write="cu", default=UNSET, rule=True, filter=False),
+    Attr("device_id", Text(255), write="cu", default="", rule=True),
+    Attr("device_owner", Text(255), write="cu", default="", rule=True),
+    Attr("security_groups", Checked(rule=ids), write="cu", default=UNSET, filter=False),
+    Attr("allowed_address_pairs", Checked(rule=pairs), write="cu", default=UNSET, rule=True, filter=False),
+    Attr("extra_dhcp_opts", Checked(rule=dhcp_opts), write="cu", default=UNSET, filter=False),
+    Attr("port_security_enabled", Flag(), write="cu", default=UNSET, rule=True),
+    Attr("binding_host_id", Text(255, nullable=True), write="cu", default=UNSET, wire="binding:host_id", rule=True),
+    Attr("binding_profile", Checked(rule=mapping), write="cu", default=UNSET, wire="binding:profile", rule=True,
+         filter=False),
+    Attr("binding_vif_type", Text(), wire="binding:vif_type"),
+    Attr("binding_vif_details", Checked(), wire="binding:vif_details", filter=False),
+    Attr("binding_vnic_type", OneOf(values=VNIC_TYPES), write="cu", default="normal", wire="binding:vnic_type", rule=True),
+    Attr("dns_name", Text(255, lower=True), write="cu", default=""),
+    Attr("dns_assignment", Checked(), filter=False),
+    Attr("propagate_uplink_status", Flag(), write="cu", default=True),
+    Attr("device_profile", Text(255, nullable=True), write="c", default=None),
+    Attr("numa_affinity_policy", OneOf(values=("required", "preferred", "legacy", "socket"), nullable=True), write="cu",
+         default=None),
+    Attr("observed_generation", Whole(), shown=False, filter=False, sort=False),
+)  # fmt: skip
+
+INDEXES = ("network_id, mac_address", "project_id", "device_id", "binding_host_id")
+PORT = Table("port", tuple(Column(a.name, a.type.column, a.key) for a in ATTRS if a.stored), INDEXES)
+
+MEMBERSHIP = Table(
+    "port_security_group",
+    (Column("port_id", key=True), Column("security_group_id", key=True)),
+    ("security_group_id",),
+)
+"""Which ports are in which security groups: the same as `port.security_groups`, the other way round."""
+
+_MAC_TAKEN = "SELECT 1 FROM port WHERE network_id = :network AND mac_address = :mac LIMIT 1"
+
+
+async def get(reader: Reader, port_id: str) -> Row | None:
+    return await PORT.get(reader, id=port_id)
+
+
+async def new_mac(tx: Tx, network_id: str, wanted: str | None = None) -> str:
+    """A MAC address that no other port of the network has. Raises MacAddressInUse."""
+    while True:
+        number = random.getrandbits(24)
+        text = wanted or f"fa:16:3e:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+        if not await tx.fetch_tuples(_MAC_TAKEN, {"network": network_id, "mac": text}):
+            return text
+        if wanted:
+            raise error("MacAddressInUse", network_id=network_id, mac=wanted)
+
+
+async def join_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
+    for group in groups:
+        await MEMBERSHIP.insert(tx, {"port_id": port_id, "security_group_id": group})
+
+
+async def leave_groups(tx: Tx, port_id: str) -> None:
+    await MEMBERSHIP.delete(tx, {"port_id": port_id})
+
+
+async def change(tx: Tx, port_id: str, changes: Row, *, request_id: str | None = None) -> None:
+    """Write intent of this service's own into a port's row and wake its reconciler."""
+    row = await PORT.get(tx, id=port_id)
+    if row is None:
+        return
+    await PORT.update(tx, {"id": port_id}, changes | {"generation": row["generation"] + 1, "updated_at": clock.now()})
+    await work.wake(tx, "port", port_id, request_id=request_id)
+
+
+async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
+    """Delete a port's row, give back what it holds and wake its reconciler. Nobody is asked."""
+    await address.release_all(tx, row["id"])
+    if row["security_groups"]:
+        await leave_groups(tx, row["id"])
+    if row.get("tags"):
+        await tag.forget(tx, row["id"])
+    await PORT.delete(tx, {"id": row["id"]})
+    await quota.charge(tx, row["project_id"], "port", -1)
+    await work.wake(tx, "port", row["id"], request_id=request_id)

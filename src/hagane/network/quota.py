@@ -1,0 +1,49 @@
+"""Quotas: one row per project and resource with its limit and what is used, counted in the transaction that uses it.
+
+Counting rows would cost more the more there are; the counter costs the same always, and the transaction's isolation
+makes it exact: of fifty clients that race for the last place, one gets it.
+"""
+
+from hagane.network.errors import error
+from hagane.state.database import Reader, Tx
+from hagane.state.table import Column, Table
+
+QUOTA = Table(
+    "network_quota",
+    (Column("project_id", key=True), Column("resource", key=True), Column("hard", "int"), Column("used", "int")),
+)
+"""`hard` is NULL while the project has the default limit; -1 is no limit."""
+
+DEFAULTS = {
+    "network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50, "security_group": 10,
+    "security_group_rule": 100, "subnetpool": -1, "address_group": -1, "rbac_policy": 10,
+}  # fmt: skip
+
+_CHARGE = """INSERT INTO network_quota (project_id, resource, hard, used) VALUES (:project, :resource, NULL, :count)
+ON CONFLICT (project_id, resource) DO UPDATE SET used = network_quota.used + :count RETURNING hard, used"""
+
+
+async def charge(tx: Tx, project: str | None, resource: str, count: int = 1, *, limited: bool = True) -> None:
+    """Count `count` more (or, negative, fewer) of a project's resources. Raises OverQuota if `limited`.
+
+    What belongs to no project (addresses of routers and floating IPs) is not counted.
+    """
+    if not project:
+        return
+    params = {"project": project, "resource": resource, "count": count}
+    hard, used = (await tx.fetch_tuples(_CHARGE, params))[0]
+    limit = DEFAULTS[resource] if hard is None else hard
+    if limited and count > 0 and 0 <= limit < used:
+        raise error("OverQuota", overs=[resource])
+
+
+async def rows(reader: Reader, project: str) -> dict[str, tuple[int, int]]:
+    """resource -> (limit, used) of a project, for all resources."""
+    found = {row["resource"]: row for row in await QUOTA.select(reader, {"project_id": project})}
+    return {
+        name: (
+            default if name not in found or found[name]["hard"] is None else found[name]["hard"],
+            found[name]["used"] if name in found else 0,
+        )
+        for name, default in DEFAULTS.items()
+    }

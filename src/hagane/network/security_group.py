@@ -1,0 +1,90 @@
+"""Security groups: named sets of rules that ports join; by default stateful. Each project has one called `default`.
+
+The default group comes into being when its project first looks at its groups, makes one, or makes a port. It lets its
+members talk to each other and everything out. It is this row that the compiler turns into a port group; a change of a
+group or of its rules wakes "security_group" with the group's id.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.api.http import Request, Response
+from hagane.network import quota, rbac, security_group_row
+from hagane.network.base import Given, NetResource
+from hagane.network.errors import error
+from hagane.network.present import Made
+from hagane.network.security_group_row import RULE, view_rule
+from hagane.state import work
+from hagane.state.database import Reader, Row, Tx
+
+
+class SecurityGroup(NetResource):
+    name, plural, missing, quota = "security_group", "security_groups", "SecurityGroupNotFound", "security_group"
+    rbac = "security_group"
+    attrs, indexes = security_group_row.ATTRS, security_group_row.INDEXES
+
+    async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
+        ids = [row["id"] for row in rows]
+        rules: dict[str, list[Made]] = {group: [] for group in ids}
+        for rule in await RULE.select(reader, {"security_group_id": ids}):
+            rules[rule["security_group_id"]].append(view_rule(rule))
+        shared = await rbac.shared_with(reader, "security_group", ids, request.caller.project_id)
+        return [{"security_group_rules": rules[group], "shared": group in shared} for group in ids]
+
+    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
+        target = await super().target_of(request, reader, row)
+        shared = await rbac.shared_with(reader, "security_group", [row["id"]], request.caller.project_id)
+        return target | {"shared": bool(shared)}
+
+    async def list(self, request: Request) -> Response:
+        """The caller's default group exists from the moment it could be seen."""
+        project = request.caller.project_id
+        if project and await security_group_row.default_id(self.db, project) is None:
+
+            async def work_(tx: Tx) -> None:
+                await security_group_row.ensure_default(tx, project)
+
+            await self.db.write(work_)
+        return await super().list(request)
+
+    async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
+        if row["name"].lower() == "default":
+            raise error("SecurityGroupDefaultAlreadyExists")
+        await security_group_row.ensure_default(tx, row["project_id"])
+        row["is_default"] = False
+
+    async def made(self, request: Request, tx: Tx, row: Row) -> None:
+        await security_group_row.store_rules(tx, row, security_group_row.egress_rules(row))
+        await work.wake(tx, "security_group", row["id"], request_id=request.id)
+
+    async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        if "name" in changes and old["is_default"] and changes["name"] != old["name"]:
+            raise error("SecurityGroupCannotUpdateDefault")
+        if changes.get("name", "").lower() == "default" and not old["is_default"]:
+            raise error("SecurityGroupDefaultAlreadyExists")
+        if "stateful" in changes and changes["stateful"] != old["stateful"]:
+            await self._refuse_in_use(tx, old)
+        await work.wake(tx, "security_group", old["id"], request_id=request.id)
+
+    async def _refuse_in_use(self, tx: Tx, row: Row) -> None:
+        sql = "SELECT 1 FROM port_security_group WHERE security_group_id = :id LIMIT 1"
+        if await tx.fetch_tuples(sql, {"id": row["id"]}):
+            raise error("SecurityGroupInUse", id=row["id"])
+
+    async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        await self._refuse_in_use(tx, row)
+        if row["is_default"] and not self.sees_all(request):
+            raise error("SecurityGroupCannotRemoveDefault")
+        await self.remove_rules(request, tx, row)
+        await rbac.forget(tx, "security_group", row["id"])
+        await work.wake(tx, "security_group", row["id"], request_id=request.id)
+
+    async def remove_rules(self, request: Request, tx: Tx, row: Row) -> None:
+        """The group's own rules, and those of other groups that name it as their remote one."""
+        for rule in await RULE.select(tx, {"remote_group_id": row["id"]}):
+            if rule["security_group_id"] != row["id"]:
+                await RULE.delete(tx, {"id": rule["id"]})
+                await quota.charge(tx, rule["project_id"], "security_group_rule", -1)
+                await work.wake(tx, "security_group", rule["security_group_id"], request_id=request.id)
+        count = await RULE.delete(tx, {"security_group_id": row["id"]})
+        await quota.charge(tx, row["project_id"], "security_group_rule", -count)

@@ -1,0 +1,56 @@
+"""The network API (v2.0): its routes, and what its rows mean to those who read them.
+
+The compiler to OVN reads these tables, and nothing else; it writes only `port.status`, the binding's `vif_*` columns and
+`floatingip.status`. Work is woken in the transaction of the change, by kind and key; a key whose row is gone means:
+remove what was made of it.
+
+kind              key        rows to read
+"network"         network    `network` (admin_state_up, mtu, network_type, physical_network, segmentation_id, dns_domain)
+                             and its `subnet` rows (network_id): cidr, gateway_ip, enable_dhcp, dns_nameservers,
+                             host_routes, ipv6_ra_mode, ipv6_address_mode. A change of a subnet wakes its network.
+"port"            port       `port`: mac_address, fixed_ips [{subnet_id, ip_address}], admin_state_up, device_owner,
+                             port_security_enabled, security_groups [id], allowed_address_pairs [{ip_address,
+                             mac_address?}], extra_dhcp_opts [{opt_name, opt_value, ip_version}], binding_host_id,
+                             binding_profile, binding_vnic_type, dns_name. Owner `network:distributed` is the metadata
+                             localport; `network:floatingip` only holds an address and becomes nothing in OVN.
+"router"          router     `router`: admin_state_up, enable_snat, gateway_port_id (a `port`), routes
+                             [{destination, nexthop}]; its interfaces are `port` rows with device_id = router and
+                             device_owner `network:router_interface`.
+"floatingip"      floatingip `floatingip`: floating_ip_address, fixed_ip_address, port_id, router_id (NULL: unbound).
+"security_group"  group      `security_group` (stateful), its `security_group_rule` rows (security_group_id), and its
+                             members: `port_security_group` (port_id). Rules of others that name it: remote_group_id.
+
+`generation` is the API's revision_number: raised by every change of intent. `observed_generation` of a port is the
+reconciler's: which generation OVN has.
+"""
+
+from pathlib import Path
+
+from hagane.api.policy import Policy
+from hagane.api.service import Service
+from hagane.cloud import Cloud
+from hagane.network import port_row, quota, rbac, router_row, security_group_row, sequence, subnet_row, tag
+from hagane.network.base import NetResource, envelope, wording
+from hagane.network.floatingip import FloatingIp
+from hagane.network.network import Network
+from hagane.network.port import Port
+from hagane.network.router import Router
+from hagane.network.security_group import SecurityGroup
+from hagane.network.security_group_rule import SecurityGroupRule
+from hagane.network.subnet import Subnet
+from hagane.state.table import Table
+
+RESOURCES: tuple[type[NetResource], ...] = (Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule)
+
+TABLES: tuple[Table, ...] = (
+    Network.table, subnet_row.SUBNET, port_row.PORT, port_row.MEMBERSHIP, router_row.ROUTER, router_row.FLOATING,
+    security_group_row.GROUP, security_group_row.RULE, rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
+)  # fmt: skip
+
+
+def service(cloud: Cloud) -> Service:
+    """The network API with all its routes."""
+    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    policy = Policy.load("network", overrides)
+    routes = [route for kind in RESOURCES for route in kind(cloud).routes()]
+    return Service("network", "/network", policy, envelope, wording=wording, title="Networking", routes=routes)
