@@ -380,7 +380,7 @@ def test_documents(http: httpx.Client, cloud: Running) -> None:
 def test_openstacksdk(admin: openstack.connection.Connection) -> None:
     image = admin.image.create_image(name="sdk", disk_format="raw", container_format="bare", data=b"x" * 3000,
                                      properties={"hw_x": "1"}, wait=True, allow_duplicates=True)  # fmt: skip
-    assert image.status == "active"
+    assert admin.image.get_image(image).status == "active"
     assert [found.id for found in admin.image.images(name="sdk")] == [image.id]
     assert admin.image.download_image(image).content == b"x" * 3000
     admin.image.update_image(image, name="sdk2", min_ram=64)
