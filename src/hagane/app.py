@@ -1,7 +1,7 @@
 """The wiring: which APIs there are, which parts watch the world, which tables. Read this first.
 
-    config ─▶ store ─▶ Cloud ─▶ APIS (routes) ─▶ Application (ASGI)
-                         └────▶ PARTS (reconcilers) ─▶ Engine
+config ─▶ store ─▶ Cloud ─▶ APIS (routes) ─▶ Application (ASGI)
+                     └────▶ PARTS (reconcilers) ─▶ Engine
 """
 
 import asyncio
@@ -16,12 +16,15 @@ from hagane.api import faults, metrics
 from hagane.api.asgi import Application, Authenticate, NoPolicy, health
 from hagane.api.service import Service
 from hagane.cloud import Cloud
+from hagane.compute import service as compute
 from hagane.config import Config
 from hagane.identity import service as identity
 from hagane.image import service as image
 from hagane.network import service as network
+from hagane.placement import service as placement
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
+from hagane.reconcile.host import Hosts
 from hagane.reconcile.image import ImageSweeper
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
@@ -32,13 +35,28 @@ from hagane.state.work import WORK
 
 log = logging.getLogger(__name__)
 
-APIS: tuple[Callable[[Cloud], Service], ...] = (identity.service, image.service, network.service)
+APIS: tuple[Callable[[Cloud], Service], ...] = (
+    identity.service,
+    image.service,
+    network.service,
+    placement.service,
+    compute.service,
+)
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper,)
+PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, Hosts)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
-TABLES: tuple[Table, ...] = (WORK, ALLOCATION, EVENT, *identity.TABLES, *image.TABLES, *network.TABLES)
+TABLES: tuple[Table, ...] = (
+    WORK,
+    ALLOCATION,
+    EVENT,
+    *identity.TABLES,
+    *image.TABLES,
+    *network.TABLES,
+    *placement.TABLES,
+    *compute.TABLES,
+)
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 
 

@@ -19,5 +19,10 @@ def iso_z(text: str | None) -> str | None:
     return None if text is None else text[:19] + "Z"
 
 
+def wall() -> float:
+    """Seconds since the epoch, now."""
+    return time.time()
+
+
 def monotonic() -> float:
     return time.monotonic()

@@ -4,6 +4,8 @@ An action (create, reboot, ...) is a row of its own with `step` empty; its steps
 is what is going on now; `percent` and `message` tell how far it is.
 """
 
+from collections.abc import Iterable
+
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
@@ -30,9 +32,19 @@ EVENT = Table(
 )
 
 
+_RECORD = f"""INSERT INTO event ({", ".join(EVENT.names)}) VALUES ({", ".join(":" + name for name in EVENT.names)})
+ON CONFLICT (id) DO UPDATE SET finished_at = :finished_at, result = :result, message = :message,
+percent = :percent, host = :host"""
+
+
+def identity(key: str, request_id: str, step: str = "") -> str:
+    """The id of an action's event, or of a step of it."""
+    return f"{key}:{request_id}:{step}"
+
+
 async def begin(tx: Tx, kind: str, key: str, request_id: str, action: str, step: str = "", **more: object) -> str:
     """Start an action (no step) or a step of it; returns its id. The same step of one request starts only once."""
-    event_id = f"{key}:{request_id}:{step}"
+    event_id = identity(key, request_id, step)
     row: Row = {"id": event_id, "kind": kind, "key": key, "request_id": request_id, "action": action, "step": step}
     if await EVENT.get(tx, id=event_id) is None:
         await EVENT.insert(tx, row | {"started_at": clock.now()} | more)
@@ -47,6 +59,15 @@ async def end(tx: Tx, event_id: str, *, error: str = "") -> None:
     """Finish an event; finishing twice keeps the first result."""
     changes = {"finished_at": clock.now(), "result": "Error" if error else "Success"}
     await EVENT.update(tx, {"id": event_id, "finished_at": None}, changes | ({"message": error} if error else {}))
+
+
+async def record(tx: Tx, kind: str, key: str, request_id: str, action: str, steps: Iterable[Row]) -> None:
+    """Store steps as they are now, each a row of `step`, `started_at` and what else is known; again to bring it up to
+    date. One statement a step, for steps that are over as soon as they are told.
+    """
+    base: Row = dict.fromkeys(EVENT.names) | {"kind": kind, "key": key, "request_id": request_id, "action": action}
+    for step in steps:
+        await tx.execute(_RECORD, base | {"id": identity(key, request_id, step["step"])} | step)
 
 
 async def of(reader: Reader, kind: str, key: str) -> list[Row]:

@@ -9,6 +9,22 @@ CREATE TABLE allocation (
 
 CREATE INDEX allocation_0 ON allocation (owner);
 
+CREATE TABLE compute_limit (
+  project_id TEXT NOT NULL,
+  user_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  hard_limit BIGINT,
+  PRIMARY KEY (project_id, user_id, resource)
+);
+
+CREATE TABLE compute_usage (
+  project_id TEXT NOT NULL,
+  instances BIGINT,
+  cores BIGINT,
+  ram BIGINT,
+  PRIMARY KEY (project_id)
+);
+
 CREATE TABLE event (
   id TEXT NOT NULL,
   kind TEXT,
@@ -28,6 +44,33 @@ CREATE TABLE event (
 );
 
 CREATE INDEX event_0 ON event (kind, key, started_at);
+
+CREATE TABLE flavor (
+  id TEXT NOT NULL,
+  name TEXT,
+  ram BIGINT,
+  vcpus BIGINT,
+  disk BIGINT,
+  ephemeral BIGINT,
+  swap BIGINT,
+  rxtx_factor DOUBLE PRECISION,
+  disabled BIGINT,
+  is_public BIGINT,
+  description TEXT,
+  extra_specs TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX flavor_0 ON flavor (name);
+
+CREATE TABLE flavor_access (
+  flavor_id TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  PRIMARY KEY (flavor_id, project_id)
+);
+
+CREATE INDEX flavor_access_0 ON flavor_access (project_id);
 
 CREATE TABLE floatingip (
   id TEXT NOT NULL,
@@ -56,6 +99,29 @@ CREATE INDEX floatingip_1 ON floatingip (port_id);
 CREATE INDEX floatingip_2 ON floatingip (router_id);
 
 CREATE INDEX floatingip_3 ON floatingip (floating_network_id);
+
+CREATE TABLE host (
+  id TEXT NOT NULL,
+  name TEXT,
+  number BIGINT,
+  service_id TEXT,
+  state TEXT,
+  facts TEXT,
+  reason TEXT,
+  seen_at TEXT,
+  zone TEXT,
+  disabled BIGINT,
+  disabled_reason TEXT,
+  forced_down BIGINT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX host_0 ON host (name);
+
+CREATE UNIQUE INDEX host_1 ON host (number);
 
 CREATE TABLE identity_access_rule (
   id TEXT NOT NULL,
@@ -275,6 +341,17 @@ CREATE TABLE image_tag (
 
 CREATE INDEX image_tag_0 ON image_tag (tag);
 
+CREATE TABLE keypair (
+  user_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  number BIGINT,
+  type TEXT,
+  fingerprint TEXT,
+  public_key TEXT,
+  created_at TEXT,
+  PRIMARY KEY (user_id, name)
+);
+
 CREATE TABLE network (
   id TEXT NOT NULL,
   name TEXT,
@@ -338,6 +415,35 @@ CREATE TABLE network_tag (
 );
 
 CREATE INDEX network_tag_0 ON network_tag (tag, resource_id);
+
+CREATE TABLE placement_allocation (
+  consumer_id TEXT NOT NULL,
+  provider_id TEXT NOT NULL,
+  resource_class TEXT NOT NULL,
+  used BIGINT,
+  project_id TEXT,
+  user_id TEXT,
+  created_at TEXT,
+  PRIMARY KEY (consumer_id, provider_id, resource_class)
+);
+
+CREATE INDEX placement_allocation_0 ON placement_allocation (provider_id);
+
+CREATE INDEX placement_allocation_1 ON placement_allocation (project_id);
+
+CREATE TABLE placement_inventory (
+  provider_id TEXT NOT NULL,
+  resource_class TEXT NOT NULL,
+  total BIGINT,
+  reserved BIGINT,
+  min_unit BIGINT,
+  max_unit BIGINT,
+  step_size BIGINT,
+  allocation_ratio DOUBLE PRECISION,
+  capacity BIGINT,
+  used BIGINT,
+  PRIMARY KEY (provider_id, resource_class)
+);
 
 CREATE TABLE port (
   id TEXT NOT NULL,
@@ -474,6 +580,84 @@ CREATE INDEX security_group_rule_1 ON security_group_rule (remote_group_id);
 CREATE INDEX security_group_rule_2 ON security_group_rule (remote_address_group_id);
 
 CREATE INDEX security_group_rule_3 ON security_group_rule (project_id);
+
+CREATE TABLE server (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  name TEXT,
+  hostname TEXT,
+  description TEXT,
+  image_id TEXT,
+  flavor_id TEXT,
+  flavor TEXT,
+  key_name TEXT,
+  keypair TEXT,
+  metadata TEXT,
+  tags TEXT,
+  user_data TEXT,
+  config_drive BIGINT,
+  zone TEXT,
+  hints TEXT,
+  group_id TEXT,
+  wanted_host TEXT,
+  security_groups TEXT,
+  nics TEXT,
+  files TEXT,
+  secret TEXT,
+  disk_config TEXT,
+  access_ipv4 TEXT,
+  access_ipv6 TEXT,
+  reservation_id TEXT,
+  launch_index BIGINT,
+  power TEXT,
+  boots BIGINT,
+  soft BIGINT,
+  disk_version BIGINT,
+  snapshot TEXT,
+  terminate BIGINT,
+  locked_by TEXT,
+  locked_reason TEXT,
+  action TEXT,
+  request_id TEXT,
+  acted_at TEXT,
+  generation BIGINT,
+  observed_generation BIGINT,
+  vm_state TEXT,
+  task_state TEXT,
+  power_state BIGINT,
+  host TEXT,
+  tried TEXT,
+  fault TEXT,
+  progress BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  launched_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX server_0 ON server (project_id, created_at, id);
+
+CREATE INDEX server_1 ON server (created_at, id);
+
+CREATE INDEX server_2 ON server (host);
+
+CREATE INDEX server_3 ON server (group_id);
+
+CREATE INDEX server_4 ON server (reservation_id);
+
+CREATE TABLE server_group (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  name TEXT,
+  policy TEXT,
+  rules TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX server_group_0 ON server_group (project_id);
 
 CREATE TABLE subnet (
   id TEXT NOT NULL,

@@ -1,0 +1,75 @@
+"""The compute API: its routes, tables, microversions and version documents.
+
+https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.policy import Policy
+from hagane.api.service import Microversions, Route, Service
+from hagane.cloud import Cloud
+from hagane.compute import flavor_access, flavor_specs
+from hagane.compute.base import ROOT, V21, envelope, wording
+from hagane.compute.flavor import ACCESS, FLAVOR, Flavor
+from hagane.compute.keypair import KEYPAIR, Keypairs
+from hagane.compute.quota import LIMIT, USAGE
+from hagane.compute.row import SERVER
+from hagane.compute.server import Servers
+from hagane.compute.server_group import GROUP
+
+OLDEST, NEWEST = "2.1", "2.96"
+TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP)
+V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
+
+
+def service(cloud: Cloud) -> Service:
+    """The compute service of one cloud."""
+    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    made = Service(
+        "compute", ROOT, Policy.load("compute", overrides), envelope,
+        versions=Microversions("compute", OLDEST, NEWEST, "X-OpenStack-Nova-API-Version"),
+        wording=wording, id_header="x-compute-request-id", title="Compute",
+    )  # fmt: skip
+    made.routes += _documents()
+    made.routes += Flavor(cloud).routes()
+    made.routes += [*flavor_access.routes(cloud), *flavor_specs.routes(cloud)]
+    made.routes += Keypairs(cloud).routes()
+    made.routes += Servers(cloud).routes()
+    return made
+
+
+def _documents() -> list[Route]:
+    """The version documents, which need no token. v2.0 is listed first, as clients expect."""
+
+    async def root(request: Request) -> Response:
+        return json_response(200, {"versions": [_v20(request), _v21(request)]})
+
+    async def one(request: Request) -> Response:
+        more = {"media-types": [{"base": "application/json",
+                                 "type": "application/vnd.openstack.compute+json;version=2.1"}]}  # fmt: skip
+        document = _v21(request)
+        document["links"].append({"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"})
+        return json_response(200, {"version": document | more})
+
+    return [
+        Route("GET", ROOT, root, "compute:versions", auth=False),
+        Route("GET", ROOT + "/", root, "compute:versions:slash", auth=False),
+        Route("GET", V21, one, "compute:version", auth=False),
+        Route("GET", V21 + "/", one, "compute:version:slash", auth=False),
+    ]
+
+
+def _v20(request: Request) -> dict[str, Any]:
+    return {
+        "id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": V20_UPDATED,
+        "links": [{"rel": "self", "href": f"{request.url}/v2/"}],
+    }  # fmt: skip
+
+
+def _v21(request: Request) -> dict[str, Any]:
+    return {
+        "id": "v2.1", "status": "CURRENT", "version": NEWEST, "min_version": OLDEST, "updated": V21_UPDATED,
+        "links": [{"rel": "self", "href": f"{request.url}/v2.1/"}],
+    }  # fmt: skip

@@ -1,0 +1,86 @@
+"""The Hosts that this process can reach: a driver each, and what it last showed.
+
+What is seen is kept for the reading of others: a Server's reconciler does not ask a Host about every machine. A sign of
+change (a machine went off by itself, the connection was lost) makes the Host be read again at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from hagane.drivers.hypervisor.base import Hypervisor, Seen
+from hagane.errors import Unavailable
+
+READ_SECONDS = 20.0  # a Host that has not answered by then does not answer
+
+
+class Station:
+    """One Host as this process knows it."""
+
+    def __init__(self, name: str, driver: Hypervisor) -> None:
+        self.name, self.driver = name, driver
+        self.seen: dict[str, Seen] = {}
+        self.read_at = 0.0  # monotonic; 0: never, or something changed since
+        self.answered_at = time.monotonic()
+        self._reading: asyncio.Task[dict[str, Seen]] | None = None
+
+    async def read(self, *, age: float = 0.0) -> dict[str, Seen]:
+        """What is on the Host, not older than `age` seconds. Those who ask at the same time share one reading."""
+        if self.read_at and time.monotonic() - self.read_at <= age:
+            return self.seen
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        return await asyncio.shield(self._reading)
+
+    async def _read(self) -> dict[str, Seen]:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                self.seen = await self.driver.read()
+        except TimeoutError as error:
+            raise Unavailable(f"{self.name} did not answer within {READ_SECONDS:.0f} s") from error
+        self.read_at, self.answered_at = began, time.monotonic()
+        return self.seen
+
+    def stale(self) -> None:
+        """Something happened there: what was seen is not to be trusted."""
+        self.read_at = 0.0
+
+    def saw(self, seen: Seen) -> None:
+        """A machine as the driver has just shown it."""
+        self.seen[seen.id] = seen
+        self.answered_at = time.monotonic()
+
+    def forgot(self, machine_id: str) -> None:
+        self.seen.pop(machine_id, None)
+
+
+class Registry:
+    """All of them, by name."""
+
+    def __init__(self, drivers: Mapping[str, Hypervisor]) -> None:
+        self.stations = {name: Station(name, driver) for name, driver in drivers.items()}
+
+    def station(self, name: str) -> Station:
+        """Raises Unavailable for a Host that this process has no way to."""
+        try:
+            return self.stations[name]
+        except KeyError:
+            raise Unavailable(f"Host {name} is not configured in this process.") from None
+
+    async def connect(self, changed: Callable[[str, str], None]) -> None:
+        """Connect all, and tell `changed(host, machine_id)` what happens there ("": to the Host itself)."""
+        for station in self.stations.values():
+            station.driver.watch(_watcher(station, changed))
+        await asyncio.gather(*(station.driver.connect() for station in self.stations.values()))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(station.driver.close() for station in self.stations.values()), return_exceptions=True)
+
+
+def _watcher(station: Station, changed: Callable[[str, str], None]) -> Callable[[str], None]:
+    def happened(machine_id: str) -> None:
+        station.stale()
+        changed(station.name, machine_id)
+
+    return happened

@@ -1,0 +1,236 @@
+"""Servers: brings each to its row. Read server_plan.py first; it says what is done when.
+
+    claims ─▶ rows, ports, Hosts (one query each) ─▶ place the new ones (one transaction) ─▶ each on its own:
+              plan ─▶ apply to its Host ─▶ what came of it, into the row
+
+Whatever a Host says at the end is what the row gets. A Host that gives no answer is tried again, by the engine; one
+that says no ends the action, and a Server that was being built goes to another Host, three in all.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from hagane.cloud import Cloud
+from hagane.compute import metadata, nic
+from hagane.compute.row import KIND, SERVER, Task, VmState, disk_key
+from hagane.drivers import configdrive
+from hagane.drivers.hypervisor.base import BaseImage, Seen
+from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
+from hagane.image import store
+from hagane.image.store import ImageInfo
+from hagane.placement.host import HOST, is_up
+from hagane.reconcile import server_end, server_plan
+from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
+from hagane.reconcile.host_registry import Registry
+from hagane.reconcile.server_machine import base_of, machine_of
+from hagane.reconcile.server_place import place
+from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
+from hagane.reconcile.server_steps import Steps
+from hagane.state import clock
+from hagane.state.database import Row
+from hagane.state.work import Claim
+
+log = logging.getLogger(__name__)
+AT_ONCE = 32  # machines that one Host is asked to change at a time
+PLUG_SECONDS = 300  # until a machine whose ports do not come up is given up
+ACTION_SECONDS = 900  # until an action that the Host does not answer is given up
+
+
+class ServerReconciler:
+    """See the module's text."""
+
+    kind, batch, parallel = KIND, 64, 4
+
+    def __init__(self, cloud: Cloud, registry: Registry) -> None:
+        self._cloud, self._db, self._registry = cloud, cloud.db, registry
+        self._gates: dict[str, asyncio.Semaphore] = {}
+
+    async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
+        claims = {claim.key: claim for claim in keys}
+        rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": list(claims)})}
+        hosts = {host["name"]: host for host in await HOST.select(self._db)}
+        fresh = [key for key, row in rows.items() if _homeless(row)]
+        if fresh:
+            rows |= await self._db.write(lambda tx: place(tx, fresh))
+        ports = await nic.ports_of(self._db, [key for key, row in rows.items() if row["nics"]])
+        images = await self._images({row["image_id"] for row in rows.values() if row["image_id"]})
+        return {key: self._one(claims[key], row, hosts.get(row["host"]), ports.get(key, []), images)
+                for key, row in rows.items()}  # fmt: skip
+
+    async def _images(self, ids: set[str]) -> dict[str, ImageInfo]:
+        """Those of the images that still exist."""
+        found = {}
+        for image_id in ids:
+            try:
+                found[image_id] = await store.base_image(self._db, self._cloud, image_id)
+            except NotFound:
+                continue
+        return found
+
+    def _one(
+        self, claim: Claim, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]
+    ) -> Answer:
+        """The outcome for one Server, or the work that leads to it."""
+        if (
+            row["host"] is None
+            and row["vm_state"] == VmState.ERROR
+            and row["task_state"] is None
+            and not row["terminate"]
+        ):
+            return Failed("No Host has room for it.")
+        return self._next(claim, row, host, ports, images)
+
+    async def _next(
+        self, claim: Claim, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]
+    ) -> Outcome:
+        step = server_plan.plan(row, await self._seen(row, host), host)
+        match step:
+            case Remove() | Forget():
+                return await self._remove(row, touch=isinstance(step, Remove))
+            case Apply():
+                return await self._apply(claim, row, ports, images.get(row["image_id"]))
+            case Snapshot():
+                return await self._snapshot(row)
+            case Notice(changes):
+                return await server_end.notice(self._db, row, changes)
+            case Blocked(why):
+                return await self._blocked(row, why)
+        return Done()
+
+    async def _seen(self, row: Row, host: Row | None) -> Seen | None:
+        """What the Host shows of the machine. A Server being worked at needs no look: applying looks by itself."""
+        pending = row["task_state"] is not None or row["terminate"]
+        if pending or row["host"] is None or host is None or not is_up(host):
+            return None
+        station = self._registry.station(row["host"])
+        return (await station.read(age=60.0)).get(row["id"])
+
+    async def _blocked(self, row: Row, why: str) -> Outcome:
+        """The Host is away. A Server that was being built is tried elsewhere; anything else waits for it."""
+        if row["vm_state"] == VmState.BUILDING:
+            return await server_end.failed(self._db, row, Steps(row), DeviceFailed(why))
+        deadline = _deadline(row)
+        if row["task_state"] is not None and clock.wall() > deadline:
+            return await server_end.failed(self._db, row, Steps(row), DeviceFailed(f"{why}; given up."))
+        return Wait(10.0, why, deadline)
+
+    async def _apply(self, claim: Claim, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
+        station, steps = self._registry.station(row["host"]), Steps(row)
+        ordered = _in_order(row, ports)
+        if row["vm_state"] == VmState.BUILDING and image is None:
+            return await self._refused(row, steps, _gone(row))
+        bases: dict[str, BaseImage] = {image.id: base_of(image)} if image else {}
+        try:
+            machine = machine_of(row, ordered, image, await self._drive(row, ordered))
+            async with self._gate(row["host"]):
+                seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
+        except DeviceFailed as error:
+            return await self._refused(row, steps, error)
+        except (Unavailable, NotFound) as error:
+            return await self._retry(row, steps, error)
+        station.saw(seen)
+        down = [port["id"] for port in ordered if port["status"] != "ACTIVE" and port["admin_state_up"]]
+        if row["power"] == "on" and down:
+            return await self._unplugged(row, steps, seen, down)
+        return await server_end.finished(self._db, row, steps, seen)
+
+    async def _unplugged(self, row: Row, steps: Steps, seen: Seen, down: list[str]) -> Outcome:
+        """The machine runs, its ports are not up yet. A Server that runs already does not wait for them."""
+        if row["vm_state"] != VmState.BUILDING:
+            return await server_end.finished(self._db, row, steps, seen)
+        why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
+        deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
+        if clock.wall() > deadline:
+            return await self._refused(row, steps, DeviceFailed(why))
+        steps.progress("plug", 0)
+        await self._db.write(steps.write)
+        return Wait(1.0, why, deadline)
+
+    async def _retry(self, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+        """No answer: again later, until the action has taken too long."""
+        if clock.wall() > _deadline(row):
+            return await self._refused(row, steps, DeviceFailed(error.message, detail=error.detail))
+        raise error
+
+    async def _refused(self, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+        """The Host said no. What a failed build left there goes at once, or with the Host's own pass."""
+        if row["vm_state"] == VmState.BUILDING:
+            with contextlib.suppress(HaganeError):
+                await self._registry.station(row["host"]).driver.remove(row["id"])
+        return await server_end.failed(self._db, row, steps, error)
+
+    async def _remove(self, row: Row, *, touch: bool) -> Outcome:
+        steps = Steps(row)
+        if touch:
+            station = self._registry.station(row["host"])
+            steps.progress("remove", 0)
+            try:
+                async with self._gate(row["host"]):
+                    await station.driver.remove(row["id"])
+            except DeviceFailed as error:
+                return await server_end.stuck(self._db, row, steps, error)
+            station.forgot(row["id"])
+        return await server_end.forget(self._cloud, row, steps)
+
+    async def _snapshot(self, row: Row) -> Outcome:
+        """Stream the disk into the image. A Host that stops answering in the middle is asked again from the start."""
+        steps, image_id = Steps(row), row["snapshot"]["image_id"]
+        station = self._registry.station(row["host"])
+        stream = station.driver.snapshot(row["id"], disk_key(row))
+        steps.progress("upload", 0)
+        try:
+            await store.fill(self._cloud, image_id, stream)
+        except Unavailable:
+            raise
+        except HaganeError as error:
+            await store.discard(self._cloud, image_id)
+            return await server_end.failed(self._db, row, steps, error)
+        finally:
+            await stream.aclose()
+        return await server_end.taken(self._db, row, steps)
+
+    async def _drive(self, row: Row, ports: list[Row]) -> bytes | None:
+        """The config drive; making one takes 2 ms, so it is made in a thread."""
+        if not row["config_drive"]:
+            return None
+        secret = server_end.unseal(self._cloud, row["secret"])
+        files = metadata.documents(row, ports, await nic.networks_of(self._db, ports), password=secret)
+        return await asyncio.to_thread(configdrive.build, files)
+
+    def _gate(self, host: str) -> asyncio.Semaphore:
+        return self._gates.setdefault(host, asyncio.Semaphore(AT_ONCE))
+
+
+def _homeless(row: Row) -> bool:
+    return row["host"] is None and row["task_state"] == Task.SCHEDULING and not row["terminate"]
+
+
+def _deadline(row: Row) -> float:
+    return clock.seconds(row["acted_at"]) + ACTION_SECONDS
+
+
+def _gone(row: Row) -> DeviceFailed:
+    return DeviceFailed(f"Image {row['image_id']} could not be found.")
+
+
+def _in_order(row: Row, ports: list[Row]) -> list[Row]:
+    """The Server's ports in the order of its NICs; a port that somebody deleted is no NIC any more."""
+    by_id = {port["id"]: port for port in ports}
+    return [by_id[nic["port_id"]] for nic in row["nics"] if nic["port_id"] in by_id]
+
+
+async def _telling(db: Any, row: Row, steps: Steps, work: Coroutine[Any, Any, Seen]) -> Seen:
+    """Wait for the Host's answer; while it takes long, write every second how far it is."""
+    task = asyncio.ensure_future(work)
+    try:
+        while True:
+            done, _ = await asyncio.wait({task}, timeout=1.0)
+            if done:
+                return task.result()
+            if steps.changed:
+                await db.write(lambda tx: server_end.progress(tx, row, steps))
+    finally:
+        task.cancel()

@@ -1,0 +1,177 @@
+"""What came of the work on a Server, into its row, in one transaction with its events and claims.
+
+Each changes the row only if its generation is still the one that was worked on: an intent that came meanwhile has woken
+the reconciler again, and its work is not called done by the end of an earlier one.
+"""
+
+from typing import Any
+
+from hagane.cloud import Cloud
+from hagane.compute import nic, quota
+from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
+from hagane.drivers.hypervisor.base import Seen
+from hagane.errors import HaganeError
+from hagane.image import store
+from hagane.placement.inventory import release
+from hagane.reconcile import server_plan
+from hagane.reconcile.engine import Done, Failed, Outcome, Wait
+from hagane.reconcile.server_steps import Steps
+from hagane.state import clock, work
+from hagane.state.database import Database, Row, Tx
+from hagane.state.secret import Secrets
+
+MOST_TRIES = 3  # Hosts on which a Server is tried, as the real service does
+REVERTED = {  # what an action that failed leaves, where that is not ERROR
+    Task.POWERING_ON: {"power": "off"}, Task.POWERING_OFF: {"power": "on"},
+    Task.PAUSING: {"power": "on"}, Task.UNPAUSING: {"power": "paused"},
+    Task.SNAPSHOT: {}, Task.UPLOADING: {}, None: {},
+}  # fmt: skip
+
+
+async def _store(tx: Tx, row: Row, changes: dict[str, Any]) -> bool:
+    """Change the row if nobody has wanted anything else meanwhile."""
+    where = {"id": row["id"], "generation": row["generation"]}
+    return bool(await SERVER.update(tx, where, changes | {"updated_at": clock.now()}))
+
+
+async def finished(db: Database, row: Row, steps: Steps, seen: Seen) -> Outcome:
+    """The machine is as the row asks."""
+    changes = server_plan.finished(row, seen) | {"progress": 100, "secret": None}
+    if row["launched_at"] is None:
+        changes["launched_at"] = clock.now()
+    if row["vm_state"] == VmState.ERROR:
+        changes["fault"] = None
+
+    async def write(tx: Tx) -> None:
+        if await _store(tx, row, changes):
+            await steps.end(tx, whole=row["task_state"] is not None or row["observed_generation"] < row["generation"])
+
+    await db.write(write)
+    return Done()
+
+
+async def notice(db: Database, row: Row, changes: dict[str, Any]) -> Outcome:
+    """The world changed by itself. A machine that is gone is an error; what went off is off."""
+    changes = dict(changes)
+    if changes.get("vm_state") == VmState.ERROR:
+        changes["fault"] = fault(500, "The machine is not on its Host any more.", (
+            f"Somebody removed it from {row['host']}, not through this API. A hard reboot defines it again from its "
+            "disk if that is still there; a rebuild makes it anew."
+        ), clock.now())  # fmt: skip
+
+    async def write(tx: Tx) -> None:
+        await _store(tx, row, changes)
+
+    await db.write(write)
+    return Done()
+
+
+async def progress(tx: Tx, row: Row, steps: Steps) -> None:
+    await SERVER.update(tx, {"id": row["id"], "generation": row["generation"]}, {"progress": steps.percent})
+    await steps.write(tx)
+
+
+async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+    """The Host said no. A new Server goes to another Host; anything else ends here, and says why."""
+    if row["vm_state"] == VmState.BUILDING:
+        return await _build_failed(db, row, steps, error)
+    task, moment = row["task_state"], clock.now()
+    changes: dict[str, Any] = {"task_state": None, "observed_generation": row["generation"], "soft": False}
+    changes["fault"] = fault(500, error.message, error.detail or error.message, moment)
+    if task in REVERTED:
+        changes |= REVERTED[task]
+    else:
+        changes["vm_state"] = VmState.ERROR
+    if task in server_plan.SNAPSHOTS:
+        changes["snapshot"] = None
+
+    async def write(tx: Tx) -> None:
+        if await _store(tx, row, changes):
+            if task is None:
+                await nic.detach_failed(tx, row)
+            await steps.end(tx, error=error.message)
+
+    await db.write(write)
+    return Failed(error.message)
+
+
+async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+    tried = [*row["tried"], {"host": row["host"], "why": error.message}]
+    again = len(tried) < MOST_TRIES
+    changes: dict[str, Any] = {"tried": tried, "host": None}
+    if again:
+        changes["task_state"] = Task.SCHEDULING
+    else:
+        told = "; ".join(f"{one['host']}: {one['why']}" for one in tried)
+        message = (
+            f"Exceeded maximum number of retries. Exceeded max scheduling attempts {MOST_TRIES} for instance "
+            f"{row['id']}. Last exception: {error.message}"
+        )
+        changes |= {
+            "task_state": None, "vm_state": VmState.ERROR, "power_state": NOSTATE, "secret": None,
+            "observed_generation": row["generation"], "fault": fault(500, message, told, clock.now()),
+        }  # fmt: skip
+
+    async def write(tx: Tx) -> None:
+        if await _store(tx, row, changes):
+            # What is left of it on that Host is nobody's now: the Host's own pass sweeps it.
+            await release(tx, row["id"])
+            await nic.unbind(tx, row)
+            await steps.end(tx, error=error.message, whole=not again)
+            await work.wake(tx, "host", row["host"])
+
+    await db.write(write)
+    return Wait(0.0, error.message) if again else Failed(error.message)
+
+
+async def stuck(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+    """The Host refuses to let go of a machine: the Server is in error, and may be deleted again."""
+    changes = {
+        "task_state": None, "vm_state": VmState.ERROR, "terminate": False, "observed_generation": row["generation"],
+        "fault": fault(500, error.message, error.detail or error.message, clock.now()),
+    }  # fmt: skip
+
+    async def write(tx: Tx) -> None:
+        if await _store(tx, row, changes):
+            await steps.end(tx, error=error.message)
+
+    await db.write(write)
+    return Failed(error.message)
+
+
+async def taken(db: Database, row: Row, steps: Steps) -> Outcome:
+    """The snapshot is an image now."""
+    changes = {"task_state": None, "snapshot": None, "observed_generation": row["generation"]}
+
+    async def write(tx: Tx) -> None:
+        if await _store(tx, row, changes):
+            await steps.end(tx)
+
+    await db.write(write)
+    return Done()
+
+
+async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
+    """The last of a Server: its claims, ports and count go with its row."""
+
+    async def write(tx: Tx) -> None:
+        if not await SERVER.delete(tx, {"id": row["id"]}):
+            return
+        await release(tx, row["id"])
+        await nic.release(tx, row)
+        await quota.add(tx, row["project_id"], row["flavor"], -1)
+        await steps.end(tx)
+
+    await cloud.db.write(write)
+    if row["snapshot"]:
+        await store.discard(cloud, row["snapshot"]["image_id"])
+    return Done()
+
+
+def unseal(cloud: Cloud, secret: str | None) -> str | None:
+    """A sealed text of a row."""
+    if secret is None:
+        return None
+    if not cloud.has(Secrets):
+        cloud.provide(Secrets, Secrets(cloud.config.state))
+    return cloud.use(Secrets).decrypt(secret)

@@ -1,0 +1,50 @@
+"""The machine that a Server's row describes, as the hypervisor drivers take it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hagane.compute.row import disk_key
+from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power
+from hagane.image.store import ImageInfo
+
+GIB = 1 << 30
+_POWER = {"on": Power.ON, "off": Power.OFF, "paused": Power.PAUSED}
+
+
+def machine_of(
+    row: Mapping[str, Any], ports: Sequence[Mapping[str, Any]], image: ImageInfo | None, drive: bytes | None
+) -> Machine:
+    """`ports` in the order of the Server's NICs; `image` None when it has been deleted since."""
+    flavor = row["flavor"]
+    return Machine(
+        id=row["id"],
+        name=row["name"],
+        vcpus=flavor["vcpus"],
+        memory_mb=flavor["ram"],
+        power=_POWER[row["power"]],
+        boots=row["boots"],
+        disks=disks_of(row, image),
+        nics=tuple(MachineNic(port["id"], port["mac_address"], port["mtu"]) for port in ports),
+        config_drive=drive,
+        soft=bool(row["soft"]),
+    )
+
+
+def disks_of(row: Mapping[str, Any], image: ImageInfo | None) -> tuple[Disk, ...]:
+    """The root disk, and blank ones for the flavor's ephemeral disk and swap."""
+    flavor, key = row["flavor"], disk_key(row)
+    size = flavor["disk"] or -(-(image.virtual_size if image else GIB) // GIB)
+    disks = [Disk(key, size, row["image_id"], bus(image))]
+    if flavor["ephemeral"]:
+        disks.append(Disk(f"{key}-ephemeral", flavor["ephemeral"]))
+    if flavor["swap"]:
+        disks.append(Disk(f"{key}-swap", -(-flavor["swap"] // 1024)))
+    return tuple(disks)
+
+
+def bus(image: ImageInfo | None) -> str:
+    return (image.properties.get("hw_disk_bus") if image else None) or "virtio"
+
+
+def base_of(image: ImageInfo) -> BaseImage:
+    return BaseImage(image.id, image.path, image.format, image.size, image.virtual_size)

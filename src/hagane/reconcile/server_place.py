@@ -1,0 +1,115 @@
+"""Finding Hosts for new Servers, many in one transaction. A Server that fits nowhere says why, Host by Host."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.compute import nic
+from hagane.compute.row import KIND, SERVER, Task, VmState, fault
+from hagane.compute.server_group import GROUP
+from hagane.placement.choose import Choice, Wanted, choose, resources_of
+from hagane.placement.host import all_hosts
+from hagane.placement.inventory import claim, usages
+from hagane.state import clock, event
+from hagane.state.database import Row, Tx
+
+NOWHERE = "No valid host was found. There are not enough hosts available."
+
+
+async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
+    """Claim a Host for each of these Servers; returns their rows as they are then."""
+    rows = await SERVER.select(tx, {"id": list(keys), "host": None, "terminate": False})
+    hosts, inventories = await all_hosts(tx), await usages(tx)
+    placed: dict[str, Row] = {}
+    for row in rows:
+        started = clock.now()
+        choice = choose(hosts, inventories, await _wanted(tx, row))
+        host = await _claim(tx, row, choice, inventories)
+        changes = _on(row, host) if host else _nowhere(row, choice)
+        await SERVER.update(tx, {"id": row["id"]}, changes)
+        if host:
+            await nic.bind(tx, row, host["name"])
+        await _tell(tx, row, started, host["name"] if host else "", choice)
+        placed[row["id"]] = row | changes
+    return placed
+
+
+async def _claim(tx: Tx, row: Row, choice: Choice, inventories: dict[str, dict[str, Row]]) -> Row | None:
+    resources = resources_of(row["flavor"])
+    for host in choice.hosts:
+        if await claim(tx, host["id"], row["id"], resources, project_id=row["project_id"], user_id=row["user_id"]):
+            for resource_class, amount in resources.items():
+                if amount:
+                    inventories[host["id"]][resource_class]["used"] += amount
+            return host
+    return None
+
+
+def _on(row: Row, host: Row) -> Row:
+    return {"host": host["name"], "task_state": Task.SPAWNING, "updated_at": clock.now()}
+
+
+def _nowhere(row: Row, choice: Choice) -> Row:
+    moment, message = clock.now(), NOWHERE
+    if row["tried"]:
+        message = (
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for "
+            f"instance {row['id']}."
+        )
+    told = [f"{one['host']}: {one['why']}" for one in row["tried"]] + [choice.why()]
+    return {
+        "vm_state": VmState.ERROR,
+        "task_state": None,
+        "fault": fault(500, message, "; ".join(dict.fromkeys(told)), moment),
+        "observed_generation": row["generation"],
+        "updated_at": moment,
+    }
+
+
+async def _tell(tx: Tx, row: Row, started: str, host: str, choice: Choice) -> None:
+    name = f"schedule-{len(row['tried']) + 1}" if row["tried"] else "schedule"
+    step: dict[str, Any] = {"step": name, "started_at": started, "finished_at": clock.now(), "host": host or None}
+    error = "" if host else f"{NOWHERE} {choice.why()}"
+    step |= {"result": "Error" if error else "Success", "message": error}
+    await event.record(tx, KIND, row["id"], row["request_id"], row["action"], [step])
+    if error:
+        await event.end(tx, event.identity(row["id"], row["request_id"]), error=NOWHERE)
+
+
+async def _wanted(tx: Tx, row: Row) -> Wanted:
+    """What the row asks of its Host, hints and group looked up."""
+    hints, place = row["hints"] or {}, row["wanted_host"] or {}
+    near: frozenset[str] | None = None
+    apart: frozenset[str] = frozenset()
+    if ids := _listed(hints.get("same_host")):
+        near = await _hosts_of(tx, {"id": ids})
+    if ids := _listed(hints.get("different_host")):
+        apart = await _hosts_of(tx, {"id": ids})
+    if row["group_id"]:
+        near, apart = await _grouped(tx, row, near, apart)
+    tried = frozenset(one["host"] for one in row["tried"])
+    return Wanted(
+        resources_of(row["flavor"]), row["zone"], place.get("host"), bool(place.get("forced")), near, apart, tried
+    )
+
+
+async def _grouped(
+    tx: Tx, row: Row, near: frozenset[str] | None, apart: frozenset[str]
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+    group = await GROUP.get(tx, id=row["group_id"])
+    if group is None or group["policy"].startswith("soft-"):
+        return near, apart
+    others = await _hosts_of(tx, {"group_id": group["id"]})
+    if group["policy"] == "anti-affinity":
+        return near, apart | others
+    if not others:
+        return near, apart
+    return (others if near is None else near & others), apart
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+async def _hosts_of(tx: Tx, where: Row) -> frozenset[str]:
+    rows = await SERVER.select(tx, where)
+    return frozenset(row["host"] for row in rows if row["host"])
