@@ -125,6 +125,14 @@ async def test_a_row_without_its_mark_is_ours_by_its_name(nb: Northbound, server
             await nb.apply(cloud(), EVERYTHING)
             assert content(nb) == before
             assert set(nb.replica.table(name)) == ids, "adopted, not replaced"
+    drop = Desired(Table.PORT_GROUP, "group:drop", {"name": "hagane_drop"})
+    await nb.apply([drop])
+    (row,) = nb.find(Table.PORT_GROUP, "group:drop")
+    txn = Txn()
+    txn.update(Table.PORT_GROUP, row["_uuid"], {"external_ids": {}})
+    await nb.replica.transact(txn)
+    await nb.apply([drop])
+    assert nb.find(Table.PORT_GROUP, "group:drop")[0]["_uuid"] == row["_uuid"]
 
 
 async def test_foreign_rows_are_left_alone(nb: Northbound, server: OvsdbServer) -> None:

@@ -176,6 +176,24 @@ async def test_a_change_of_an_unknown_row_means_reading_anew(tmp_path: Path) -> 
         assert names(replica)["u9"] == ("nine", set())
 
 
+async def test_listeners_miss_nothing_when_the_initial_content_has_to_be_read_twice(tmp_path: Path) -> None:
+    async with serving(tmp_path, ("monitor_cond_since",)) as (fake, replica):
+        heard: list[tuple[str, str]] = []
+        replica.on_change("T", lambda kind, old, new: heard.append((kind, (new or old)["name"])))
+        await asyncio.wait_for(replica.ready.wait(), 5)
+        fake.rows = {f"r{n}": {"name": f"n{n}"} for n in range(1500)}
+        fake.after_monitor = lambda: fake.update("update3", "t", {"T": {"unknown": {"modify": {"name": "x"}}}})
+        fake.writers[-1].close()
+        async with asyncio.timeout(5):
+            while "T unknown" not in replica.connection.reason:
+                await asyncio.sleep(0.005)
+        fake.after_monitor = lambda: None
+        await asyncio.wait_for(replica.ready.wait(), 5)
+        assert sorted(heard) == sorted(
+            [("insert", "one"), ("delete", "one"), *(("insert", f"n{n}") for n in range(1500))]
+        )
+
+
 async def test_updates_during_the_initial_content_are_applied_after_it(tmp_path: Path) -> None:
     async with serving(tmp_path, ("monitor_cond_since",)) as (fake, replica):
         await asyncio.wait_for(replica.ready.wait(), 5)

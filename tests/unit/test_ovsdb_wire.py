@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hagane.errors import Invalid, Unsupported
 from hagane.ovn.schema import parse_column, parse_schema
-from hagane.ovn.wire import BIG, Before, Named
+from hagane.ovn.wire import BIG, Before, Named, changed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 ATOMS: dict[str, st.SearchStrategy[Any]] = {
@@ -137,6 +137,7 @@ def test_before_shows_the_set_as_it_was(old: frozenset[int], diff: frozenset[int
     assert set(before) == old
     assert len(before) == len(old)
     assert all((item in before) == (item in old) for item in range(21))
+    assert changed(before, old ^ diff) == changed(old, old ^ diff) == diff
 
 
 def test_the_schema_knows_who_holds_whom() -> None:

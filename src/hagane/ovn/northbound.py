@@ -5,9 +5,9 @@
     await nb.apply([port], Scope(owners=["port:1"]))
     await nb.sync("hv", timeout=10)
 
-Rows of a table with names should be named by a UUID that their key holds too ("port:<id>" and "<id>", "sg:<id>" and
-"pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of standing in
-the way of a new one.
+Rows of a table with names should be named hagane... or by a UUID that their key holds too ("port:<id>" and "<id>",
+"sg:<id>" and "pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of
+standing in the way of a new one.
 """
 
 import re
@@ -185,9 +185,11 @@ def _part_owner(table: str) -> Callable[[Row], Hashable]:
 
 def _stray(row: Row) -> Any:
     """The name of a row which tells that it is ours although its mark does not say so."""
-    name = row.get("name")
-    found = _UUID.search(name) if isinstance(name, str) else None
+    name, key = row.get("name"), key_of("", row)
+    if not isinstance(name, str) or (key is None and name.startswith("hagane")):
+        return name
+    found = _UUID.search(name)
     if found is None:
         return None
     bare = found.group().replace("-", "").replace("_", "")
-    return None if bare in (key_of("", row) or "").replace("-", "") else name
+    return None if bare in (key or "").replace("-", "") else name

@@ -148,14 +148,17 @@ class Replica:
             self._last_txn = None
         requests = {name: [{"columns": list(table.columns)}] for name, table in self._tables.items() if table.columns}
         self.resumed, updates, apply = await self._monitor(peer, requests)
+        events: list[Event] = []
         try:
             with no_collections:
-                await self._load(updates, apply)
-        except Inconsistent:
-            self._last_txn = None
-            raise Unavailable(
-                "The database is inconsistent.", detail="a change of an unknown row; reading anew"
-            ) from None
+                await self._load(updates, apply, events)
+        except BaseException as error:
+            self._last_txn = None  # half of it may be applied: the next connection reads everything
+            if isinstance(error, Inconsistent):
+                raise Unavailable("The database contradicts itself.", detail=f"a change of no row: {error}") from None
+            raise
+        finally:
+            self._tell(events)
         self._early = None
         self.ready.set()
         self._look_again()
@@ -178,8 +181,7 @@ class Replica:
         except RemoteError:
             return False, await peer.call("monitor", base), Table.apply_old
 
-    async def _load(self, updates: dict[str, Any], apply: Any) -> None:
-        events: list[Event] = []
+    async def _load(self, updates: dict[str, Any], apply: Any, events: list[Event]) -> None:
         if not self.resumed:
             for table in self._tables.values():
                 table.begin()
@@ -196,7 +198,6 @@ class Replica:
                 table.end(events)
         while self._early:
             self._apply(*self._early.popleft(), events)
-        self._tell(events)
 
     def _notified(self, method: str, params: list[Any]) -> None:
         if self._early is not None:
@@ -205,9 +206,10 @@ class Replica:
         events: list[Event] = []
         try:
             self._apply(method, params, events)
-        except Inconsistent:
+        except Exception as error:  # half of it may be applied: only all of the content is to be trusted
+            log.warning("%s: a change cannot be applied (%r), reading anew", self.database, error)
             self._last_txn = None
-            self._drop("a change of an unknown row; reading anew")
+            self._drop("a change that cannot be applied; reading anew")
         self._tell(events)
         self._look_again()
 
