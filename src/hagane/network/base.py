@@ -7,7 +7,7 @@ all, others what belongs to their project and what is shared with it. A row that
 them: 404.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 from uuid import uuid4
 
@@ -55,7 +55,7 @@ class NetResource(Resource):
 
     missing: ClassVar[str] = ""  # the error's name when there is no such thing
     quota: ClassVar[str] = ""  # the name of its quota; empty: not counted
-    special: ClassVar[dict[str, Special]] = {}  # filters that are more than a column's value
+    special: ClassVar[Mapping[str, Special]] = {}  # filters that are more than a column's value
     parent_rules: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("id",)  # columns that `computed` reads
     bulk: ClassVar[bool] = True

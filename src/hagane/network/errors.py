@@ -180,7 +180,9 @@ _INVALID = {
         "Port security must be enabled and port must have an IP address in order to use security groups."
     ),
     "InvalidRoutes": "Invalid format for routes: {routes}, {reason}",
-    "RoutesExhausted": "Unable to complete operation for {router_id}. The number of routes exceeds the maximum {quota}.",
+    "RoutesExhausted": (
+        "Unable to complete operation for {router_id}. The number of routes exceeds the maximum {quota}."
+    ),
     "SecurityGroupInvalidPortRange": "For TCP/UDP protocols, port_range_min must be <= port_range_max",
     "SecurityGroupInvalidProtocolForPort": (
         "Ports cannot be specified for protocol {protocol}. Ports are only supported for {protocols}."

@@ -21,7 +21,7 @@ def _refuse(reason: str) -> Exception:
 async def link(
     resource: "FloatingIp", request: Request, tx: Tx, row: Row, port_id: str | None, fixed: str | None
 ) -> dict[str, Any]:
-    """What changes in a floating IP's row when it stands for a port (None: for none). Refuses what cannot be reached."""
+    """What changes in a floating IP's row when it stands for a port (None: for none). Raises BadRequest and others."""
     if port_id is None:
         if fixed is not None:
             raise _refuse("fixed_ip_address cannot be specified without a port_id")
@@ -71,8 +71,8 @@ async def _router(tx: Tx, row: Row, port: Row, entry: dict[str, str]) -> str:
 
 async def _leads_to(tx: Tx, router_id: str, network_id: str) -> bool:
     router = await ROUTER.get(tx, id=router_id)
-    info = router["external_gateway_info"] if router else None
-    return bool(info) and info["network_id"] == network_id
+    info = (router["external_gateway_info"] if router else None) or {}
+    return bool(info.get("network_id") == network_id)
 
 
 async def _check_single(tx: Tx, row: Row, port: Row, fixed: str) -> None:

@@ -34,7 +34,8 @@ class Network(NetResource):
         Attr("is_default", Flag(), write="cu", default=False, rule=True),
         Attr("port_security_enabled", Flag(), write="cu", default=True, rule=True),
         Attr("mtu", Whole(0), write="cu", default=0),
-        Attr("network_type", Text(32, nullable=True), write="cu", default=UNSET, wire="provider:network_type", rule=True),
+        Attr("network_type", Text(32, nullable=True), write="cu", default=UNSET, wire="provider:network_type",
+             rule=True),
         Attr("physical_network", Text(64, nullable=True), write="cu", default=UNSET, wire="provider:physical_network",
              rule=True),
         Attr("segmentation_id", Whole(nullable=True), write="cu", default=UNSET, wire="provider:segmentation_id",
@@ -107,7 +108,7 @@ async def get(reader: Reader, network_id: str) -> Row | None:
 
 
 async def usable(reader: Reader, network_id: str, project: str | None) -> Row | None:
-    """A network if a project may put ports on it or see it: its own, shared with it, or external. None: of any project."""
+    """A network if a project may see it: its own, shared with it, or external. `project` None: whoever's it is."""
     if project is None:
         return await get(reader, network_id)
     seen = Sql(

@@ -8,7 +8,7 @@ from typing import Any
 
 from hagane.api.http import Request
 from hagane.network import address, metadata, port_row
-from hagane.network.base import Given, NetResource, Special, shared_sql
+from hagane.network.base import Given, NetResource, shared_sql
 from hagane.network.errors import error
 from hagane.network.network import Network
 from hagane.network.port_filter import FILTERS
@@ -22,7 +22,7 @@ INTERFACES = ("network:router_interface", "network:router_gateway", "network:rou
 class Port(NetResource):
     name, plural, missing, quota = "port", "ports", "PortNotFound", "port"
     attrs, indexes = port_row.ATTRS, port_row.INDEXES
-    special: dict[str, Special] = FILTERS
+    special = FILTERS
 
     def visible_to(self, request: Request) -> list[str]:
         return [*super().visible_to(request), "port.network_id IN (SELECT id FROM network WHERE project_id = :me)"]
@@ -52,6 +52,7 @@ class Port(NetResource):
         if row["device_owner"] in INTERFACES or row["device_owner"] in ("network:floatingip", metadata.OWNER):
             reason = f"has device owner {row['device_owner']}"
             raise error("ServicePortInUse", id=row["id"], reason=reason)
+        await port_row.unlink_floating(tx, row["id"], request_id=request.id)
         await address.release_all(tx, row["id"])
         await port_row.leave_groups(tx, row["id"])
         await work.wake(tx, "port", row["id"], request_id=request.id)

@@ -9,7 +9,7 @@ from hagane.state.table import Sql
 
 
 def _fixed_ips(resource: Any, request: Request, texts: list[str]) -> list[Sql]:
-    """`fixed_ips=ip_address=10.0.0.5`, `=subnet_id=...`, `=ip_address_substr=10.0`: of equal kinds any, of different all."""
+    """`fixed_ips=ip_address=10.0.0.5`, `=subnet_id=...`, `=ip_address_substr=10.0`: any of a kind, all kinds."""
     wanted: dict[str, list[str]] = {}
     for text in texts:
         kind, equals, value = text.partition("=")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from hagane.network import address, port_row, quota, security_group_row, subnet_row
+from hagane.network import address, dns, port_row, quota, security_group_row, subnet_row
 from hagane.network.errors import error
+from hagane.network.port_row import binding
 from hagane.network.security_group_check import check_ids
 from hagane.state import clock, work
 from hagane.state.database import Row, Tx
@@ -61,9 +62,9 @@ async def complete(tx: Tx, row: Row, network: Row) -> None:
     if row["allowed_address_pairs"] and not row["port_security_enabled"]:
         raise error("AddressPairAndPortSecurityRequired")
     row["extra_dhcp_opts"] = [o for o in row.get("extra_dhcp_opts") or [] if o["opt_value"] is not None]
-    row["binding_host_id"] = row.get("binding_host_id") or ""
     row["binding_profile"] = row.get("binding_profile") or {}
-    row |= {"status": "DOWN", "binding_vif_type": "unbound", "binding_vif_details": {}, "dns_assignment": []}
+    row |= {"status": "DOWN", "dns_assignment": dns.names(row, network["dns_domain"])}
+    row |= binding(row.get("binding_host_id") or "")
 
 
 async def _groups(tx: Tx, row: Row, *, trusted: bool) -> None:

@@ -31,7 +31,8 @@ ATTRS = (
          filter=False),
     Attr("binding_vif_type", Text(), wire="binding:vif_type"),
     Attr("binding_vif_details", Checked(), wire="binding:vif_details", filter=False),
-    Attr("binding_vnic_type", OneOf(values=VNIC_TYPES), write="cu", default="normal", wire="binding:vnic_type", rule=True),
+    Attr("binding_vnic_type", OneOf(values=VNIC_TYPES), write="cu", default="normal", wire="binding:vnic_type",
+         rule=True),
     Attr("dns_name", Text(255, lower=True), write="cu", default=""),
     Attr("dns_assignment", Checked(), filter=False),
     Attr("propagate_uplink_status", Flag(), write="cu", default=True),
@@ -52,6 +53,15 @@ MEMBERSHIP = Table(
 """Which ports are in which security groups: the same as `port.security_groups`, the other way round."""
 
 _MAC_TAKEN = "SELECT 1 FROM port WHERE network_id = :network AND mac_address = :mac LIMIT 1"
+
+
+_DETAILS = {"port_filter": True, "connectivity": "l2", "bound_drivers": {"0": "ovn"}}
+
+
+def binding(host: str) -> Row:
+    """The binding columns of a port on a host ("": on none)."""
+    kind, details = ("ovs", _DETAILS) if host else ("unbound", {})
+    return {"binding_host_id": host, "binding_vif_type": kind, "binding_vif_details": details}
 
 
 async def get(reader: Reader, port_id: str) -> Row | None:
@@ -88,7 +98,11 @@ async def change(tx: Tx, port_id: str, changes: Row, *, request_id: str | None =
 
 
 async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
-    """Delete a port's row, give back what it holds and wake its reconciler. Nobody is asked."""
+    """Delete a port's row, give back what it holds and wake its reconciler. Nobody is asked.
+
+    Floating IPs that stood for it are free again.
+    """
+    await unlink_floating(tx, row["id"], request_id=request_id)
     await address.release_all(tx, row["id"])
     if row["security_groups"]:
         await leave_groups(tx, row["id"])
@@ -97,3 +111,12 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
     await PORT.delete(tx, {"id": row["id"]})
     await quota.charge(tx, row["project_id"], "port", -1)
     await work.wake(tx, "port", row["id"], request_id=request_id)
+
+
+async def unlink_floating(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
+    """Floating IPs that stand for a port that goes stand for none."""
+    for (floating_id,) in await tx.fetch_tuples("SELECT id FROM floatingip WHERE port_id = :id", {"id": port_id}):
+        sql = """UPDATE floatingip SET port_id = NULL, fixed_ip_address = NULL, router_id = NULL, status = 'DOWN',
+        generation = generation + 1, updated_at = :now WHERE id = :id"""
+        await tx.execute(sql, {"id": floating_id, "now": clock.now()})
+        await work.wake(tx, "floatingip", str(floating_id), request_id=request_id)

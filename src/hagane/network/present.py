@@ -50,5 +50,5 @@ def from_row(row: Row, labels: tuple[tuple[str, str | None], ...], made: Made) -
     answer = {}
     for label, column in labels:
         value = made[label] if column is None else row.get(column)
-        answer[label] = f"{value[:19]}Z" if column in TIMES else value
+        answer[label] = f"{str(value)[:19]}Z" if column in TIMES else value
     return answer

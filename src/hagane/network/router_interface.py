@@ -61,9 +61,8 @@ async def _add_subnet(resource: "Router", request: Request, tx: Tx, router: Row,
     if me not in (subnet["project_id"], network["project_id"]) and not resource.sees_all(request):
         sql = "SELECT 1 FROM rbac_policy WHERE object_id = :id AND action = 'access_as_shared' AND target_project = :me"
         if not await tx.fetch_tuples(sql, {"id": network["id"], "me": me}):
-            raise refuse(
-                f"Cannot add interface to router because subnet {subnet['id']} is not owned by project making the request"
-            )
+            raise refuse(f"Cannot add interface to router because subnet {subnet['id']} is not owned by project making "
+                         "the request")  # fmt: skip
     _check_mode(subnet)
     await _check_overlap(tx, router, [subnet])
     fixed = {"subnet_id": subnet["id"], "ip_address": subnet["gateway_ip"]}

@@ -31,9 +31,8 @@ def _check_ports(row: Row) -> None:
     if protocol is None:
         raise error("SecurityGroupProtocolRequiredWithPorts")
     if protocol in WITH_PORTS or protocol in {str(NUMBERS[name]) for name in WITH_PORTS}:
-        if low == 0 or high == 0:
-            if protocol in ("tcp", "udp", "6", "17"):
-                raise error("SecurityGroupInvalidPortValue", port=0)
+        if 0 in (low, high) and protocol in ("tcp", "udp", "6", "17"):
+            raise error("SecurityGroupInvalidPortValue", port=0)
         if low is None or high is None or low > high:
             raise error("SecurityGroupInvalidPortRange")
     elif protocol in ICMP:

@@ -167,7 +167,8 @@ def check_overlap(row: Row, others: list[Row]) -> None:
         theirs = network_of(other["cidr"])
         if theirs.version == prefix.version and prefix.overlaps(theirs):
             raise invalid(
-                f"Requested subnet with cidr: {row['cidr']} for network: {row['network_id']} overlaps with another subnet"
+                f"Requested subnet with cidr: {row['cidr']} for network: {row['network_id']} overlaps with another "
+                "subnet"
             )
 
 

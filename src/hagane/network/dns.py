@@ -1,0 +1,26 @@
+"""Names of ports: what OVN's DNS answers to the machines of a network.
+
+A port without a name is called after its address (host-10-0-0-5). The domain is the network's, else openstacklocal.
+"""
+
+from hagane.network.network import Network
+from hagane.state.database import Reader, Row
+
+DOMAIN = "openstacklocal."
+
+
+async def assignment(reader: Reader, port: Row) -> list[dict[str, str]]:
+    """The port's `dns_assignment`."""
+    network = await Network.table.get(reader, id=port["network_id"])
+    return names(port, network["dns_domain"] if network else "")
+
+
+def names(port: Row, domain: str) -> list[dict[str, str]]:
+    """host name and full name of each of the port's addresses."""
+    found = []
+    for entry in port["fixed_ips"]:
+        ip = entry["ip_address"]
+        host = port["dns_name"] or f"host-{ip.replace('.', '-').replace(':', '-')}"
+        full = host if host.endswith(".") else f"{host}.{(domain or DOMAIN).rstrip('.')}."
+        found.append({"ip_address": ip, "hostname": host, "fqdn": full})
+    return found
