@@ -1,0 +1,93 @@
+"""`make demo`: bring a cloud up on this machine and tell its story with the unmodified `openstack` client.
+
+    hagane up ─▶ remove a former story's rest ─▶ look at this machine ─▶ seven chapters ─▶ look again ─▶ times
+
+The exit status is 0 if every proof held. After a failure everything is left as it is, to be looked at; the next run
+removes it first.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hagane import process
+from hagane.config import load
+from hagane.lab import guest, site
+from story import access, end, life, machines, onward, order, packets, stage, sweep, world
+from story.client import Client
+from story.guest import Guests
+from story.screen import Screen, StoryEnded
+
+CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
+    ("A project, and a user with the member role", access.tell),
+    ("Image, key, security group, networks, router, floating IP", order.tell),
+    ("Machines on both networks", machines.tell),
+    ("What packets say", packets.tell),
+    ("Stop, start, reboot, rebuild, add and remove a NIC", life.tell),
+    ("Delete everything; nothing is left", end.tell),
+    ("How to go on", onward.tell),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--state", type=Path, default=Path("/var/lib/hagane"), help="the cloud's folder")
+    parser.add_argument("--keep", action="store_true", help="end before everything is deleted")
+    given = parser.parse_args()
+    if os.geteuid() != 0:
+        print("The demo runs real machines on real networks and needs root. Without root: hagane up --sim")
+        return 1
+    screen = Screen()
+    try:
+        _play(screen, given.state.absolute(), keep=given.keep)
+    except StoryEnded as error:
+        screen.ended(error)
+    except KeyboardInterrupt:
+        return 130
+    screen.summary()
+    return 1 if screen.failed else 0
+
+
+def _play(screen: Screen, state: Path, *, keep: bool) -> None:
+    clouds = state / "clouds.yaml"
+    client = Client(screen, clouds, Path.cwd())  # it takes a second to get ready, beside the cloud
+    try:
+        with screen.chapter("A cloud on this machine"):
+            told = _set(screen, client, state)
+        for title, tell in CHAPTERS:
+            if keep and tell is end.tell:
+                screen.note(f"Left as it is. ssh -F {told.guests.config} web")
+                continue
+            with screen.chapter(title):
+                tell(told)
+    finally:
+        client.close()
+
+
+def _set(screen: Screen, client: Client, state: Path) -> stage.Stage:
+    """Bring up the cloud, remove the rest of a former story, and look at this machine."""
+    first, second = guest.build(), guest.build(variant="b")
+    screen.note(f"guest image: {first.path}, {first.path.stat().st_size >> 20} MB, built of Debian packages")
+    screen.plain("   $ hagane up --detach")
+    done = subprocess.run([sys.executable, "-m", "hagane", "up", "--detach", "--state", state], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    known = process.find(state)
+    if done.returncode or known is None:
+        raise StoryEnded("The cloud did not start", done.stdout)
+    screen.note(f"ready at {known.url}")
+    if rest := sweep.sweep(client):
+        screen.note(f"removed what a former story left: {', '.join(rest)}")
+    config = load(None, state=str(state))
+    place = site.of(config.state, config.hosts, config.external_network)
+    folder = stage.fresh(state)
+    return stage.Stage(
+        screen=screen, client=client, guests=Guests(screen, folder), site=place, state=state, url=known.url,
+        image=first.path, image_b=second.path, before=world.look(place, stage.database(state)),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Chapter 4: what packets say. Every sentence of the API about reachability is tried from real guests."""
+
+import socket
+import subprocess
+import threading
+import time
+
+from story.guest import Answer, answered, milliseconds, ping, serial
+from story.machines import STRANGER
+from story.stage import DEMO, OTHER, Stage, decoded
+from story.stream import Stream
+
+ECHO_PORT = 9000
+SPOOFED_IP, SPOOFED_MAC = "10.10.0.99", "02:00:00:00:66:66"
+
+
+def tell(stage: Stage) -> None:
+    _within(stage)
+    _outside(stage)
+    _six(stage)
+    _security_group(stage)
+    _spoofing(stage)
+    _stranger(stage)
+
+
+def _pings(stage: Stage, source: str, target: str, address: str, *, where: str, reached: bool = True) -> None:
+    answer = stage.guests.tell(source, ping(address))
+    sent, back = answered(answer)
+    text = f"ping from {source} to {target} {where}: {back} of {sent} answered, {milliseconds(answer)}"
+    stage.screen.proof(text, holds=back == sent > 0 if reached else back == 0 < sent, evidence=answer.text)
+
+
+def _banner(stage: Stage, source: str, target: str, *, where: str) -> None:
+    answer = stage.guests.run(source, f"nc -w 3 {stage.fixed[target]} 22 </dev/null | head -n 1")
+    text = f"TCP from {source} to {target} {where}: its ssh server says {answer.text!r}"
+    stage.screen.proof(text, holds=answer.text.startswith("SSH-2.0"), evidence=answer.text)
+
+
+def _within(stage: Stage) -> None:
+    _pings(stage, "web", "db", stage.fixed["db"], where="on one network")
+    _banner(stage, "web", "db", where="on one network")
+    _pings(stage, "app", "db", stage.fixed["db"], where="across the router")
+    _banner(stage, "app", "db", where="across the router")
+
+
+def _outside(stage: Stage) -> None:
+    """Out through SNAT, with the router's address or the floating IP as sender; in through the floating IP."""
+    here = str(stage.site.external.ipv4.ip)
+    shown = decoded(stage.client.ask(DEMO, "router", "show", "edge", "-f", "json", "-c", "external_gateway_info"))
+    gateway = shown["external_gateway_info"]["external_fixed_ips"][0]["ip_address"]
+    for name, expected, whose in (("app", gateway, "the router's"), ("web", stage.floating, "its floating IP's")):
+        peer = _caller(stage, name, here)
+        stage.screen.proof(f"out: {here} sees {name} come from {peer}, {whose} address", holds=peer == expected)
+    answer = _here("ping", "-c", "3", "-i", "0.2", "-w", "4", stage.floating)
+    stage.screen.proof(f"in: ping from this machine to the floating IP {stage.floating} is answered",
+                       holds=answer.code == 0, evidence=answer.text)  # fmt: skip
+    with socket.create_connection((stage.floating, 22), timeout=5) as link:
+        banner = link.recv(64).decode().strip()
+    stage.screen.proof(f"in: TCP to the floating IP: {banner!r}", holds=banner.startswith("SSH-2.0"))
+
+
+def _caller(stage: Stage, name: str, here: str) -> str:
+    """Let a guest call this machine; returns the address that it is seen from."""
+    seen: list[str] = []
+    with socket.create_server((here, 0)) as server:
+        server.settimeout(8)
+
+        def accept() -> None:
+            try:
+                link, peer = server.accept()
+            except TimeoutError:
+                return
+            seen.append(peer[0])
+            link.close()
+
+        waiting = threading.Thread(target=accept)
+        waiting.start()
+        stage.guests.run(name, f"nc -w 5 {here} {server.getsockname()[1]} </dev/null")
+        waiting.join()
+    return seen[0] if seen else "nowhere"
+
+
+def _here(*argv: str) -> Answer:
+    began = time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    return Answer(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+
+
+def _six(stage: Stage) -> None:
+    shown = stage.guests.run("web", "ip -6 -o addr show dev eth0 scope global").text
+    text = f"web made the IPv6 address that the API foretold by SLAAC: {stage.six['web']}"
+    stage.screen.proof(text, holds=f" {stage.six['web']}/64 " in shown, evidence=shown)
+    _pings(stage, "web", "db", stage.six["db"], where="by IPv6")
+    _pings(stage, "app", "web", stage.six["web"], where="by IPv6 across the router")
+
+
+def _security_group(stage: Stage) -> None:
+    """TCP port 9000 of db: blocked, allowed, cut off in the middle of a connection."""
+    db = stage.fixed["db"]
+    stage.guests.run("db", f"nc -ll -p {ECHO_PORT} -e cat </dev/null >/dev/null 2>&1 &")
+    local = stage.guests.run("db", f"echo hello | nc -w 2 127.0.0.1 {ECHO_PORT}").text
+    blocked = stage.guests.tell("web", f"echo hello | nc -w 2 {db} {ECHO_PORT}")
+    holds = local == "hello" and blocked.code != 0 and "hello" not in blocked.text
+    stage.screen.proof(f"no rule allows TCP {ECHO_PORT}: db answers itself there, but not web", holds=holds,
+                       evidence=f"{local}\n{blocked.text}")  # fmt: skip
+    rule = stage.client.run(DEMO, "security", "group", "rule", "create", "door", "--protocol", "tcp", "--dst-port",
+                            str(ECHO_PORT), "-f", "value", "-c", "id").strip()  # fmt: skip
+    with Stream(stage.guests.argv("web", f"nc {db} {ECHO_PORT}")) as stream:
+        took = stream.flowing(20)
+        stage.screen.proof(f"with a rule the connection stands {took:.1f} s later, {stream.rate()} echoes a second")
+        asked = time.monotonic()
+        stage.client.run(DEMO, "security", "group", "rule", "delete", rule)
+        answered_at = time.monotonic()
+        last = stream.silent(quiet=1.5, seconds=15)
+    stage.screen.proof(
+        f"the rule is deleted: the last echo on the standing connection came {max(0.0, last - asked):.2f} s after the "
+        f"command began, {last - answered_at:+.2f} s after it ended",
+        holds=last - answered_at < 3,
+    )  # fmt: skip
+
+
+def _spoofing(stage: Stage) -> None:
+    """db takes an address that is not its own. That it works once it is allowed shows what kept it out."""
+    web = stage.fixed["web"]
+    stage.guests.run("db", f"ip addr add {SPOOFED_IP}/24 dev eth0")
+    probe = f"ping -c 3 -i 0.2 -w 3 -I {SPOOFED_IP} {web}"
+    lied = answered(stage.guests.tell("db", probe))
+    stage.screen.proof(f"db sends as {SPOOFED_IP}: {lied[1]} of {lied[0]} answered", holds=lied[1] == 0 < lied[0])
+    answer = _other_mac(stage, web)
+    text = f"db sends from MAC {SPOOFED_MAC}: {answer[1]} of {answer[0]} answered; from its own again, it is heard"
+    stage.screen.proof(text, holds=answer[1] == 0 < answer[0])
+    port = stage.client.ask(DEMO, "port", "list", "--server", "db", "-f", "value", "-c", "ID").strip()
+    stage.client.run(DEMO, "port", "set", port, "--allowed-address", f"ip-address={SPOOFED_IP}")
+    allowed, took = stage.until(lambda: _heard(stage.guests.run("db", probe)), 15, "db may use the address")
+    stage.screen.proof(f"once the Port may use {SPOOFED_IP}: {allowed[1]} of {allowed[0]} answered ({took:.1f} s)")
+    stage.guests.run("db", f"ip addr del {SPOOFED_IP}/24 dev eth0")
+
+
+def _heard(answer: Answer) -> tuple[int, int] | None:
+    sent, back = answered(answer)
+    return (sent, back) if back else None
+
+
+def _other_mac(stage: Stage, target: str) -> tuple[int, int]:
+    """The guest's own ssh goes over that interface: so it changes the MAC, tries, and changes back, by itself."""
+    script = (
+        f"own=$(cat /sys/class/net/eth0/address); ip link set eth0 address {SPOOFED_MAC}; ip neigh flush dev eth0; "
+        f"ping -c 3 -i 0.2 -w 3 {target} >/tmp/spoof; ip link set eth0 address $own; ip neigh flush dev eth0; "
+        f"ping -c 2 -i 0.2 -w 5 {target} >/tmp/own"
+    )
+    stage.guests.run("db", f"({script}; echo over >>/tmp/own) </dev/null >/dev/null 2>&1 &")
+    time.sleep(3)
+    answer, _ = stage.until(lambda: _over(stage.guests.run("db", "cat /tmp/spoof /tmp/own", seconds=5)), 30,
+                            "db is back on its own MAC")  # fmt: skip
+    return answered(answer)
+
+
+def _over(answer: Answer) -> Answer | None:
+    return answer if "over" in answer.text else None
+
+
+def _stranger(stage: Stage) -> None:
+    """The other project's machine on the same addresses: alive on its own network, not there for ours."""
+    text = f"the other project's stranger, {STRANGER} on its own 10.10.0.0/24"
+    answer = stage.guests.tell("web", ping(STRANGER))
+    sent, back = answered(answer)
+    stage.screen.proof(f"{text}, cannot be reached: {back} of {sent} answered", holds=back == 0 < sent)
+    url = stage.client.run(OTHER, "console", "url", "show", "--serial", "stranger", "-f", "value", "-c", "url").strip()
+    with serial(url) as console:
+        own = console.run(f"hostname; ip -4 -o addr show dev eth0; {ping('169.254.169.254')}")
+        theirs = console.run(ping(stage.fixed["db"]))
+    alive = "stranger" in own.text and STRANGER in own.text
+    stage.screen.proof(
+        "on its serial console it is alive: it has that address from DHCP", holds=alive, evidence=own.text
+    )
+    sent, back = answered(theirs)
+    stage.screen.proof(f"and it does not reach db at {stage.fixed['db']}: {back} of {sent} answered",
+                       holds=back == 0 < sent, evidence=theirs.text)  # fmt: skip

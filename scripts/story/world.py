@@ -1,0 +1,144 @@
+"""Everything that exists on this machine because somebody asked the cloud for something, looked at from outside.
+
+    before = look(site, database); the story; left = look(...) - before          (kind -> names; empty is what we want)
+
+Nothing here asks the cloud itself: namespaces and interfaces come from the kernel, ports from Open vSwitch, rows from
+the OVN databases, machines from libvirt, files from the disk, allocations from the database file.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import libvirt
+
+from hagane.lab import central, host, libvirtd, netns
+from hagane.lab.process import run
+from hagane.lab.site import Site
+
+# Written at any time by the engines themselves, or kept on purpose after a thing is gone.
+ENGINE_TABLES = frozenset({"NB_Global", "SB_Global", "Connection", "SSL", "Chassis", "Chassis_Private", "Encap"})
+HISTORY = frozenset({"event", "work", "revocation", "seeded", "migration"})
+SOUTHBOUND = ("Datapath_Binding", "Port_Binding", "MAC_Binding", "Port_Group", "Address_Set", "Logical_DP_Group")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is, by kind."""
+
+    found: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def __sub__(self, before: "World") -> dict[str, list[str]]:
+        """What came since, of each kind that has anything."""
+        since = {kind: names - before.found.get(kind, frozenset()) for kind, names in self.found.items()}
+        return {kind: sorted(names) for kind, names in since.items() if names}
+
+    def counts(self) -> str:
+        """How many there are of each kind, in words."""
+        return ", ".join(f"{len(names)} {kind}" for kind, names in self.found.items())
+
+
+def look(site: Site, database: Path) -> World:
+    """Look at everything now."""
+    return asyncio.run(_look(site, database))
+
+
+async def _look(site: Site, database: Path) -> World:
+    spaces = netns.named("")
+    switches = [host.switch(site, name) for name in site.hosts]
+    parts: dict[str, Awaitable[Iterable[str]]] = {
+        "interfaces": _each(_links(space) for space in ("", *netns.named(site.prefix))),
+        "switch ports": _each(_switch_ports(switch.name, switch.remote) for switch in switches),
+        "OVN rows": _ovn(site),
+        "machines": asyncio.to_thread(_machines, site),
+        "files": asyncio.to_thread(_files, site),
+        "rows": asyncio.to_thread(_rows, database),
+    }
+    looked = dict(zip(parts, await asyncio.gather(*parts.values()), strict=True))
+    return World({"namespaces": frozenset(spaces)} | {kind: frozenset(names) for kind, names in looked.items()})
+
+
+async def _each(looks: Iterable[Awaitable[Iterable[str]]]) -> set[str]:
+    return {name for names in await asyncio.gather(*looks) for name in names}
+
+
+async def _links(space: str) -> set[str]:
+    return {f"{space or 'root'}/{link}" for link in await netns.links(space)}
+
+
+async def _switch_ports(name: str, remote: str) -> set[str]:
+    """Every interface that the Host's Open vSwitch holds."""
+    shown = json.loads(await run("ovs-vsctl", f"--db={remote}", "-f", "json", "--columns=name", "list", "Interface"))
+    return {f"{name}/{row[0]}" for row in shown["data"]}
+
+
+async def _ovn(site: Site) -> set[str]:
+    where = central.address(site)
+    return await _each((_dump(where.nb, "OVN_Northbound", ()), _dump(where.sb, "OVN_Southbound", SOUTHBOUND)))
+
+
+async def _dump(remote: str, database: str, only: tuple[str, ...]) -> set[str]:
+    """Table and UUID of every row, of all tables or of some."""
+    text = await run("ovsdb-client", "-f", "json", "dump", remote, database)
+    tables = [json.loads(line) for line in text.splitlines() if line]
+    return {
+        f"{table['caption'].removesuffix(' table')} {row[table['headings'].index('_uuid')][1]}"
+        for table in tables
+        if (name := table["caption"].removesuffix(" table")) not in ENGINE_TABLES and (not only or name in only)
+        for row in table["data"]
+    }
+
+
+def _machines(site: Site) -> set[str]:
+    """libvirt's domains, and QEMU processes whether libvirt knows them or not."""
+    found = set()
+    for name in site.hosts:
+        connection = libvirt.open(f"qemu+unix:///system?socket={libvirtd.socket(site.folder(name))}")
+        try:
+            found |= {f"{name}/{domain.name()}" for domain in connection.listAllDomains()}
+        finally:
+            connection.close()
+    return found | {f"process {pid}" for pid in _processes("qemu-system")}
+
+
+def _processes(program: str) -> set[str]:
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if program in (folder / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace"):
+                found.add(folder.name)
+        except OSError:  # it has ended since
+            continue
+    return found
+
+
+def _files(site: Site) -> set[str]:
+    """Disks, images, config drives and console logs."""
+    folders = [site.state / "images", *(libvirtd.pool(site.folder(name)).parent for name in site.hosts)]
+    folders += [site.folder(name).state / "libvirt" / "log" for name in site.hosts]
+    return {str(file) for folder in folders for file in folder.rglob("*") if file.is_file() and not _noted(file)}
+
+
+def _noted(file: Path) -> bool:
+    """Whether libvirt keeps the file as a note of its own, and not for a machine."""
+    return file.name in ("libvirtd.log", "virtlogd.log") or "dnsmasq" in file.parts
+
+
+def _rows(database: Path) -> set[str]:
+    """Table and key of every row, allocations among them."""
+    found = set()
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            if table in HISTORY or table.startswith("sqlite_"):
+                continue
+            columns = [c[1] for c in store.execute(f"PRAGMA table_info({table})") if c[5]]
+            found |= {
+                f"{table} {'/'.join(map(str, row))}"
+                for row in store.execute(f"SELECT {','.join(columns)} FROM {table}")
+            }
+    store.close()
+    return found
