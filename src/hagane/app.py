@@ -21,11 +21,14 @@ from hagane.config import Config
 from hagane.identity import service as identity
 from hagane.image import service as image
 from hagane.network import service as network
+from hagane.operate import seed
+from hagane.operate import service as operate
 from hagane.placement import service as placement
 from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
 from hagane.reconcile.host import Hosts
 from hagane.reconcile.image import ImageSweeper
+from hagane.reconcile.ovn.part import NetworkPart
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
@@ -41,16 +44,18 @@ APIS: tuple[Callable[[Cloud], Service], ...] = (
     network.service,
     placement.service,
     compute.service,
+    operate.service,
 )
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, Hosts)
+PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (
     WORK,
     ALLOCATION,
     EVENT,
+    seed.SEEDED,
     *identity.TABLES,
     *image.TABLES,
     *network.TABLES,

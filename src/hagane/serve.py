@@ -70,12 +70,13 @@ def simulated(config: Config) -> Devices:
 async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
     """OVN, Open vSwitch and libvirt of this machine, found or started, and kept alive while the process runs."""
     from hagane.drivers.hypervisor.libvirt import Libvirt
+    from hagane.lab import guest, machine, requirements, supervise
     from hagane.lab import kvm as kvm_check
-    from hagane.lab import machine, requirements, supervise
 
     place = site(config)
     await requirements.demand(place)
-    kvm = await kvm_check.usable(place)
+    image = await asyncio.to_thread(guest.build)
+    kvm = await kvm_check.usable(image.kernel)
     address = await machine.up(place, kvm=kvm)
     hosts = {
         host.name: Libvirt(

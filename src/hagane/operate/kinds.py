@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hagane.compute.row import SERVER
-from hagane.image.row import IMAGE
-from hagane.network.floatingip import FloatingIp
+from hagane.image.image import Image
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
-from hagane.network.router import Router
-from hagane.network.security_group import SecurityGroup
+from hagane.network.router_row import FLOATING, ROUTER
+from hagane.network.security_group_row import GROUP
 from hagane.network.subnet_row import SUBNET
 from hagane.placement.host import HOST, is_up
 from hagane.state.database import Row
@@ -40,13 +39,13 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("server", SERVER, state=_server_state, settled=lambda r: not r["task_state"] and r["vm_state"] != "error"),
-        Kind("image", IMAGE, settled=lambda row: row["status"] == "active"),
+        Kind("image", Image.table, settled=lambda row: row["status"] == "active"),
         Kind("network", Network.table),
         Kind("subnet", SUBNET),
         Kind("port", PORT, settled=lambda row: row["status"] == "ACTIVE" or not row["device_id"]),
-        Kind("router", Router.table),
-        Kind("floatingip", FloatingIp.table, name_column="floating_ip_address"),
-        Kind("security_group", SecurityGroup.table),
+        Kind("router", ROUTER),
+        Kind("floatingip", FLOATING, name_column="floating_ip_address"),
+        Kind("security_group", GROUP),
         Kind("host", HOST, state=_host_state, settled=is_up),
     )
 }

@@ -4,15 +4,17 @@ It is made through our own API, once: what an administrator deleted or changed a
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hagane.app import Hagane
 from hagane.config import Config
 from hagane.errors import HaganeError
 from hagane.state.database import Database, Tx
 from hagane.state.table import Column, Table
+
+if TYPE_CHECKING:
+    from hagane.app import Hagane
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ FLAVORS = (("m1.nano", 1, 128, 1), ("m1.tiny", 1, 256, 1), ("m1.small", 1, 512, 
 class Local:
     """Calls to our own API without a socket."""
 
-    def __init__(self, hagane: Hagane) -> None:
+    def __init__(self, hagane: "Hagane") -> None:
         self._app = hagane.app
         self.token = ""
 
@@ -59,7 +61,7 @@ class Local:
         await self.call("POST", "/identity/v3/auth/tokens?nocatalog", {"auth": {"identity": identity, "scope": scope}})
 
 
-async def seed(hagane: Hagane, config: Config, password: str) -> None:
+async def seed(hagane: "Hagane", config: Config, password: str) -> None:
     """Make what is missing of the first things. A refusal is logged; the cloud runs without."""
     local = Local(hagane)
     for name, step in {"flavors": _flavors, "external-network": _external}.items():

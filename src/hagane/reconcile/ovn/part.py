@@ -14,11 +14,10 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.errors import HaganeError
-from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
-from hagane.network.router import Router
-from hagane.network.security_group import SecurityGroup
+from hagane.network.router_row import FLOATING, ROUTER
+from hagane.network.security_group_row import GROUP
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.ovn import group
 from hagane.reconcile.ovn.engine import ChassisSeen, Ovn, RealOvn, SimOvn
@@ -35,10 +34,10 @@ FULL_PASS = 600.0  # seconds between full passes
 CHUNK = 200  # keys compared at a time, so that the event loop is not held
 TABLES: dict[str, Table] = {
     "network": Network.table,
-    "security_group": SecurityGroup.table,
+    "security_group": GROUP,
     "port": PORT,
-    "router": Router.table,
-    "floatingip": FloatingIp.table,
+    "router": ROUTER,
+    "floatingip": FLOATING,
 }
 
 

@@ -3,13 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
-from hagane.network.router import Router
-from hagane.network.security_group import SecurityGroup
-from hagane.network.security_group_rule import SecurityGroupRule
-from hagane.network.subnet import Subnet
+from hagane.network.router_row import FLOATING, ROUTER
+from hagane.network.security_group_row import GROUP, RULE
+from hagane.network.subnet_row import SUBNET
 from hagane.ovn.desired import Desired
 from hagane.reconcile.ovn import group, port, router, switch
 from hagane.reconcile.ovn.engine import ChassisSeen
@@ -27,7 +25,7 @@ class Compiler:
 
     async def networks(self, keys: Sequence[str]) -> Wanted:
         networks = await self._by_id(Network.table, keys)
-        subnets = _grouped(await Subnet.table.select(self._reader, {"network_id": list(networks)}), "network_id")
+        subnets = _grouped(await SUBNET.select(self._reader, {"network_id": list(networks)}), "network_id")
         metadata = await self._metadata(networks)
         return {
             key: switch.switch(networks[key], subnets[key], metadata[key], dns=self._dns) if key in networks else []
@@ -52,7 +50,7 @@ class Compiler:
         }  # fmt: skip
 
     async def routers(self, keys: Sequence[str]) -> Wanted:
-        routers = await self._by_id(Router.table, keys)
+        routers = await self._by_id(ROUTER, keys)
         where = {"device_id": list(routers), "device_owner": sorted(port.ROUTER_OWNERS)}
         ports = await PORT.select(self._reader, where, order="id") if routers else []
         networks = await self._by_id(Network.table, {row["network_id"] for row in ports})
@@ -71,12 +69,12 @@ class Compiler:
         return sorted(c.name for c in self._chassis() if c.gateway and physical <= c.physical_networks)
 
     async def floatings(self, keys: Sequence[str]) -> Wanted:
-        rows = await self._by_id(FloatingIp.table, keys)
+        rows = await self._by_id(FLOATING, keys)
         return {key: router.floating(rows[key]) if key in rows else [] for key in keys}
 
     async def groups(self, keys: Sequence[str]) -> Wanted:
-        groups = await self._by_id(SecurityGroup.table, keys)
-        rules = await SecurityGroupRule.table.select(self._reader, {"security_group_id": list(groups)}, order="id")
+        groups = await self._by_id(GROUP, keys)
+        rules = await RULE.select(self._reader, {"security_group_id": list(groups)}, order="id")
         own = _grouped(rules, "security_group_id")
         return {key: group.group(groups[key], own[key]) if key in groups else [] for key in keys}
 
@@ -87,7 +85,7 @@ class Compiler:
         return {row["id"]: row for row in rows}
 
     async def _subnets_of(self, ports: Iterable[Row]) -> dict[str, Row]:
-        return await self._by_id(Subnet.table, {f["subnet_id"] for row in ports for f in row["fixed_ips"] or ()})
+        return await self._by_id(SUBNET, {f["subnet_id"] for row in ports for f in row["fixed_ips"] or ()})
 
     async def _metadata(self, network_ids: Collection[str]) -> dict[str, dict[str, str]]:
         """Network id -> subnet id -> the metadata port's IPv4 address there."""
