@@ -1,37 +1,229 @@
-"""Application credentials: a user's own secret for one project, with a part of the user's roles."""
+"""Application credentials: a user's own secret for one project, with a part of the user's roles there.
 
+The secret is shown once, in the answer that creates it. What a credential may do never exceeds what its user may do at
+that moment: roles taken from the user are gone from its tokens. Access rules narrow it to named requests.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
-from hagane.state.database import Reader, Row
-from hagane.state.table import Column, Table
+from hagane.api.http import Request, Response, json_response
+from hagane.api.resource import REQUIRED, Attr
+from hagane.api.types import BadValue, Bool, Custom, Enum, ListOf, Obj, Str
+from hagane.errors import Conflict, Invalid
+from hagane.identity.access_rule import AccessRule, access_rules_of
+from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, refused
+from hagane.identity.password import Passwords, hash_made, make_secret
+from hagane.identity.revocation import revoke
+from hagane.identity.role import Role
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Sql
 
-APPLICATION_CREDENTIAL = Table(
-    "identity_application_credential",
-    (
-        Column("id", key=True),
-        Column("name"),
-        Column("user_id"),
-        Column("project_id"),
-        Column("description"),
-        Column("secret_hash"),
-        Column("expires_at"),  # without a suffix, UTC
-        Column("unrestricted", "bool"),
-        Column("role_ids", "json"),
-        Column("access_rule_ids", "json"),  # null: no rules, everything is allowed
-    ),
-    ("unique user_id, name", "project_id"),
-)
-
-ACCESS_RULE = Table(
-    "identity_access_rule",
-    (Column("id", key=True), Column("user_id"), Column("service"), Column("path"), Column("method")),
-    ("unique user_id, service, path, method",),
+_ROLES = ListOf(item=Obj(fields={"id": REF, "name": NAME}))
+_RULE = Obj(
+    fields={
+        "id": REF,
+        "path": Str(225, pattern=r"^/"),
+        "service": REF,
+        "method": Enum(values=("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")),
+    }
 )
 
 
-async def access_rules_of(reader: Reader, ids: list[str] | None) -> list[Row] | None:
-    """The rules of a credential in the form that is answered, in the order they were given."""
-    if ids is None:
+_MALFORMED = (
+    " The server could not comply with the request since it is either malformed or otherwise incorrect. The client is"
+    " assumed to be in error."
+)
+
+
+class ApplicationCredential(IdentityResource):
+    """A credential of a user for a project."""
+
+    name, plural = "application_credential", "application_credentials"
+    kind = "Application Credential"
+    path = f"{V3}/users/{{user}}/application_credentials"
+    table_name = "identity_application_credential"
+    indexes = ("unique user_id, name", "project_id")
+    verbs = frozenset({"list", "show", "create", "delete"})
+    attrs = (
+        Attr("id", Str(), key=True),
+        Attr("name", NAME, write="c", default=REQUIRED),
+        Attr("description", Str(None, nullable=True), write="c"),
+        Attr("project_id", Str()),
+        Attr("user_id", Str(), shown=False),
+        Attr("secret", Str(4096, nullable=True), write="c", stored=False, shown=False),
+        Attr("secret_hash", Str(), shown=False, sort=False),
+        Attr("expires_at", Str(nullable=True), write="c"),  # in rows without a suffix
+        Attr("unrestricted", Bool(nullable=True), write="c", default=False),
+        Attr("roles", _ROLES, write="c", stored=False, default=list),
+        Attr("access_rules", ListOf(item=_RULE), write="c", stored=False, shown=False),
+        Attr("role_ids", Custom(), shown=False),
+        Attr("access_rule_ids", Custom(), shown=False),  # null: no rules, everything is allowed
+    )
+
+    def link(self, request: Request, row: Row) -> str:
+        return f"{request.base_url}{V3}/users/{row['user_id']}/application_credentials/{row['id']}"
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def list_target(self, request: Request) -> dict[str, Any]:
+        return {"user_id": request.params["user"]}
+
+    def visible(self, request: Request) -> list[Sql]:
+        owner = Sql("identity_application_credential.user_id = :owner", {"owner": request.params["user"]})
+        return [owner]
+
+    async def find(self, request: Request, reader: Reader, key: str, verb: str = "get") -> Row:
+        """Who asks must own the credential itself, whatever user the path names."""
+        row = await self.table.get(reader, id=key)
+        enforce(request, self.rule(verb), {"user_id": row["user_id"] if row else request.params["user"]})
+        if row is None:
+            raise self.not_found(key)
+        return row
+
+    async def present(self, request: Request, rows: list[Row], reader: Reader | None = None) -> list[Any]:
+        reader = reader or self.db
+        ids = {role_id for row in rows for role_id in row["role_ids"]}
+        known = {row["id"]: row for row in await Role.table.select(reader, {"id": list(ids)})}
+        for row in rows:
+            row["roles"] = [_role(known[role_id]) for role_id in row["role_ids"] if role_id in known]
+        views = await super().present(request, rows, reader)
+        for view, row in zip(views, rows, strict=True):
+            view["expires_at"] = f"{row['expires_at']}Z" if row["expires_at"] else None
+            if row["access_rule_ids"]:
+                view["access_rules"] = await access_rules_of(reader, row["access_rule_ids"])
+        return views
+
+    # -- creating ----------------------------------------------------------------------------------------------
+
+    async def create(self, request: Request) -> Response:
+        body = self.wrap(await request.json())
+        self._enforce_managing(request, "create")
+        if request.caller.user_id != request.params["user"]:
+            raise refused("Cannot create an application credential for another user.")
+        row = self.parse_create(request, body)
+        chosen = row.pop("secret")
+        secret = chosen or make_secret()
+        row["secret_hash"] = await self.cloud.use(Passwords).hash(chosen) if chosen else hash_made(secret)
+
+        async def work(tx: Tx) -> Any:
+            fresh = dict(row)
+            await self._complete(request, tx, fresh)
+            await self.insert(tx, fresh)
+            return (await self.present(request, [fresh], tx))[0]
+
+        view = await self.db.write(work)
+        return json_response(201, self.one_answer(request, view | {"secret": secret}))
+
+    def _enforce_managing(self, request: Request, verb: str) -> None:
+        """Asked before anything else: a credential that is not unrestricted manages no credentials."""
+        enforce(request, self.rule(verb), {"user_id": request.params["user"]})
+        if request.caller.application_credential_id and request.caller.more.get("restricted", True):
+            raise refused(
+                "Using method 'application_credential' is not allowed for managing additional application credentials."
+            )
+
+    async def _complete(self, request: Request, tx: Tx, row: Row) -> None:
+        caller = request.caller
+        if not caller.project_id:
+            raise Invalid("Invalid application credential: a project-scoped token is needed")
+        row |= {"user_id": caller.user_id, "project_id": caller.project_id}
+        row["expires_at"] = _expiry(row["expires_at"])
+        row["unrestricted"] = bool(row["unrestricted"])
+        row["role_ids"] = await self._roles(request, tx, row.pop("roles"))
+        rules = row.pop("access_rules")
+        row["access_rule_ids"] = (
+            [await self._access_rule(tx, caller.user_id, rule) for rule in rules] if rules else None
+        )
+
+    async def _roles(self, request: Request, tx: Tx, wanted: list[dict[str, str]]) -> list[str]:
+        """Ids of the named roles with what they imply; all of the caller's if none is named."""
+        mine = request.caller.role_ids
+        if not wanted:
+            return list(mine)
+        ids = [await _role_id(tx, role) for role in wanted]
+        closure = await _with_implied(tx, ids)
+        if not set(closure) <= set(mine):
+            raise Invalid(
+                "Invalid application credential: Cannot create an application credential with unassigned role"
+            )
+        return closure
+
+    async def _access_rule(self, tx: Tx, user_id: str, rule: dict[str, Any]) -> str:
+        """The id of a rule of the user: named, found as equal, or made."""
+        table = AccessRule.table
+        known = await table.get(tx, id=rule["id"]) if "id" in rule else None
+        if known is not None and known["user_id"] != user_id:
+            raise could_not_find("Access Rule", rule["id"])
+        if known is None:
+            missing = [name for name in ("service", "path", "method") if name not in rule]
+            if missing and "id" in rule:
+                raise could_not_find("Access Rule", rule["id"])
+            if missing:
+                raise BadValue("access_rules", rule, f"{missing[0]!r} is a required property")
+            same = {"user_id": user_id} | {name: rule[name] for name in ("service", "path", "method")}
+            known = await table.get(tx, **same)
+            if known is None:
+                known = {"id": rule.get("id") or uuid4().hex} | same
+                await table.insert(tx, known)
+        return str(known["id"])
+
+    def conflict(self, row: Row) -> Conflict:
+        return Conflict(
+            "Conflict occurred attempting to store application_credential - Duplicate entry found with name"
+            f" {row['name']}."
+        )
+
+    # -- deleting ----------------------------------------------------------------------------------------------
+
+    async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
+        if request.caller.application_credential_id and request.caller.more.get("restricted", True):
+            self._enforce_managing(request, "delete")
+        await super().delete_row(request, tx, row)
+        await revoke(tx, row["id"])
+
+
+def _role(row: Row) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("id", "name", "description", "options")}
+    return shown | {"domain_id": row["domain_id"] or None}
+
+
+def _expiry(text: str | None) -> str | None:
+    """A time as rows keep it. Raises Invalid."""
+    if not text:
         return None
-    rows: dict[str, Any] = {row["id"]: row for row in await ACCESS_RULE.select(reader, {"id": ids})} if ids else {}
-    return [{name: rows[key][name] for name in ("id", "service", "path", "method")} for key in ids if key in rows]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid("Timestamp not in expected format." + _MALFORMED) from error
+    moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    if moment.replace(tzinfo=UTC).timestamp() <= time.time():
+        raise Invalid("The 'expires_at' must not be before now." + _MALFORMED)
+    return moment.isoformat(timespec="microseconds")
+
+
+async def _role_id(tx: Tx, wanted: dict[str, str]) -> str:
+    if "id" in wanted:
+        if await Role.table.get(tx, id=wanted["id"]) is None:
+            raise could_not_find("role", wanted["id"])
+        return wanted["id"]
+    rows = await Role.table.select(tx, {"name": wanted.get("name", ""), "domain_id": ""})
+    if not rows:
+        raise could_not_find("role", wanted.get("name", ""))
+    return str(rows[0]["id"])
+
+
+_IMPLIED_BY = """WITH RECURSIVE held(id) AS (
+  SELECT id FROM identity_role WHERE id = :id
+  UNION SELECT i.implied_id FROM identity_implied_role i JOIN held ON i.prior_id = held.id)
+SELECT held.id FROM held JOIN identity_role r ON r.id = held.id WHERE r.domain_id = ''"""
+
+
+async def _with_implied(tx: Tx, ids: Sequence[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for role_id in ids:
+        found |= {row[0]: None for row in await tx.fetch_tuples(_IMPLIED_BY, {"id": role_id})}
+    return list(found)

@@ -3,14 +3,21 @@
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
+from hagane.api.listing import Page
 from hagane.api.service import Route
+from hagane.cloud import Cloud
 from hagane.errors import Forbidden
+from hagane.identity.assignment import SYSTEM, roles_of
 from hagane.identity.base import V3, could_not_find, enforce, links
+from hagane.identity.domain import Domain
 from hagane.identity.login import Login
+from hagane.identity.project import Project
 from hagane.identity.revocation import revoke
 from hagane.identity.ticket import chain
 from hagane.identity.token import Tokens
 from hagane.identity.token_load import Token, Worthless
+from hagane.identity.tree import domains_of
+from hagane.identity.user import projects_answer
 from hagane.state.database import Tx
 
 GRACE = 172_800.0  # seconds for which ?allow_expired still validates a token, as the real service does
@@ -18,10 +25,11 @@ RULES_HEADER = "openstack-identity-access-rules"
 
 
 class Auth:
-    """Handlers of /auth/tokens and /auth/catalog."""
+    """Handlers of /auth/*."""
 
-    def __init__(self, tokens: Tokens, login: Login) -> None:
-        self.tokens, self.login = tokens, login
+    def __init__(self, cloud: Cloud) -> None:
+        self.tokens, self.login = cloud.use(Tokens), Login(cloud)
+        self.projects, self.domains = Project(cloud), Domain(cloud)
 
     def routes(self) -> list[Route]:
         tokens = f"{V3}/auth/tokens"
@@ -31,6 +39,9 @@ class Auth:
             Route("HEAD", tokens, self.check, "token:check", rule="identity:check_token"),
             Route("DELETE", tokens, self.delete, "token:delete", rule="identity:revoke_token", status=204),
             Route("GET", f"{V3}/auth/catalog", self.catalog, "auth:catalog", rule="identity:get_auth_catalog"),
+            Route("GET", f"{V3}/auth/projects", self.my_projects, "auth:projects", rule="identity:get_auth_projects"),
+            Route("GET", f"{V3}/auth/domains", self.my_domains, "auth:domains", rule="identity:get_auth_domains"),
+            Route("GET", f"{V3}/auth/system", self.my_system, "auth:system", rule="identity:get_auth_system"),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -83,3 +94,22 @@ class Auth:
         end = json_response(200, foot).body
         assert isinstance(end, bytes)
         return Response(200, b'{"catalog":' + entries + b"," + end[1:])
+
+    # -- what the token could be scoped to ---------------------------------------------------------------------
+
+    async def my_projects(self, request: Request) -> Response:
+        enforce(request, "identity:get_auth_projects")
+        return await projects_answer(request, self.projects, request.caller.user_id)
+
+    async def my_domains(self, request: Request) -> Response:
+        enforce(request, "identity:get_auth_domains")
+        ids = await domains_of(self.tokens.db, request.caller.user_id)
+        rows = await Domain.table.select(self.tokens.db, {"id": list(ids)}, order="name")
+        views = await self.domains.present(request, rows)
+        return json_response(200, self.domains.list_answer(request, views, Page(None, None, [])))
+
+    async def my_system(self, request: Request) -> Response:
+        enforce(request, "identity:get_auth_system")
+        roles = await roles_of(self.tokens.db, request.caller.user_id, "system", SYSTEM)
+        own = {"self": f"{request.base_url}{request.path}"}
+        return json_response(200, {"system": [{"all": True}] if roles else [], "links": own})

@@ -15,6 +15,7 @@ from hagane.api.listing import Page
 from hagane.api.resource import Attr, Resource
 from hagane.api.types import BadValue, Bool, Int, Str
 from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, NotFound
+from hagane.identity.options import guard_delete, guard_update, merged
 from hagane.state.database import Duplicate, Reader, Row, Tx
 from hagane.state.table import Sql
 
@@ -40,6 +41,13 @@ def could_not_find(kind: str, key: str) -> NotFound:
 
 def refused(rule: str) -> Forbidden:
     return Forbidden(f"You are not authorized to perform the requested action: {rule}.", code="PolicyNotAuthorized")
+
+
+def expected(attribute: str, target: str) -> Invalid:
+    return Invalid(
+        f"Expecting to find {attribute} in {target}. The server could not comply with the request since it is either"
+        " malformed or otherwise incorrect. The client is assumed to be in error."
+    )
 
 
 def envelope(error: HaganeError, status: int, request: Request) -> tuple[Any, dict[str, str]]:
@@ -71,6 +79,10 @@ class IdentityResource(Resource):
 
     update_method = "PATCH"
     flags: ClassVar[tuple[str, ...]] = ("name",)
+    blank: ClassVar[tuple[str, ...]] = ()  # attributes whose empty text in the store means null
+    fixed: ClassVar[dict[str, HaganeError]] = {}  # attributes that may not change, and what is said then
+    within: ClassVar[dict[str, Any]] = {}  # what all rows of the resource have in common in a shared table
+    guarded: ClassVar[bool] = False  # by the option `immutable`
     kind: ClassVar[str] = ""  # in error texts, where it differs from the name
 
     # -- conventions -------------------------------------------------------------------------------------------
@@ -79,7 +91,11 @@ class IdentityResource(Resource):
         return f"identity:{verb}_{self.plural if verb == 'list' else self.name}"
 
     def target(self, row: Row) -> dict[str, Any]:
-        return {"target": {self.name: row}}
+        return {"target": {self.name: self.shown(row)}}
+
+    def shown(self, row: Row) -> Row:
+        """The row with null where the store keeps an empty text."""
+        return row | {name: row[name] or None for name in self.blank} if self.blank else row
 
     def wrap(self, body: Any) -> dict[str, Any]:
         inner = body.get(self.name) if isinstance(body, dict) else None
@@ -129,11 +145,22 @@ class IdentityResource(Resource):
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         if "extra" in changes:
             changes["extra"] = (old.get("extra") or {}) | changes["extra"]
+        if "options" in changes:
+            changes["options"] = merged(old.get("options"), changes["options"])
+        if isinstance(changes.get("name"), str):
+            changes["name"] = changes["name"].strip()
+        tx.notify(f"{CHANGED}:{old['id']}")
+
+    async def creating(self, request: Request, tx: Tx, row: Row) -> None:
+        if isinstance(row.get("name"), str):
+            row["name"] = row["name"].strip()
+        if "options" in row:
+            row["options"] = merged({}, row["options"])
 
     async def present(self, request: Request, rows: list[Row], reader: Reader | None = None) -> list[Any]:
         fields = self.fields(request)
         views = []
-        for row in rows:
+        for row in map(self.shown, rows):
             view = dict(row.get("extra") or {})
             view.update({label: row.get(name) for label, name in fields})
             view["links"] = {"self": self.link(request, row)}
@@ -144,11 +171,14 @@ class IdentityResource(Resource):
 
     async def find(self, request: Request, reader: Reader, key: str, verb: str = "get") -> Row:
         """The row of a key, after the policy has been asked about it. Raises Forbidden, then NotFound."""
-        row = await self.table.get(reader, **{self.table.keys[0]: key})
+        row = await self.table.get(reader, **{self.table.keys[0]: key}, **self.within)
         enforce(request, self.rule(verb), {f"{self.name}_id": key} | (self.target(row) if row else {"target": {}}))
         if row is None:
             raise self.not_found(key)
         return row
+
+    def list_rule(self, request: Request) -> str:
+        return self.rule("list")
 
     def list_target(self, request: Request) -> dict[str, Any]:
         """What the rule of a list is asked about: a domain-scoped caller lists what is in its domain."""
@@ -161,10 +191,10 @@ class IdentityResource(Resource):
         return []
 
     async def list(self, request: Request) -> Response:
-        enforce(request, self.rule("list"), self.list_target(request))
+        enforce(request, self.list_rule(request), self.list_target(request))
         page = Page.of(request, self, most=1000 if "limit" in request.args else None)
         conditions = [*filters(request, self), *self.visible(request), *self.only(request)]
-        rows = await page.rows(self.db, self.table, {}, conditions)
+        rows = await page.rows(self.db, self.table, self.within, conditions)
         return json_response(200, self.list_answer(request, await self.present(request, rows), page))
 
     def only(self, request: Request) -> Sequence[Sql]:
@@ -197,6 +227,12 @@ class IdentityResource(Resource):
     async def update_row(self, request: Request, tx: Tx, key: str, body: dict[str, Any]) -> Row:
         old = await self.find(request, tx, key, "update")
         changes = self.parse_update(request, body)
+        shown = self.shown(old)
+        for name, error in self.fixed.items():
+            if name in body and body[name] != shown[name]:
+                raise error
+        if self.guarded:
+            guard_update(self.name, old, body)
         await self.updating(request, tx, old, changes)
         stored = {name: value for name, value in changes.items() if self.by_name[name].stored}
         if stored:
@@ -209,6 +245,8 @@ class IdentityResource(Resource):
     async def delete(self, request: Request) -> Response:
         async def work(tx: Tx) -> None:
             row = await self.find(request, tx, request.params["id"], "delete")
+            if self.guarded:
+                guard_delete(self.name, row)
             await self.delete_row(request, tx, row)
 
         await self.db.write(work)

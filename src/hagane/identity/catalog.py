@@ -1,11 +1,38 @@
 """Regions, services and endpoints: the catalog that clients find the other APIs by."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import REQUIRED, Attr
+from hagane.api.service import Route
 from hagane.api.types import Bool, Custom, Enum, Str
-from hagane.identity.base import NAME, V3, IdentityResource
+from hagane.errors import Conflict, Forbidden, Invalid
+from hagane.identity.base import CHANGED, V3, IdentityResource, could_not_find, expected
+from hagane.state.database import Reader, Row, Tx
+
+_BELOW = """WITH RECURSIVE down(id) AS (
+  SELECT id FROM identity_region WHERE id = :id
+  UNION SELECT r.id FROM identity_region r JOIN down ON r.parent_region_id = down.id)
+SELECT id FROM down"""
 
 
-class Region(IdentityResource):
+class CatalogResource(IdentityResource):
+    """Base of the three: every change of the catalog ends what is cached of it, and only its admins see the rows."""
+
+    async def creating(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().creating(request, tx, row)
+        tx.notify(CHANGED)
+
+    async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await super().updating(request, tx, old, changes)
+        tx.notify(CHANGED)
+
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        tx.notify(CHANGED)
+
+
+class Region(CatalogResource):
     """A region. Its id may be chosen by the caller and is its name."""
 
     name, plural = "region", "regions"
@@ -15,12 +42,69 @@ class Region(IdentityResource):
     attrs = (
         Attr("id", Str(255, nullable=True), write="c", key=True),
         Attr("description", Str(None, nullable=True), write="cu", default=""),
-        Attr("parent_region_id", Str(255, nullable=True), write="cu"),
+        Attr("parent_region_id", Str(255, min=1, nullable=True), write="cu"),
         Attr("extra", Custom(), default=dict, shown=False),
     )
 
+    def routes(self) -> Sequence[Route]:
+        put = Route("PUT", f"{self.path}/{{id}}", self.put, "region:put", rule="identity:create_region", status=201)
+        return [*super().routes(), put]
 
-class CatalogService(IdentityResource):
+    def stamp(self, row: Row) -> None:
+        row["id"] = row["id"] or None
+        super().stamp(row)
+
+    async def put(self, request: Request) -> Response:
+        """Create a region of the id that the path names."""
+        body, key = self.wrap(await request.json()), request.params["id"]
+        if body.get("id", key) != key:
+            raise Invalid(f'Conflicting region IDs specified: "{key}" != "{body["id"]}"')
+
+        async def work(tx: Tx) -> Any:
+            row = await self.create_row(request, tx, body | {"id": key})
+            return (await self.present(request, [row], tx))[0]
+
+        return json_response(201, self.one_answer(request, await self.db.write(work)))
+
+    def conflict(self, row: Row) -> Conflict:
+        return Conflict(f"Conflict occurred attempting to store region - Duplicate ID, {row['id']}..")
+
+    async def creating(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().creating(request, tx, row)
+        row["description"] = row["description"] or ""
+        parent = row["parent_region_id"]
+        if parent is not None and await self.table.get(tx, id=parent) is None:
+            raise could_not_find("region", parent)
+
+    async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await super().updating(request, tx, old, changes)
+        if "description" in changes:
+            changes["description"] = changes["description"] or ""
+        parent = changes.get("parent_region_id")
+        seen = {old["id"]}
+        while parent is not None:
+            if parent in seen:
+                raise Invalid(
+                    "The specified parent region"
+                    f" {changes['parent_region_id']} would create a circular region hierarchy."
+                )
+            seen.add(parent)
+            row = await self.table.get(tx, id=parent)
+            if row is None:
+                raise could_not_find("region", parent)
+            parent = row["parent_region_id"]
+
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().deleting(request, tx, row)
+        ids = [found[0] for found in await tx.fetch_tuples(_BELOW, {"id": row["id"]})]
+        if await Endpoint.table.count(tx, {"region_id": ids}):
+            raise Forbidden(
+                f"Unable to delete region {row['id']} because it or its child regions have associated endpoints."
+            )
+        await self.table.delete(tx, {"id": ids})
+
+
+class CatalogService(CatalogResource):
     """A service: one of the APIs."""
 
     name, plural = "service", "services"
@@ -30,15 +114,18 @@ class CatalogService(IdentityResource):
     attrs = (
         Attr("id", Str(), key=True),
         Attr("type", Str(255, min=1), write="cu", default=REQUIRED),
-        Attr("name", NAME, write="cu"),
-        Attr("description", Str(None, nullable=True), write="cu"),
-        Attr("enabled", Bool(loose=True), write="cu", default=True),
+        Attr("name", Str(255), write="cu", default=""),
+        Attr("enabled", Bool(), write="cu", default=True),
         Attr("extra", Custom(), default=dict, shown=False),
     )
 
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().deleting(request, tx, row)
+        await Endpoint.table.delete(tx, {"service_id": row["id"]})
 
-class Endpoint(IdentityResource):
-    """Where a service is reached in a region, by whom (`interface`)."""
+
+class Endpoint(CatalogResource):
+    """Where a service is reached in a region, by whom (`interface`). `region` is the old name of `region_id`."""
 
     name, plural = "endpoint", "endpoints"
     path = f"{V3}/endpoints"
@@ -50,7 +137,31 @@ class Endpoint(IdentityResource):
         Attr("interface", Enum(values=("admin", "internal", "public")), write="cu", default=REQUIRED),
         Attr("service_id", Str(64), write="cu", default=REQUIRED),
         Attr("region_id", Str(255, nullable=True), write="cu"),
+        Attr("region", Str(255, nullable=True), write="cu", stored=False),
         Attr("url", Str(2000, min=1), write="cu", default=REQUIRED),
-        Attr("enabled", Bool(loose=True), write="cu", default=True),
+        Attr("enabled", Bool(), write="cu", default=True),
         Attr("extra", Custom(), default=dict, shown=False),
     )
+
+    async def present(self, request: Request, rows: list[Row], reader: Reader | None = None) -> list[Any]:
+        return await super().present(request, [row | {"region": row["region_id"]} for row in rows], reader)
+
+    async def creating(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().creating(request, tx, row)
+        await self._places(tx, row)
+
+    async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await super().updating(request, tx, old, changes)
+        await self._places(tx, changes)
+
+    async def _places(self, tx: Tx, row: Row) -> None:
+        """The region and service must exist; a region named the old way is made if it does not."""
+        old_name = row.pop("region", None)
+        if old_name is not None and row.get("region_id") is None:
+            row["region_id"] = old_name
+            if await Region.table.get(tx, id=old_name) is None:
+                await Region.table.insert(tx, {"id": old_name, "description": "", "extra": {}})
+        for label, resource in (("region_id", Region), ("service_id", CatalogService)):
+            key = row.get(label)
+            if key is not None and await resource.table.get(tx, id=key) is None:
+                raise expected(f"endpoint {label}", f"{resource.name} table")

@@ -13,19 +13,20 @@ from typing import Any
 
 from hagane.api.http import Request, Response
 from hagane.api.types import BadValue, ListOf, Obj, Str
+from hagane.cloud import Cloud
 from hagane.errors import Invalid, Unauthenticated
-from hagane.identity.application_credential import APPLICATION_CREDENTIAL
+from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import roles_of
-from hagane.identity.base import could_not_find, refused
+from hagane.identity.base import could_not_find, expected, refused
 from hagane.identity.password import Passwords
 from hagane.identity.project import ROOT, Project
-from hagane.identity.throttle import Throttle, TooMany
+from hagane.identity.throttle import Throttle, TooMany, address_of
 from hagane.identity.ticket import Ticket, audit_id
 from hagane.identity.token import MISSING, Tokens
 from hagane.identity.token_load import Worthless, user_of
 from hagane.identity.user import User
 from hagane.state import clock
-from hagane.state.database import Reader, Row
+from hagane.state.database import Row
 
 _REF = Obj(fields={"id": Str(None), "name": Str(None)}, open=True)
 _IN_DOMAIN = Obj(fields={"id": Str(None), "name": Str(None), "domain": _REF}, open=True)
@@ -60,13 +61,6 @@ class Proof:
     password_hash: str | None = None
 
 
-def expected(attribute: str, target: str) -> Invalid:
-    return Invalid(
-        f"Expecting to find {attribute} in {target}. The server could not comply with the request since it is either"
-        " malformed or otherwise incorrect. The client is assumed to be in error."
-    )
-
-
 def denied(detail: str = "") -> Unauthenticated:
     return Unauthenticated(MISSING, detail=detail)
 
@@ -74,9 +68,10 @@ def denied(detail: str = "") -> Unauthenticated:
 class Login:
     """Checks proofs and issues tokens."""
 
-    def __init__(self, db: Reader, tokens: Tokens, passwords: Passwords, token_seconds: float) -> None:
-        self.db, self.tokens, self.passwords, self._seconds = db, tokens, passwords, token_seconds
-        self._throttle = Throttle()
+    def __init__(self, cloud: Cloud) -> None:
+        self.db, self.tokens, self.passwords = cloud.db, cloud.use(Tokens), cloud.use(Passwords)
+        self._throttle = cloud.use(Throttle)
+        self._seconds = cloud.config.token_hours * 3600
         self._methods: dict[str, Callable[[Request, dict[str, Any]], Awaitable[Proof]]] = {
             "password": self._password,
             "token": self._token,
@@ -130,7 +125,7 @@ class Login:
         who = data["user"]
         name = who.get("id") or f"{who.get('domain')}/{who.get('name')}"
         try:
-            async with self._throttle.attempt(name, _address(request)):
+            async with self._throttle.attempt(name, address_of(request)):
                 user = await self._user(who)
                 stored = user["password_hash"] if user else None
                 if not await self.passwords.verify(who.get("password") or "", stored) or user is None:
@@ -154,7 +149,7 @@ class Login:
     async def _application_credential(self, request: Request, data: dict[str, Any]) -> Proof:
         row = await self._find_credential(data)
         try:
-            async with self._throttle.attempt(row["id"], _address(request)):
+            async with self._throttle.attempt(row["id"], address_of(request)):
                 user = await user_of(self.db, row["user_id"])
                 right = await self.passwords.verify(data.get("secret") or "", row["secret_hash"])
                 if not right or not _enabled(user):
@@ -168,7 +163,7 @@ class Login:
 
     async def _find_credential(self, data: dict[str, Any]) -> Row:
         if data.get("id"):
-            row = await APPLICATION_CREDENTIAL.get(self.db, id=data["id"])
+            row = await ApplicationCredential.table.get(self.db, id=data["id"])
             if row is None:
                 raise could_not_find("Application Credential", data["id"])
             return row
@@ -177,7 +172,7 @@ class Login:
         if not data.get("user"):
             raise expected("user", "application credential")
         user = await self._user(data["user"])
-        row = await APPLICATION_CREDENTIAL.get(self.db, name=data["name"], user_id=user["id"]) if user else None
+        row = await ApplicationCredential.table.get(self.db, name=data["name"], user_id=user["id"]) if user else None
         if row is None:
             raise denied("no such application credential")
         return row
@@ -278,11 +273,6 @@ class Login:
 
 def _enabled(user: Row | None) -> bool:
     return bool(user and user["enabled"] and user["domain_enabled"])
-
-
-def _address(request: Request) -> str:
-    client = request.scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def _validate(auth: Any) -> None:

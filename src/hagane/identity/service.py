@@ -6,45 +6,38 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
-from hagane.identity.application_credential import ACCESS_RULE, APPLICATION_CREDENTIAL
+from hagane.identity.access_rule import AccessRule
+from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import ASSIGNMENT
+from hagane.identity.assignment_list import AssignmentList
 from hagane.identity.auth import Auth
 from hagane.identity.base import PREFIX, V3, envelope, wording
 from hagane.identity.catalog import CatalogService, Endpoint, Region
+from hagane.identity.domain import Domain
+from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
-from hagane.identity.login import Login
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
 from hagane.identity.role import IMPLIED, Role
+from hagane.identity.throttle import Throttle
 from hagane.identity.token import Tokens
 from hagane.identity.user import User
 from hagane.state.table import Table
 
-RESOURCES = (Project, User, Group, Role, Region, CatalogService, Endpoint)
-TABLES: tuple[Table, ...] = (
-    *(resource.table for resource in RESOURCES),
-    MEMBER,
-    IMPLIED,
-    ASSIGNMENT,
-    REVOCATION,
-    APPLICATION_CREDENTIAL,
-    ACCESS_RULE,
-)
+STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule)
+TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
 
 
 def service(cloud: Cloud) -> Service:
     """The service, and in the cloud the things that all others need of it: Tokens and Passwords."""
     overrides = Path(cloud.config.policy) if cloud.config.policy else None
     made = Service("identity", PREFIX, Policy.load("identity", overrides), envelope, wording=wording, title="Identity")
-    tokens, passwords = Tokens(cloud), Passwords(cloud.config.bcrypt_cost)
-    cloud.provide(Tokens, tokens)
-    cloud.provide(Passwords, passwords)
-    login = Login(cloud.db, tokens, passwords, cloud.config.token_hours * 3600)
-    made.routes += _versions()
-    made.routes += Auth(tokens, login).routes()
-    for resource in RESOURCES:
-        made.routes += resource(cloud).routes()
+    cloud.provide(Tokens, Tokens(cloud))
+    cloud.provide(Passwords, Passwords(cloud.config.bcrypt_cost))
+    cloud.provide(Throttle, Throttle())
+    parts = (*(resource(cloud) for resource in (Domain, *STORED)), Auth(cloud), Grants(cloud), AssignmentList(cloud))
+    made.routes = [*_versions(), *(route for part in parts for route in part.routes())]
     return made
 
 

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from hagane.api.http import Request
+
 FREE = 4  # failures without a wait
 FIRST, LONGEST = 0.5, 15.0  # seconds
 QUIET = 900.0  # seconds
@@ -76,3 +78,8 @@ class Throttle:
     def pause(failures: int) -> float:
         """Seconds that the next attempt waits."""
         return 0.0 if failures < FREE else min(LONGEST, FIRST * 2.0 ** min(failures - FREE, 20))
+
+
+def address_of(request: Request) -> str:
+    client = request.scope.get("client")
+    return str(client[0]) if client else ""

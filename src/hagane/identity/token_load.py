@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from hagane.api.http import Caller
-from hagane.identity.application_credential import APPLICATION_CREDENTIAL, access_rules_of
+from hagane.identity.access_rule import access_rules_of
+from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import SYSTEM, Kind, roles_of
 from hagane.identity.revocation import is_revoked
 from hagane.identity.ticket import Ticket, iso, scoped, subjects
@@ -36,7 +37,6 @@ class Token:
     caller: Caller
     body: bytes
     access_rules: list[Row] | None = None
-    restricted: bool = False  # of an application credential that may not manage credentials
 
 
 async def user_of(reader: Reader, user_id: str) -> Row | None:
@@ -48,13 +48,14 @@ async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0)
     """What the ticket is worth. `grace` lets a token that expired so many seconds ago pass. Raises Worthless."""
     if ticket.expires_at + grace <= time.time():
         raise Worthless("The token has expired")
-    if await is_revoked(reader, subjects(ticket), ticket.issued_at):
-        raise Worthless("The token has been revoked")
     user = await user_of(reader, ticket.user_id)
     if user is None or not user["enabled"] or not user["domain_enabled"]:
         raise Worthless("The user or its domain is disabled or gone")
     view = _user_part(ticket, user)
     scope = await _scope(reader, ticket, view)
+    domains = {user["domain_id"], scope.get("domain_id") or user["domain_id"]}
+    if await is_revoked(reader, [*subjects(ticket), *domains], ticket.issued_at):
+        raise Worthless("The token has been revoked")
     roles: list[tuple[str, str]] = []
     if scoped(ticket):
         roles = await roles_of(reader, ticket.user_id, *_target(ticket))
@@ -66,11 +67,8 @@ async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0)
         if not roles:
             raise Worthless(f"User {ticket.user_id} has no access to {_place(ticket)}")
         view["roles"] = [{"id": role_id, "name": name} for role_id, name in roles]
-    caller = _caller(ticket, user, scope, roles)
-    token = Token(text, ticket, caller, _encode(view))
-    if credential is not None:
-        token.access_rules, token.restricted = credential["access_rules"], not credential["unrestricted"]
-    return token
+    caller = _caller(ticket, user, scope, roles, restricted=credential is not None and not credential["unrestricted"])
+    return Token(text, ticket, caller, _encode(view), credential["access_rules"] if credential else None)
 
 
 def _user_part(ticket: Ticket, user: Row) -> dict[str, Any]:
@@ -128,7 +126,7 @@ async def _scope(reader: Reader, ticket: Ticket, view: dict[str, Any]) -> Row:
 async def _credential(reader: Reader, ticket: Ticket) -> Row | None:
     if ticket.application_credential_id is None:
         return None
-    row = await APPLICATION_CREDENTIAL.get(reader, id=ticket.application_credential_id)
+    row = await ApplicationCredential.table.get(reader, id=ticket.application_credential_id)
     if row is None or row["user_id"] != ticket.user_id:
         raise Worthless("The application credential is gone")
     if row["expires_at"] is not None and row["expires_at"] <= iso(time.time()).removesuffix("Z"):
@@ -142,7 +140,7 @@ def _credential_part(row: Row) -> dict[str, Any]:
     return part | ({"access_rules": row["access_rules"]} if row["access_rules"] else {})
 
 
-def _caller(ticket: Ticket, user: Row, scope: Row, roles: list[tuple[str, str]]) -> Caller:
+def _caller(ticket: Ticket, user: Row, scope: Row, roles: list[tuple[str, str]], *, restricted: bool) -> Caller:
     project = scope if ticket.project_id else {}
     return Caller(
         user_id=user["id"],
@@ -158,4 +156,5 @@ def _caller(ticket: Ticket, user: Row, scope: Row, roles: list[tuple[str, str]])
         audit_id=ticket.audit_ids[0],
         expires_at=iso(ticket.expires_at),
         application_credential_id=ticket.application_credential_id,
+        more={"restricted": restricted},
     )

@@ -125,10 +125,10 @@ CREATE UNIQUE INDEX host_1 ON host (number);
 
 CREATE TABLE identity_access_rule (
   id TEXT NOT NULL,
-  user_id TEXT,
   service TEXT,
   path TEXT,
   method TEXT,
+  user_id TEXT,
   PRIMARY KEY (id)
 );
 
@@ -137,9 +137,9 @@ CREATE UNIQUE INDEX identity_access_rule_0 ON identity_access_rule (user_id, ser
 CREATE TABLE identity_application_credential (
   id TEXT NOT NULL,
   name TEXT,
-  user_id TEXT,
-  project_id TEXT,
   description TEXT,
+  project_id TEXT,
+  user_id TEXT,
   secret_hash TEXT,
   expires_at TEXT,
   unrestricted BIGINT,
@@ -580,6 +580,11 @@ CREATE INDEX security_group_rule_1 ON security_group_rule (remote_group_id);
 CREATE INDEX security_group_rule_2 ON security_group_rule (remote_address_group_id);
 
 CREATE INDEX security_group_rule_3 ON security_group_rule (project_id);
+
+CREATE TABLE seeded (
+  name TEXT NOT NULL,
+  PRIMARY KEY (name)
+);
 
 CREATE TABLE server (
   id TEXT NOT NULL,
