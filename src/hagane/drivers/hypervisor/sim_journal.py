@@ -36,6 +36,7 @@ class Journal(Generic[T]):
             else:
                 values[key] = value
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
         fresh.write_bytes(b"".join(self._line(key, value) for key, value in values.items()))
         fresh.replace(self._path)
