@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import uvicorn
 
-from hagane.api import faults, metrics
+from hagane.api import faults, metrics, openapi
 from hagane.api.asgi import Application, Authenticate, NoPolicy, health
 from hagane.api.service import Service
 from hagane.cloud import Cloud
@@ -91,8 +91,9 @@ class Hagane:
         await self.engine.start()
 
     def _services(self) -> Iterable[Service]:
-        house = Service("", "", NoPolicy(), faults.plain, routes=[*health(self.cloud), metrics.ROUTE])
-        return [house, *(make(self.cloud) for make in APIS)]
+        services = [make(self.cloud) for make in APIS]
+        own = [*health(self.cloud), metrics.ROUTE, *openapi.routes(services)]
+        return [Service("", "", NoPolicy(), faults.plain, routes=own), *services]
 
     async def stop(self) -> None:
         """Finish what runs, give back the leases by letting them go, close the devices, then the store."""

@@ -42,6 +42,7 @@ class Route:
     status: int = 200
     query: tuple[str, ...] = ()
     streams: bool = False  # the body is bytes
+    media: tuple[str, ...] = ("application/json",)  # of the request's body
 
     def exists_in(self, version: Version) -> bool:
         if self.since and version < parse(self.since):

@@ -276,7 +276,7 @@ class Image(Resource):
             Route("POST", self.path, self.create, "image:create", rule="add_image", status=201,
                   body=self._body("c"), answer=self.answer_type()),
             Route("GET", one, self.show, "image:show", rule="get_image", answer=self.answer_type()),
-            Route("PATCH", one, self.update, "image:update", rule="modify_image", body=patch.BODY,
+            Route("PATCH", one, self.update, "image:update", rule="modify_image", body=patch.BODY, media=(patch.V21,),
                   answer=self.answer_type()),
             Route("DELETE", one, self.delete, "image:delete", rule="delete_image", status=204),
             Route("POST", f"{one}/actions/deactivate", self.deactivate, "image:deactivate", rule="deactivate",
