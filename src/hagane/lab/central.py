@@ -5,12 +5,11 @@ fastest way, and a chassis keeps its session while its own switch restarts. The 
 any of the three loses nothing.
 """
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from hagane.lab.ovs import Ovs, detached, ensure_database
-from hagane.lab.process import Daemon, start
+from hagane.lab.process import Daemon, start, together
 from hagane.lab.site import Site
 
 SCHEMAS = {"nb": Path("/usr/share/ovn/ovn-nb.ovsschema"), "sb": Path("/usr/share/ovn/ovn-sb.ovsschema")}
@@ -54,7 +53,7 @@ async def up(site: Site) -> CentralAddress:
     """Create what is missing, start what does not run."""
     folder = site.folder("central")
     *servers, northd = daemons(site)
-    await asyncio.gather(*(ensure_database(folder.state / f"{db}.db", schema) for db, schema in SCHEMAS.items()))
-    await asyncio.gather(*(start(server) for server in servers))
+    await together(*(ensure_database(folder.state / f"{db}.db", schema) for db, schema in SCHEMAS.items()))
+    await together(*(start(server) for server in servers))
     await start(northd)
     return address(site)

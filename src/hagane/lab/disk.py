@@ -5,14 +5,13 @@ import os
 import shutil
 import stat
 import struct
-import subprocess
 from pathlib import Path
 
-from hagane.errors import DeviceFailed, Unavailable
+from hagane.errors import Unavailable
+from hagane.lab.process import tool
 
 MB = 1 << 20
 SECTOR = 512
-TOOL_SECONDS = 300
 MBR_CODE = (Path("/usr/lib/SYSLINUX/mbr.bin"), Path("/usr/lib/syslinux/mbr/mbr.bin"))
 
 
@@ -88,17 +87,3 @@ def publish(source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copy(source, temporary)
     temporary.replace(target)
-
-
-def tool(*words: object, cwd: Path | None = None) -> str:
-    """Run a program to its end and return its output. It blocks: call from a thread. Errors: Unavailable, DeviceFailed."""
-    argv = [str(word) for word in words]
-    try:
-        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=TOOL_SECONDS)
-    except FileNotFoundError as error:
-        raise Unavailable(f"The program {argv[0]} is not installed; `hagane doctor` names the package.") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"`{' '.join(argv)}` did not end within {TOOL_SECONDS} s.") from error
-    if done.returncode:
-        raise DeviceFailed(f"`{' '.join(argv)}` failed: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout

@@ -4,10 +4,9 @@ Both are plain Linux bridges in one namespace; VLAN tags pass through. The machi
 a veth in the root namespace, so that a floating IP answers in the user's own shell.
 """
 
-import asyncio
-
 from hagane.lab import netns
 from hagane.lab.netns import End
+from hagane.lab.process import together
 from hagane.lab.site import Site
 
 UNDERLAY, EXTERNAL = "br-ul", "br-ext"
@@ -32,6 +31,6 @@ async def attach(site: Site, host: str) -> tuple[str, str]:
     space = site.netns(host)
     pairs = ((f"ul-{host}", "ul0", UNDERLAY), (f"ex-{host}", "ext0", EXTERNAL))
     ends = [(End(site.fabric, near), End(space, far)) for near, far, _ in pairs]
-    await asyncio.gather(*(netns.cable(near, far, mtu=site.underlay_mtu) for near, far in ends))
+    await together(*(netns.cable(near, far, mtu=site.underlay_mtu) for near, far in ends))
     await netns.batch(site.fabric, *(f"link set {near} master {bridge}" for near, _, bridge in pairs))
     return pairs[0][1], pairs[1][1]

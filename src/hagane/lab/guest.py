@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hagane.errors import Unavailable
 from hagane.lab import disk
-from hagane.lab.disk import tool
+from hagane.lab.process import tool
 
 CACHE = Path("/var/cache/hagane")
 FILES = Path(__file__).with_name("guestfs")
@@ -37,6 +37,7 @@ LATE = (
     *("sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "evdev", "button", "virtio_rng", "virtio_balloon"),
     *("virtio_console", "8021q", "e1000", "e1000e", "pvpanic_pci", "ext2"),
 )
+MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
 CMDLINE = "console=ttyS0,115200 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check edd=off"
 BOOT_MB, ROOT_MB = 24, 48
@@ -68,7 +69,10 @@ def debs(folder: Path) -> list[Path]:
     missing = [name for name in PACKAGES if not list(folder.glob(f"{_pattern(name)}_*.deb"))]
     if missing:
         names = [_kernel_package() if name == PACKAGES[0] else name for name in missing]
-        tool("apt-get", "download", "-qq", *names, cwd=folder)
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
+            tool("apt-get", "download", "-qq", *names, cwd=Path(partial))
+            for file in Path(partial).glob("*.deb"):
+                file.replace(folder / file.name)
     return [max(folder.glob(f"{_pattern(name)}_*.deb"), key=lambda path: path.stat().st_mtime) for name in PACKAGES]
 
 
@@ -122,12 +126,9 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
     for name in ("usr/sbin/dropbear", "usr/bin/dropbearkey"):
         shutil.copy(parts / name, root / "bin")
     for library in LIBRARIES:
-        for file in (
-            *parts.glob(f"lib/x86_64-linux-gnu/{library}.so.*"),
-            *parts.glob(f"usr/lib/x86_64-linux-gnu/{library}.so.*"),
-        ):
-            if file.name.count(".") <= 2 + file.name.startswith("ld-"):
-                shutil.copy(file, root / "lib")
+        found = [file for folder in ("lib", "usr/lib") for file in (parts / folder / MULTIARCH).glob(f"{library}.so.*")]
+        # The shortest name is the one that programs ask for; the others are what it points at.
+        shutil.copy(min(found, key=lambda file: len(file.name)), root / "lib")
     _modules(root, parts, version, (*EARLY, *LATE))
     for file in FILES.iterdir():
         target = root / ("etc/inittab" if file.name == "inittab" else f"etc/hagane/{file.name}")

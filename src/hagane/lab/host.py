@@ -4,14 +4,13 @@
 is also the whole answer to a daemon that died (supervise.py calls `up` again).
 """
 
-import asyncio
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from hagane.lab import central, fabric, libvirtd, netns, ovs
 from hagane.lab.ovs import Ovs
-from hagane.lab.process import Daemon, start, stop
+from hagane.lab.process import Daemon, start, stop, together
 from hagane.lab.site import Site
 
 INTEGRATION, EXTERNAL, TUNNEL = "br-int", "br-ex", "br-phy"
@@ -72,7 +71,7 @@ async def up(site: Site, host: str, *, kvm: bool) -> HostAddress:
     if not netns.exists(site.netns(host)):
         _forget(site, host)
     await netns.create(site.netns(host))
-    await asyncio.gather(_network(site, host), libvirtd.up(host, site.netns(host), site.folder(host), kvm=kvm))
+    await together(_network(site, host), libvirtd.up(host, site.netns(host), site.folder(host), kvm=kvm))
     return await address(site, host, kvm=kvm)
 
 

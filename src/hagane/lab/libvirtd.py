@@ -2,23 +2,26 @@
 
 They run in the Host's network namespace and see the Host's folders at libvirt's usual places (enclose.py). Machines are
 children of nobody: QEMU daemonises, so it outlives libvirtd, which finds it again by the files under /run/libvirt.
-Machines run as an unprivileged user of their own. No cgroups are used: a machine inside containers, or without cgroup
-v2, could not make them, and one behaviour everywhere is worth more here than CPU shares. For the same reason the system
-bus is hidden: libvirt would register machines of several Hosts at one systemd-machined. Where KVM does not really work,
-/dev/kvm is hidden as well, so that libvirt's capabilities tell the truth.
+Machines run as the unprivileged user that the distribution's libvirt knows. No cgroups are used: inside containers, or
+without cgroup v2, they could not be made, and one behaviour everywhere is worth more here than CPU shares. For the same
+reason the system bus is hidden: libvirt would register machines of several Hosts at one systemd-machined. Where KVM
+does not really work, /dev/kvm is hidden as well, so that libvirt's capabilities tell the truth.
 """
 
+import asyncio
 import grp
 import pwd
+import struct
 import sys
 import uuid
 from pathlib import Path
 
+from hagane.errors import DeviceFailed, Unavailable
 from hagane.lab.netns import inside
-from hagane.lab.process import Daemon, run, start
+from hagane.lab.process import Daemon, run, start, tail
 from hagane.lab.site import Folder
 
-USER = "hagane-qemu"
+USER, USER_ID = "libvirt-qemu", "64055"  # compiled into libvirt; the number is Debian's
 POOL = Path("/var/lib/libvirt/images")
 _QEMU_CONF = f"""\
 user = "{USER}"
@@ -41,6 +44,9 @@ max_workers = 20
 host_uuid = "{uuid}"
 """
 _VIRTLOGD_CONF = "max_size = 4194304\nmax_backups = 1\n"
+READY_SECONDS = 30.0
+# libvirt's RPC (remote_protocol.x): length, program, version, procedure AUTH_LIST, type call, serial, status.
+_AUTH_LIST = struct.pack("!7I", 28, 0x20008086, 1, 66, 0, 0, 0)
 # Names of our folders, and where libvirt expects them.
 _STATE = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt"}
 
@@ -82,8 +88,7 @@ def _enclosed(host: str, folder: Folder, *, kvm: bool) -> tuple[str, ...]:
 
 
 async def up(host: str, space: str, folder: Folder, *, kvm: bool) -> None:
-    """Folders, configuration, user and both daemons, whatever of them is missing."""
-    await _user(kvm=kvm)
+    """Folders, configuration and both daemons, whatever of them is missing."""
     _folders(folder)
     etc = folder.state / "libvirt" / "etc"
     host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, str(folder.state))
@@ -92,8 +97,26 @@ async def up(host: str, space: str, folder: Folder, *, kvm: bool) -> None:
     (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF)
     # libvirtd looks its own name up; without an answer here it would ask a name server that the namespace cannot reach.
     (folder.run / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host}\n")
-    for daemon in daemons(host, space, folder, kvm=kvm):
-        await start(daemon)
+    virtlogd, libvirtd = daemons(host, space, folder, kvm=kvm)
+    await start(virtlogd)
+    await start(libvirtd)
+    await _ready(libvirtd, socket(folder))
+
+
+async def _ready(daemon: Daemon, path: Path) -> None:
+    """Wait for the first answer: libvirtd goes to the background before its drivers are up, and ends if one fails."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(_AUTH_LIST)
+                await reader.readexactly(4)
+            finally:
+                writer.close()
+    except TimeoutError as error:
+        raise Unavailable(f"{daemon.name} did not answer within {READY_SECONDS:g} s; see {daemon.log}.") from error
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise DeviceFailed(f"{daemon.name} ended while it started: {tail(daemon.log)}") from error
 
 
 def _folders(folder: Folder) -> None:
@@ -104,10 +127,13 @@ def _folders(folder: Folder) -> None:
         (folder.run / name).mkdir(parents=True, exist_ok=True)
 
 
-async def _user(*, kvm: bool) -> None:
+async def ensure_user(*, kvm: bool) -> None:
+    """The unprivileged user of the machines; Debian's libvirt-daemon-system would make the same one."""
     try:
         pwd.getpwnam(USER)
     except KeyError:
-        await run("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", USER)
+        await run("groupadd", "--system", "--gid", USER_ID, USER)
+        identity = ("--uid", USER_ID, "--gid", USER, "--home-dir", "/var/lib/libvirt", "--no-create-home")
+        await run("useradd", "--system", *identity, "--shell", "/usr/sbin/nologin", USER)
     if kvm and "kvm" in {g.gr_name for g in grp.getgrall()} and USER not in grp.getgrnam("kvm").gr_mem:
         await run("usermod", "--append", "--groups", "kvm", USER)

@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hagane.lab import central, fabric, host, netns
+from hagane.lab import central, fabric, host, libvirtd, netns
 from hagane.lab.central import CentralAddress
 from hagane.lab.host import HostAddress
-from hagane.lab.process import Daemon, DaemonSeen, seen, stop
+from hagane.lab.process import Daemon, DaemonSeen, seen, stop, together
 from hagane.lab.site import Site
 
 
@@ -43,9 +43,10 @@ async def up(site: Site, *, kvm: bool) -> SiteAddress:
         _mark(site).parent.mkdir(parents=True, exist_ok=True)
         _mark(site).touch()
         await fabric.up(site)
-        hosts = asyncio.gather(*(host.up(site, name, kvm=kvm) for name in site.hosts))
-        middle, found = await asyncio.gather(central.up(site), hosts)
-    return SiteAddress(middle, tuple(found), site.external_link)
+        await libvirtd.ensure_user(kvm=kvm)
+        middle = await central.up(site)
+        hosts = await together(*(host.up(site, name, kvm=kvm) for name in site.hosts))
+        return SiteAddress(middle, tuple(hosts), site.external_link)
 
 
 def wanted(site: Site) -> bool:
@@ -66,12 +67,12 @@ async def down(site: Site, *, keep_data: bool = False) -> None:
     """Stop and remove everything; with `keep_data` databases and disks stay."""
     _mark(site).unlink(missing_ok=True)
     async with locked(site):
-        await asyncio.gather(*(host.down(site, name) for name in site.hosts))
+        await together(*(host.down(site, name) for name in site.hosts))
         for daemon in reversed(central.daemons(site)):
             await stop(daemon)
         await netns.remove_link("", site.external_link)
         # Every namespace of ours, also those of Hosts that the configuration no longer names.
-        await asyncio.gather(*(netns.delete(name) for name in netns.named(f"{site.prefix}-")))
+        await together(*(netns.delete(name) for name in netns.named(f"{site.prefix}-")))
         await asyncio.to_thread(_sweep, site, keep_data=keep_data)
 
 

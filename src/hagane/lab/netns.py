@@ -5,14 +5,13 @@ go to ip(8) as arguments or as batch lines on stdin, never through a shell. A na
 namespace (left over from before a reboot, where /run is no tmpfs) counts as absent and is replaced.
 """
 
-import asyncio
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from hagane.errors import DeviceFailed
-from hagane.lab.process import end, run
+from hagane.lab.process import end, run, together
 
 FOLDER = Path("/run/netns")
 
@@ -49,7 +48,7 @@ async def create(netns: str) -> None:
 async def delete(netns: str) -> None:
     """End every process inside, then remove the namespace and with it every interface that was born in it."""
     if exists(netns):
-        await asyncio.gather(*(end(pid) for pid in await pids(netns)))
+        await together(*(end(pid) for pid in await pids(netns)))
         await run("ip", "netns", "delete", netns)
     (FOLDER / netns).unlink(missing_ok=True)
 
@@ -83,7 +82,7 @@ async def cable(one: End, other: End, *, mtu: int) -> None:
         here = ("netns", one.netns) if one.netns else ()
         there = ("netns", other.netns) if other.netns else ()
         await run("ip", "link", "add", one.name, *here, "type", "veth", "peer", "name", other.name, *there)
-    await asyncio.gather(*(_prepare(end, mtu) for end in (one, other)))
+    await together(*(_prepare(end, mtu) for end in (one, other)))
 
 
 async def _prepare(end: End, mtu: int) -> None:

@@ -4,6 +4,7 @@ A daemon is described by data (`Daemon`) and found by its pid file. A pid file m
 number may belong to a stranger by now, so a process counts as ours only if it is the same program *and* names our pid
 file on its command line. Signals go through a pidfd that was opened before that check: a recycled pid is never hit.
 All daemons used here go to the background by themselves, and only once they are ready, so `start` needs no polling.
+Programs run by way of a thread: asyncio's own subprocesses may hang when they are cancelled while they start.
 
     absent ──start──▶ running ──stop (TERM, then KILL)──▶ absent
        ▲                 │
@@ -14,15 +15,18 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hagane.errors import DeviceFailed, Unavailable
 
 TERM_SECONDS = 3.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +53,35 @@ class DaemonSeen:
     log: Path
 
 
-async def run(*argv: str, stdin: str = "", timeout: float = 30.0, env: dict[str, str] | None = None) -> str:
+async def run(*argv: str, stdin: str = "", timeout: float = 30.0) -> str:
     """Run a program and return its output. Errors: Unavailable (missing, or too slow), DeviceFailed (it says no)."""
-    pipe = asyncio.subprocess.PIPE
-    full = {**os.environ, **env} if env else None
+    return await asyncio.to_thread(tool, *argv, stdin=stdin, timeout=timeout)
+
+
+def tool(*words: object, stdin: str = "", timeout: float = 300.0, cwd: Path | None = None) -> str:
+    """The same, blocking, for code that runs in a thread."""
+    argv = [str(word) for word in words]
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe, env=full)
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, cwd=cwd)
     except FileNotFoundError as error:
         raise Unavailable(f"The program {argv[0]} is not installed; `hagane doctor` names the package.") from error
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), timeout)
-    except (TimeoutError, asyncio.CancelledError) as error:
-        process.kill()
-        await process.wait()
-        if isinstance(error, asyncio.CancelledError):
-            raise
+    except subprocess.TimeoutExpired as error:
         raise Unavailable(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from error
-    if process.returncode:
-        said = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
-        said = said or f"exit status {process.returncode}"
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
         raise DeviceFailed(f"`{' '.join(argv)}` failed: {said}", detail=stdin)
-    return out.decode(errors="replace")
+    return done.stdout
+
+
+async def together(*work: Awaitable[T]) -> list[T]:
+    """Do all of it at once, to the end even if some fails; then raise the first error."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
 
 
 def pid_of(daemon: Daemon) -> int | None:
@@ -80,40 +92,29 @@ def pid_of(daemon: Daemon) -> int | None:
 async def start(daemon: Daemon, *, timeout: float = 20.0) -> int:
     """Start the daemon unless it runs; return its pid when it is ready. Errors: Unavailable, DeviceFailed."""
     running = pid_of(daemon)
-    if running is not None:
-        return running
+    return running if running is not None else await asyncio.to_thread(_launch, daemon, timeout)
+
+
+def _launch(daemon: Daemon, timeout: float) -> int:
     if shutil.which(daemon.program) is None:
         raise Unavailable(f"The program {daemon.program} is not installed; `hagane doctor` names the package.")
     daemon.pid_file.parent.mkdir(parents=True, exist_ok=True)
     daemon.pid_file.unlink(missing_ok=True)
     daemon.log.parent.mkdir(parents=True, exist_ok=True)
     complaints = daemon.log.with_suffix(".err")
-    await _launch(daemon, complaints, timeout)
-    pid = pid_of(daemon)
-    if pid is None:
-        raise DeviceFailed(f"{daemon.name} ended right after its start: {_tail(complaints) or _tail(daemon.log)}")
-    return pid
-
-
-async def _launch(daemon: Daemon, complaints: Path, timeout: float) -> None:
-    null = asyncio.subprocess.DEVNULL
+    null, env = subprocess.DEVNULL, {**os.environ, **dict(daemon.env)}
     with complaints.open("wb") as err:
-        process = await asyncio.create_subprocess_exec(
-            *daemon.argv,
-            stdin=null,
-            stdout=err,
-            stderr=err,
-            env={**os.environ, **dict(daemon.env)},
-            start_new_session=True,
-        )
-    try:
-        status = await asyncio.wait_for(process.wait(), timeout)
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise Unavailable(f"{daemon.name} was not ready after {timeout:g} s; see {daemon.log}.") from error
-    if status:
-        raise DeviceFailed(f"{daemon.name} does not start: {_tail(complaints) or _tail(daemon.log)}")
+        try:
+            # The daemon keeps these descriptors: a file, not a pipe that would have to be read for ever.
+            done = subprocess.run(
+                daemon.argv, stdin=null, stdout=err, stderr=err, env=env, start_new_session=True, timeout=timeout
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"{daemon.name} was not ready after {timeout:g} s; see {daemon.log}.") from error
+    pid = None if done.returncode else pid_of(daemon)
+    if pid is None:
+        raise DeviceFailed(f"{daemon.name} does not start: {tail(complaints) or tail(daemon.log)}")
+    return pid
 
 
 async def stop(daemon: Daemon, *, grace: float = TERM_SECONDS) -> None:
@@ -214,7 +215,8 @@ def _is(daemon: Daemon, pid: int) -> bool:
     )
 
 
-def _tail(path: Path, size: int = 600) -> str:
+def tail(path: Path, size: int = 600) -> str:
+    """The end of a log, for error texts."""
     try:
         return path.read_bytes()[-size:].decode(errors="replace").strip()
     except OSError:

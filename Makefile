@@ -1,0 +1,47 @@
+# make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
+PY := .venv/bin/python
+
+.PHONY: help setup up demo down test check format bench lock
+
+help:
+	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
+	@echo "make down    stop and remove everything that make demo or hagane up started"
+	@echo "make test    all tests; make check: format, lint, types, layers, fast tests"
+	@echo "make bench   measure, beside the limit of this machine"
+
+setup: .venv/.ready
+	@:
+
+.venv/.ready: requirements.lock src/hagane/lab/packages.txt scripts/setup.sh
+	@scripts/setup.sh
+
+up: setup
+	@$(PY) -m hagane up
+
+demo: setup
+	@$(PY) scripts/demo.py
+
+down: setup
+	@$(PY) -m hagane down
+
+test: setup
+	@$(PY) -m pytest
+
+check: setup
+	@$(PY) -m ruff format --check src tests scripts bench
+	@$(PY) -m ruff check src tests scripts bench
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports
+	@$(PY) -m pytest -q -m "not real and not slow"
+
+format: setup
+	@$(PY) -m ruff format src tests scripts bench
+	@$(PY) -m ruff check --fix src tests scripts bench
+
+bench: setup
+	@$(PY) bench/run.py
+
+# Write requirements.lock again, with today's versions (needs uv).
+lock:
+	uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
+	  --python-version 3.11 --all-extras --output-file requirements.lock pyproject.toml
