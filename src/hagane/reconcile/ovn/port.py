@@ -92,7 +92,8 @@ def _router_side(row: Row, network: Row) -> Desired:
 
 def _addresses(row: Row) -> list[str]:
     addresses = [" ".join([row["mac_address"], *_ips(row)])]
-    return addresses if row["port_security_enabled"] else [*addresses, "unknown"]
+    known = row["port_security_enabled"] or row["device_owner"] == METADATA
+    return addresses if known else [*addresses, "unknown"]
 
 
 def _ips(row: Row) -> list[str]:
