@@ -7,7 +7,7 @@ from hagane import process
 from hagane.config import Config
 from hagane.errors import HaganeError
 from hagane.operate import client
-from hagane.operate.findings import Finding
+from hagane.operate.finding import Finding
 
 
 def examine(config: Config) -> list[Finding]:

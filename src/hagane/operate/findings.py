@@ -2,28 +2,15 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
+from hagane.operate.finding import Finding
 from hagane.placement.host import all_hosts, is_up
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.state.work import WORK
 
 LONG = 60.0  # seconds after which a wait is worth a line
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of `hagane doctor`."""
-
-    what: str
-    remedy: str = ""
-    bad: bool = True
-
-    @property
-    def mark(self) -> str:
-        return "✗" if self.bad else "✓"
 
 
 async def findings(cloud: Cloud) -> list[Finding]:
