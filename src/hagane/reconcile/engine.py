@@ -2,7 +2,7 @@
 
 A reconciler is told *that* a key may differ from its row, never what happened. It answers with a value:
 
-    Done()                         the world matches the row
+    Done(again)                    the world matches the row (look again in so many seconds, if at all)
     Wait(seconds, why, deadline)   not yet; look again then, or when woken
     Failed(why)                    it cannot be; the reconciler has written the failure into its row
 
@@ -41,7 +41,9 @@ POLL = 5.0  # seconds between looks at the queue when nobody wakes us (another p
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The world matches the row."""
+    """The world matches the row. `again`: seconds until it is looked at anew, for what changes without telling."""
+
+    again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ class Engine:
                 await asyncio.sleep(0.02)
 
     async def _backlog(self) -> int:
-        rows = await self._db.fetch_tuples("SELECT count(*) FROM work WHERE reason = ''", {})
+        due = "SELECT count(*) FROM work WHERE reason = '' AND due <= :now"
+        rows = await self._db.fetch_tuples(due, {"now": time.time()})
         return int(rows[0][0])
 
     async def _feed(self, reconciler: Reconciler) -> None:
@@ -220,6 +223,8 @@ class Engine:
                 match outcomes[claim.key]:
                     case Wait(seconds, why, deadline):
                         await work.postpone(tx, claim, seconds, why or "waiting", deadline)
+                    case Done(again) if again is not None:
+                        await work.revisit(tx, claim, again)
                     case Done() | Failed():
                         await work.finish(tx, claim)
 

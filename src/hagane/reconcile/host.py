@@ -24,7 +24,7 @@ from hagane.placement.host import DEFAULT_ZONE, HOST
 from hagane.placement.inventory import set_inventory
 from hagane.reconcile import server_plan
 from hagane.reconcile.devices import Devices
-from hagane.reconcile.engine import Answer, Outcome, Reconciler, Wait
+from hagane.reconcile.engine import Answer, Done, Outcome, Reconciler, Wait
 from hagane.reconcile.host_registry import Registry, Station
 from hagane.reconcile.server import ServerReconciler
 from hagane.state import clock, work
@@ -70,7 +70,7 @@ class HostReconciler:
             return await self._silent(row, error)
         await self._answered(row, facts)
         await self._compare(row, station, seen)
-        return Wait(self.poll, "It is read again then.")
+        return Done(again=self.poll)
 
     async def _facts(self, station: Station) -> HostFacts:
         try:

@@ -111,6 +111,19 @@ async def postpone(tx: Tx, held: Claim, delay: float, reason: str, deadline: flo
     tx.notify(held.kind)
 
 
+async def revisit(tx: Tx, held: Claim, delay: float) -> None:
+    """The key matches its row, and is to be looked at again in `delay` seconds: nothing that a person waits for."""
+    now = time.time()
+    params = {"kind": held.kind, "key": held.key, "fence": held.fence, "wakes": held.wakes, "now": now}
+    await tx.execute(
+        "UPDATE work SET lease_owner = NULL, lease_until = 0, reason = '', deadline = NULL, attempts = 0, since = :due,"
+        " due = CASE WHEN wakes = :wakes THEN CAST(:due AS DOUBLE PRECISION) ELSE CAST(:now AS DOUBLE PRECISION) END"
+        " WHERE kind = :kind AND key = :key AND fence = :fence",
+        params | {"due": now + delay},
+    )
+    tx.notify(held.kind)
+
+
 async def extend(db: Database, held: list[Claim], lease: float) -> None:
     """Lengthen the leases of work that takes long."""
 
