@@ -1,5 +1,5 @@
 # Turn the small part of cloud-config that this guest knows into a shell script: hostname, password,
-# ssh_authorized_keys, write_files (path, content, permissions, append) and runcmd (strings and flow lists).
+# ssh_authorized_keys, write_files (path, content, permissions, append) and, last, runcmd (strings and flow lists).
 function quote(s) { gsub(/'/, "'\\''", s); return "'" s "'" }
 function scalar(s) {
   sub(/^[ \t]+/, "", s); sub(/[ \t]+$/, "", s)
@@ -7,10 +7,15 @@ function scalar(s) {
   if (s ~ /^'.*'$/) { s = substr(s, 2, length(s) - 2); gsub(/''/, "'", s) }
   return s
 }
-function flow(s,   n, i, parts, out) {
+function flow(s,   i, c, mark, item, out) {
   sub(/^\[/, "", s); sub(/\][ \t]*$/, "", s)
-  n = split(s, parts, /,/); out = ""
-  for (i = 1; i <= n; i++) out = out " " quote(scalar(parts[i]))
+  for (i = 1; i <= length(s) + 1; i++) {
+    c = substr(s, i, 1)
+    if (mark == "" && (c == "," || c == "")) { out = out " " quote(scalar(item)); item = ""; continue }
+    if (c == mark) mark = ""
+    else if (mark == "" && (c == "\"" || c == "'")) mark = c
+    item = item c
+  }
   return out
 }
 function indent(s) { match(s, /^ */); return RLENGTH }
@@ -48,8 +53,8 @@ block {
   next
 }
 section == "ssh_authorized_keys" && /^ *- / { sub(/^ *- */, ""); print "echo " quote(scalar($0)) " | add_keys"; next }
-section == "runcmd" && /^ *- *\[/ { sub(/^ *- */, ""); print "(" flow($0) " )"; next }
-section == "runcmd" && /^ *- / { sub(/^ *- */, ""); print "sh -c " quote(scalar($0)); next }
+section == "runcmd" && /^ *- *\[/ { sub(/^ *- */, ""); commands = commands "(" flow($0) " )\n"; next }
+section == "runcmd" && /^ *- / { sub(/^ *- */, ""); commands = commands "sh -c " quote(scalar($0)) "\n"; next }
 section == "write_files" && /^ *- / { put(); field($0); next }
 section == "write_files" { field($0); next }
-END { if (block && folded) sub(/\n+$/, "", content); put() }
+END { if (block && folded) sub(/\n+$/, "", content); put(); printf "%s", commands }
