@@ -79,6 +79,8 @@ class SqliteDatabase:
             connection.pragma("synchronous", "full")
             connection.pragma("cache_size", -64_000)
             connection.pragma("temp_store", "memory")
+            # Plans do not depend on bound values; otherwise each new value of many a query has it prepared again.
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
             connection.create_scalar_function("regexp", cast(Any, _matches), 2, deterministic=True)
             if exclusive:
                 connection.pragma("wal_autocheckpoint", 4000)
