@@ -82,7 +82,8 @@ def _enclosed(host: str, folder: Folder, *, kvm: bool) -> tuple[str, ...]:
     if Path("/run/dbus").is_dir():
         mounts.append((str(folder.run / "nobus"), "/run/dbus"))
     if not kvm and Path("/dev/kvm").exists():
-        mounts.append(("/dev/null", "/dev/kvm"))
+        # Something that cannot be opened: what could be (/dev/null) makes libvirt probe QEMU anew at every definition.
+        mounts.append((str(folder.run / "nokvm"), "/dev/kvm"))
     flat = (part for mount in mounts for part in mount)
     return (sys.executable, "-I", "-S", str(Path(__file__).with_name("enclose.py")), host, *flat, "--")
 
@@ -125,6 +126,7 @@ def _folders(folder: Folder) -> None:
     pool(folder).mkdir(exist_ok=True, mode=0o711)
     for name in ("libvirt", "nobus"):
         (folder.run / name).mkdir(parents=True, exist_ok=True)
+    (folder.run / "nokvm").touch(mode=0)
 
 
 async def ensure_user(*, kvm: bool) -> None:
