@@ -141,6 +141,13 @@ async def unbind(tx: Tx, device: str, *, request_id: str | None = None) -> None:
     await bind(tx, device, "", request_id=request_id)
 
 
+async def set_groups(tx: Tx, port: Row, groups: Sequence[str], *, request_id: str | None = None) -> None:
+    """Give a port other security groups than it has; they must be its project's."""
+    await port_row.leave_groups(tx, port["id"])
+    await port_row.join_groups(tx, port["id"], groups)
+    await port_row.change(tx, port["id"], {"security_groups": list(groups)}, request_id=request_id)
+
+
 async def free(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
     """The port outlives its machine: nobody's and on no Host."""
     changes = {"device_id": "", "device_owner": ""} | binding("")

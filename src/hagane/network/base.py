@@ -151,7 +151,7 @@ class NetResource(Resource):
 
     def unwrap(self, body: Any, *, bulk: bool) -> tuple[list[dict[str, Any]], bool]:
         """The objects of a body, and whether it was a list of them. Raises HTTPBadRequest."""
-        if not body:
+        if body is None:
             raise bad_request("Resource body required")
         if not isinstance(body, dict):
             raise bad_request("Body contains invalid data")
@@ -443,7 +443,10 @@ _GENERIC = {
     "MalformedBody": ("HTTPBadRequest", "Body contains invalid data"),
     "NotFound": ("HTTPNotFound", ""),
     "NoRoute": ("HTTPNotFound", "The resource could not be found."),
-    "MethodNotAllowed": ("HTTPMethodNotAllowed", "The method is not allowed for this resource."),
+    "MethodNotAllowed": (
+        "HTTPMethodNotAllowed",
+        "The server could not comply with the request since it is either malformed or otherwise incorrect.",
+    ),
     "Unforeseen": ("HTTPInternalServerError", "Request Failed: internal server error while processing your request."),
     "Unavailable": ("ServiceUnavailable", ""),
 }

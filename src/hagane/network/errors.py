@@ -68,8 +68,9 @@ _CONFLICT = {
     ),
     "TunnelIdInUse": "Unable to create the network. The tunnel ID {tunnel_id} is in use.",
     "FlatNetworkInUse": "Unable to create the flat network. Physical network {physical_network} is in use.",
+    "DefaultExternalNetworkExists": "A default external network already exists: {id}.",
     "InvalidSharedSetting": (
-        "Unable to reconfigure sharing settings for network {id}. Multiple projects are using it."
+        "Unable to reconfigure sharing settings for network {name}. Multiple projects are using it."
     ),
     "ExternalNetworkInUse": (
         "External network {id} cannot be updated to be made non-external, since it has existing gateway ports."
@@ -208,6 +209,7 @@ _INVALID = {
     "SecurityGroupNotSingleGroupRules": "Only allowed to update rules for one security profile at a time",
     "SecurityGroupRulesNotSingleProject": "Multiple project_ids in bulk security group rule create not allowed",
     "AddressesAlreadyExist": "Addresses {addresses} already exist in the address group {id}.",
+    "SubnetMismatchForPort": "Subnet on port {port_id} does not match the requested subnet {subnet_id}.",
     "QuotaMissingTenant": "Tenant-id was missing from quota request.",
 }
 _UNAVAILABLE = {

@@ -10,7 +10,8 @@ from typing import Any
 from hagane.api.http import Request
 from hagane.network import metadata, rbac, segment, subnet_row
 from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, shared_sql, standard
-from hagane.network.errors import bad_request, error
+from hagane.network.dns_value import dns_domain
+from hagane.network.errors import error
 from hagane.network.present import Made
 from hagane.network.value import words
 from hagane.state import work
@@ -40,7 +41,7 @@ class Network(NetResource):
              rule=True),
         Attr("segmentation_id", Whole(nullable=True), write="cu", default=UNSET, wire="provider:segmentation_id",
              rule=True),
-        Attr("dns_domain", Text(255, lower=True), write="cu", default=""),
+        Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="cu", default=""),
         Attr("availability_zone_hints", Checked(rule=words), write="c", default=list, filter=False),
         Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),
         Attr("ipv4_address_scope", Id(), filter=False),
@@ -76,25 +77,36 @@ class Network(NetResource):
             raise error("InvalidInput", reason="The default external network must be external")
         others = [r["id"] for r in await self.table.select(tx, {"is_default": True}) if r["id"] != row["id"]]
         if others:
-            raise bad_request(f"A default external network already exists: {others[0]}.")
+            raise error("DefaultExternalNetworkExists", id=others[0])
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         await segment.change(tx, self.cloud, old, changes)
         if "mtu" in changes:
             changes["mtu"] = segment.mtu(old | changes)
+            await self._check_mtu(tx, old, changes["mtu"])
         if changes.get("is_default"):
             await self._only_default(tx, old | changes)
         if "shared" in changes or "router_external" in changes:
             await rbac.change_flags(tx, old, changes)
         await work.wake(tx, "network", old["id"], request_id=request.id)
 
+    async def _check_mtu(self, tx: Tx, network: Row, mtu: int) -> None:
+        """IPv4 needs 68 bytes (RFC 791), IPv6 1280 (RFC 8200)."""
+        versions = {subnet["ip_version"] for subnet in await subnet_row.of_network(tx, network["id"])}
+        if versions and mtu < 68:
+            raise error("NetworkMTUSubnetConflict", id=network["id"], mtu=68)
+        if 6 in versions and mtu < 1280:
+            raise error("NetworkMTUSubnetConflict", id=network["id"], mtu=1280)
+
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         held = await tx.fetch_tuples(
-            "SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN (:one, :two) LIMIT 1",
+            "SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN (:one, :two) ORDER BY created_at",
             {"id": row["id"], "one": AUTOMATIC[0], "two": AUTOMATIC[1]},
         )
         if held:
-            raise error("NetworkInUse", id=row["id"], reason="There are one or more ports still in use on the network")
+            ids = ",".join(port_id for (port_id,) in held)
+            reason = f"There are one or more ports still in use on the network, id for these ports is: {ids}"
+            raise error("NetworkInUse", id=row["id"], reason=reason)
         await metadata.remove(tx, row["id"])
         await subnet_row.remove_of_network(tx, row["id"])
         await rbac.forget(tx, "network", row["id"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import address, quota, tag
 from hagane.network.base import UNSET, standard
+from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
 from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
 from hagane.network.value import Checked, Flag, Id, OneOf, Text, Whole, fixed_ips, ids, mac, mapping
@@ -33,12 +34,9 @@ ATTRS = (
     Attr("binding_vif_details", Checked(), wire="binding:vif_details", filter=False),
     Attr("binding_vnic_type", OneOf(values=VNIC_TYPES), write="cu", default="normal", wire="binding:vnic_type",
          rule=True),
-    Attr("dns_name", Text(255, lower=True), write="cu", default=""),
+    Attr("dns_name", Checked(rule=dns_name, kind="text"), write="cu", default=""),
     Attr("dns_assignment", Checked(), filter=False),
     Attr("propagate_uplink_status", Flag(), write="cu", default=True),
-    Attr("device_profile", Text(255, nullable=True), write="c", default=None),
-    Attr("numa_affinity_policy", OneOf(values=("required", "preferred", "legacy", "socket"), nullable=True), write="cu",
-         default=None),
     Attr("observed_generation", Whole(), shown=False, filter=False, sort=False),
 )  # fmt: skip
 

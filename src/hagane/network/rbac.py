@@ -88,7 +88,7 @@ async def _refuse_if_used(tx: Tx, network: Row) -> None:
     (SELECT target_project FROM rbac_policy WHERE object_id = :id AND action = :action) LIMIT 1"""
     params = {"id": network["id"], "owner": network["project_id"], "action": SHARED}
     if await tx.fetch_tuples(sql, params):
-        raise error("InvalidSharedSetting", id=network["id"])
+        raise error("InvalidSharedSetting", name=network["name"])
 
 
 async def _refuse_if_gateway(tx: Tx, network_id: str) -> None:

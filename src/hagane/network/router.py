@@ -46,8 +46,9 @@ class Router(NetResource):
         await work.wake(tx, "router", old["id"], request_id=request.id)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
-        if await router_row.interfaces(tx, row["id"]):
-            raise error("RouterInUse", id=row["id"], reason="still has ports")
+        if ports := await router_row.interfaces(tx, row["id"]):
+            ids = ",".join(port["id"] for port in ports)
+            raise error("RouterInUse", id=row["id"], reason=f"has ports still attached: {ids}")
         await router_gateway.set_gateway(self, request, tx, row, None)
         await work.wake(tx, "router", row["id"], request_id=request.id)
 

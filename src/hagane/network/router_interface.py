@@ -34,9 +34,8 @@ def _named(body: dict[str, Any], *, both: bool) -> None:
 
 def _answer(router: Row, port: Row, subnet_ids: list[str]) -> dict[str, Any]:
     return {
-        "id": router["id"], "tenant_id": router["project_id"], "project_id": router["project_id"],
+        "id": router["id"], "project_id": router["project_id"],
         "port_id": port["id"], "network_id": port["network_id"], "subnet_id": subnet_ids[0], "subnet_ids": subnet_ids,
-        "tags": router["tags"],
     }  # fmt: skip
 
 

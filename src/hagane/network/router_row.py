@@ -7,6 +7,7 @@ from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import BadValue
 from hagane.network.address import INTERFACE
 from hagane.network.base import UNSET, standard
+from hagane.network.dns_value import dns_domain, relative_name
 from hagane.network.port_row import PORT
 from hagane.network.value import Checked, Flag, Id, Text, fixed_ips, ip_or_none, routes, truth, words
 from hagane.state import clock
@@ -62,8 +63,8 @@ FLOATING_ATTRS = (
     Attr("fixed_ip_address", Checked(rule=ip_or_none, kind="text"), write="cu", default=None),
     Attr("status", Text()),
     Attr("port_details", Checked(), stored=False, filter=False, sort=False),
-    Attr("dns_name", Text(255, lower=True), write="c", default=""),
-    Attr("dns_domain", Text(255, lower=True), write="c", default=""),
+    Attr("dns_name", Checked(rule=relative_name, kind="text"), write="c", default=""),
+    Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="c", default=""),
 )
 FLOATING_INDEXES = ("project_id", "port_id", "router_id", "floating_network_id")
 FLOATING = Table(

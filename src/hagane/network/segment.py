@@ -11,7 +11,7 @@ from hagane.state import allocation
 from hagane.state.database import Row, Tx
 
 TYPES = ("geneve", "vlan", "flat")
-VNI_MAX = 16_777_215
+VNI_MAX = 16_711_680  # the rest of the 24 bits are OVN's own
 VNI_OWN = (1, 65_536)  # what projects get without choosing
 VLAN_OWN = (2, 4094)
 OVERHEAD = {"geneve": 58, "vlan": 0, "flat": 0}  # bytes that the encapsulation takes of the underlay's MTU
@@ -55,7 +55,7 @@ def _validate(kind: str, physical: str | None, number: int | None) -> None:
         if physical:
             raise invalid("provider:physical_network specified for geneve network")
         if number is not None and not 1 <= number <= VNI_MAX:
-            raise invalid(f"segmentation_id out of range (1 through {VNI_MAX})")
+            raise invalid(f"Segmentation ID should be lower or equal to {VNI_MAX}")
         return
     if not physical:
         raise invalid(f"physical_network required for {'flat provider' if kind == 'flat' else 'VLAN provider'} network")
@@ -92,7 +92,7 @@ async def change(tx: Tx, cloud: Cloud, old: Row, changes: Row) -> None:
     if not wanted:
         return
     if set(wanted) != {"segmentation_id"} or old["network_type"] != "vlan":
-        raise invalid("Plugin does not support updating provider attributes")
+        raise invalid("Only VLAN type networks can be updated.")
     new = old | wanted
     _validate("vlan", new["physical_network"], new["segmentation_id"])
     if not await allocation.take(tx, "segment", _pool(new), str(new["segmentation_id"]), old["id"]):

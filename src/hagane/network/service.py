@@ -7,7 +7,8 @@ it.
 kind              key        rows to read
 "network"         network    `network` (admin_state_up, mtu, network_type, physical_network, segmentation_id,
                              dns_domain) and its `subnet` rows (network_id): cidr, gateway_ip, enable_dhcp,
-                             dns_nameservers, host_routes, ipv6_ra_mode, ipv6_address_mode. A change of a subnet wakes its network.
+                             dns_nameservers, host_routes, ipv6_ra_mode, ipv6_address_mode. A change
+                             of a subnet wakes its network.
 "port"            port       `port`: mac_address, fixed_ips [{subnet_id, ip_address}], admin_state_up, device_owner,
                              port_security_enabled, security_groups [id], allowed_address_pairs [{ip_address,
                              mac_address?}], extra_dhcp_opts [{opt_name, opt_value, ip_version}], binding_host_id,

@@ -473,8 +473,6 @@ CREATE TABLE port (
   dns_name TEXT,
   dns_assignment TEXT,
   propagate_uplink_status BIGINT,
-  device_profile TEXT,
-  numa_affinity_policy TEXT,
   observed_generation BIGINT,
   PRIMARY KEY (id)
 );
