@@ -5,10 +5,12 @@ config ─▶ store ─▶ Cloud ─▶ APIS (routes) ─▶ Application (ASGI)
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 import uvicorn
 
@@ -101,8 +103,9 @@ class Hagane:
         await asyncio.gather(*(part.stop() for part in self._parts), return_exceptions=True)
         await self.cloud.db.close()
 
-    def server(self, listen: str | None = None) -> uvicorn.Server:
-        """An HTTP server for this process; `await server.serve()` runs until a signal ends it."""
+    def server(self, listen: str | None = None, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
+        """An HTTP server for this process; `await server.serve()` runs until a signal ends it. It calls `ready` when it
+        listens."""
         host, _, port = (listen or self.config.listen).rpartition(":")
         settings = uvicorn.Config(
             self.app, host=host.strip("[]"), port=int(port), http="httptools", ws="websockets-sansio",
@@ -110,4 +113,29 @@ class Hagane:
             timeout_graceful_shutdown=5, timeout_keep_alive=60, backlog=2048,
             ssl_certfile=self.config.tls_certificate or None, ssl_keyfile=self.config.tls_key or None,
         )  # fmt: skip
-        return uvicorn.Server(settings)
+        return HttpServer(settings, ready)
+
+
+class HttpServer(uvicorn.Server):
+    """SIGINT and SIGTERM end `serve`, and nothing else: uvicorn alone would raise them again when it has ended, and so
+    end the process before the rest of it is stopped. A second signal of the kind does end the process at once."""
+
+    def __init__(self, settings: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

@@ -1,7 +1,7 @@
 """From settings to a running process: real or simulated devices, the first administrator, the HTTP server.
 
-    devices up ─▶ store, reconcilers, engine ─▶ first administrator and catalog ─▶ HTTP ─▶ (SIGTERM) ─▶ all down again,
-    but for the devices: machines and networks go on without this process.
+devices up ─▶ store, reconcilers, engine ─▶ first administrator and catalog ─▶ HTTP ─▶ (SIGTERM) ─▶ all down again,
+but for the devices: machines and networks go on without this process.
 """
 
 import asyncio
@@ -26,15 +26,6 @@ from hagane.reconcile.devices import Devices
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
-CATALOG = (
-    ("identity", "keystone", "/identity/v3"),
-    ("image", "glance", "/image"),
-    ("compute", "nova", "/compute/v2.1"),
-    ("placement", "placement", "/placement"),
-    ("network", "neutron", "/network"),
-)
-"""(type, name, path) of every API that is served; clients look for the types."""
-
 CATALOG = (
     ("identity", "keystone", "/identity"),
     ("image", "glance", "/image"),
@@ -120,15 +111,17 @@ async def run(config: Config, say: Say) -> None:
         hagane = make(config, devices)
         await hagane.start()
         stack.push_async_callback(hagane.stop)
-        server = hagane.server()
         url = config.public_url or f"{'https' if config.tls_certificate else 'http'}://{config.listen}"
         password = credentials(config, url)
         await bootstrap(hagane.cloud, password, url)
         await seed.seed(hagane, config, password)
-        process.write(config.state, url, sim=config.sim)
-        stack.callback(process.clear, config.state)
-        say(f"ready at {url}")
-        await server.serve()
+
+        def ready() -> None:
+            process.write(config.state, url, sim=config.sim)
+            stack.callback(process.clear, config.state)
+            say(f"ready at {url}")
+
+        await hagane.server(ready=ready).serve()
 
 
 def credentials(config: Config, url: str) -> str:
