@@ -40,6 +40,7 @@ class Application:
         self._owner: dict[int, Service] = {}
         self._nowhere = Service("", "", NoPolicy(), faults.plain)
         for service in self.services:
+            self.sockets.update(service.sockets)
             for route in service.routes:
                 self._router.add(route)
                 self._owner[id(route)] = service
@@ -108,6 +109,8 @@ class Application:
         headers = response.headers
         headers["x-openstack-request-id"] = request.id
         service = request.service
+        for name, value in service.headers.items():
+            headers.setdefault(name, value)
         if service.id_header:
             headers[service.id_header] = request.id
         if service.versions:

@@ -126,6 +126,8 @@ class Service:
         f"Invalid input for {field}. Reason: {reason}."
     )
     status: Callable[[HaganeError], int | None] = lambda error: None
+    headers: dict[str, str] = field(default_factory=dict)  # of every answer
     id_header: str = ""  # a second header that carries the request id ("x-compute-request-id")
     title: str = ""
     routes: list[Route] = field(default_factory=list)
+    sockets: dict[str, Any] = field(default_factory=dict)  # path -> WebSocket handler (api/asgi.py)

@@ -54,7 +54,8 @@ class Count(Int):
     min: int | None = 1
 
     def convert(self, field: str, value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch("[0-9]+", value):
+        digits = "-?[0-9]+" if self.min is not None and self.min < 0 else "[0-9]+"
+        if isinstance(value, str) and not re.fullmatch(digits, value):
             reason = "does not match '^[0-9]*$'" if value else "is too short"
             raise BadValue(field, value, f"{value!r} {reason}")
         return super().convert(field, value)

@@ -12,7 +12,7 @@ from typing import Any
 from hagane.api.http import Request
 from hagane.compute.base import own
 from hagane.compute.pattern import check
-from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, QuotaExceeded
+from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, NotFound, QuotaExceeded
 from hagane.network import attach
 from hagane.network.network import Network
 from hagane.state.database import Reader, Row, Tx
@@ -232,6 +232,26 @@ def _worded(wish: Wish) -> Iterator[None]:
         raise
 
 
+async def change_groups(request: Request, tx: Tx, server: Row, *, add: str = "", remove: str = "") -> None:
+    """Give all ports of a Server one security group more, or less. Raises NotFound."""
+    name = add or remove
+    found = await attach.groups_named(tx, server["project_id"], [name])
+    ids = found.get(name, [])
+    if not ids:
+        raise NotFound(f"Security group {name} not found.", code="SecurityGroupNotFound")
+    if len(ids) > 1:
+        raise Conflict(f"Multiple security_group matches found for name '{name}', use an ID to be more specific.")
+    ports = (await attach.ports_of(tx, [server["id"]]))[server["id"]]
+    having = [port for port in ports if ids[0] in port["security_groups"]]
+    if remove and not having:
+        raise NotFound(
+            f"Security group {ids[0]} not associated with the instance {server['id']}", code="SecurityGroupNotFound"
+        )
+    for port in having if remove else [port for port in ports if port["port_security_enabled"] and port not in having]:
+        groups = [one for one in port["security_groups"] if one != ids[0]] + ([ids[0]] if add else [])
+        await attach.set_groups(tx, port, groups, request_id=request.id)
+
+
 # -- the Server's way through its life -----------------------------------------------------------------------------
 
 
@@ -260,7 +280,3 @@ async def drop(tx: Tx, server: Row, port_id: str, *, owned: bool) -> None:
     """A NIC ends."""
     end = attach.remove if owned else attach.free
     await end(tx, port_id, request_id=server["request_id"])
-
-
-async def detach_failed(tx: Tx, server: Row) -> None:
-    """A NIC could not be brought to a running machine: take it off the Server again."""

@@ -70,7 +70,9 @@ SERVER = Table(
         Column("group_id"),
         Column("wanted_host", "json"),  # {"host": name, "forced": bool}
         Column("security_groups", "json"),  # as asked for
-        Column("nics", "json"),  # [{"port_id", "owned", "tag"}] in their order; owned ports end with the Server
+        # [{"port_id", "owned", "tag"}] in their order. Owned ports end with the Server; "new" ones are not plugged yet,
+        # and "gone" ones not yet unplugged.
+        Column("nics", "json"),
         Column("files", "json"),  # personality
         Column("secret"),  # the sealed administrator password, until the machine has it
         Column("disk_config"),
@@ -152,3 +154,8 @@ def disk_key(row: Mapping[str, Any]) -> str:
 
 def fault(code: int, message: str, details: str, created: str) -> dict[str, Any]:
     return {"code": code, "message": message, "details": details, "created": created}
+
+
+def port_ids(row: Mapping[str, Any]) -> list[str]:
+    """The ports that the machine is to have, in the order of its NICs."""
+    return [nic["port_id"] for nic in row["nics"] if not nic.get("gone")]

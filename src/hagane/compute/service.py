@@ -10,17 +10,40 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
-from hagane.compute import flavor_access, flavor_specs
+from hagane.compute import (
+    action_image,
+    action_other,
+    action_rebuild,
+    console,
+    extension,
+    flavor_access,
+    flavor_specs,
+    migration,
+    server_parts,
+    zone,
+)
+from hagane.compute.action import Actions, power_actions
+from hagane.compute.aggregate import AGGREGATE, Aggregates
 from hagane.compute.base import ROOT, V21, envelope, wording
+from hagane.compute.console_socket import ConsoleSocket
 from hagane.compute.flavor import ACCESS, FLAVOR, Flavor
+from hagane.compute.hypervisor import HostServices, Hypervisors
+from hagane.compute.image_proxy import ImageProxy
+from hagane.compute.instance_action import InstanceActions
+from hagane.compute.interface import Interfaces
 from hagane.compute.keypair import KEYPAIR, Keypairs
 from hagane.compute.quota import LIMIT, USAGE
+from hagane.compute.quota_set import QuotaSets
 from hagane.compute.row import SERVER
 from hagane.compute.server import Servers
-from hagane.compute.server_group import GROUP
+from hagane.compute.server_group import GROUP, ServerGroups
 
 OLDEST, NEWEST = "2.1", "2.96"
-TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP)
+TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, console.TOKEN)
+RESOURCES = (
+    Flavor, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions, Hypervisors,
+    HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy,
+)  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 
 
@@ -33,10 +56,14 @@ def service(cloud: Cloud) -> Service:
         wording=wording, id_header="x-compute-request-id", title="Compute",
     )  # fmt: skip
     made.routes += _documents()
-    made.routes += Flavor(cloud).routes()
-    made.routes += [*flavor_access.routes(cloud), *flavor_specs.routes(cloud)]
-    made.routes += Keypairs(cloud).routes()
-    made.routes += Servers(cloud).routes()
+    for kind in RESOURCES:
+        made.routes += kind(cloud).routes()
+    for module in (flavor_access, flavor_specs, zone, migration, extension, console):
+        made.routes += module.routes(cloud)
+    made.routes += server_parts.addresses(cloud)
+    verbs = (action_other, action_rebuild, action_image, console)
+    made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
+    made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from hagane.cloud import Cloud
+from hagane.compute.console import Consoles, Viewer
 from hagane.compute.row import KIND as SERVER_KIND
 from hagane.compute.row import NOSTATE, SERVER
 from hagane.drivers.hypervisor.base import HostFacts, Seen
@@ -207,6 +208,7 @@ class Hosts:
         self.hosts = HostReconciler(cloud, self.registry)
         self.servers = ServerReconciler(cloud, self.registry)
         self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers)
+        cloud.provide(Consoles, Consoles(self._console_log, self._console))
         self._changes: set[tuple[str, str]] = set()
         self._waking: asyncio.Task[None] | None = None
 
@@ -225,6 +227,12 @@ class Hosts:
             self._waking.cancel()
             await asyncio.gather(self._waking, return_exceptions=True)
         await self.registry.close()
+
+    async def _console_log(self, host: str, server_id: str) -> bytes:
+        return await self.registry.station(host).driver.console_log(server_id)
+
+    async def _console(self, host: str, server_id: str) -> Viewer:
+        return await self.registry.station(host).driver.console(server_id, force=True)
 
     def _changed(self, host: str, machine_id: str) -> None:
         """A Host or a machine changed by itself: wake what it concerns; signs that come together are one write."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
-from hagane.compute.row import KIND, SERVER, Task, VmState, disk_key
+from hagane.compute.row import KIND, SERVER, Task, VmState, disk_key, port_ids
 from hagane.drivers import configdrive
 from hagane.drivers.hypervisor.base import BaseImage, Seen
 from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
@@ -134,13 +134,13 @@ class ServerReconciler:
         station.saw(seen)
         down = [port["id"] for port in ordered if port["status"] != "ACTIVE" and port["admin_state_up"]]
         if row["power"] == "on" and down:
-            return await self._unplugged(row, steps, seen, down)
-        return await server_end.finished(self._db, row, steps, seen)
+            return await self._unplugged(row, steps, seen, ordered, down)
+        return await server_end.finished(self._db, row, steps, seen, ordered)
 
-    async def _unplugged(self, row: Row, steps: Steps, seen: Seen, down: list[str]) -> Outcome:
+    async def _unplugged(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row], down: list[str]) -> Outcome:
         """The machine runs, its ports are not up yet. A Server that runs already does not wait for them."""
         if row["vm_state"] != VmState.BUILDING:
-            return await server_end.finished(self._db, row, steps, seen)
+            return await server_end.finished(self._db, row, steps, seen, ordered)
         why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
         deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
         if clock.wall() > deadline:
@@ -219,7 +219,7 @@ def _gone(row: Row) -> DeviceFailed:
 def _in_order(row: Row, ports: list[Row]) -> list[Row]:
     """The Server's ports in the order of its NICs; a port that somebody deleted is no NIC any more."""
     by_id = {port["id"]: port for port in ports}
-    return [by_id[nic["port_id"]] for nic in row["nics"] if nic["port_id"] in by_id]
+    return [by_id[port_id] for port_id in port_ids(row) if port_id in by_id]
 
 
 async def _telling(db: Any, row: Row, steps: Steps, work: Coroutine[Any, Any, Seen]) -> Seen:

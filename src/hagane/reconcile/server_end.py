@@ -28,23 +28,34 @@ REVERTED = {  # what an action that failed leaves, where that is not ERROR
 }  # fmt: skip
 
 
+def _plain(one: Row) -> Row:
+    return {name: one[name] for name in ("port_id", "owned", "tag")}
+
+
 async def _store(tx: Tx, row: Row, changes: dict[str, Any]) -> bool:
     """Change the row if nobody has wanted anything else meanwhile."""
     where = {"id": row["id"], "generation": row["generation"]}
     return bool(await SERVER.update(tx, where, changes | {"updated_at": clock.now()}))
 
 
-async def finished(db: Database, row: Row, steps: Steps, seen: Seen) -> Outcome:
-    """The machine is as the row asks."""
+async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list[Row]) -> Outcome:
+    """The machine is as the row asks; it has these ports."""
     changes = server_plan.finished(row, seen) | {"progress": 100, "secret": None}
     if row["launched_at"] is None:
         changes["launched_at"] = clock.now()
     if row["vm_state"] == VmState.ERROR:
         changes["fault"] = None
 
+    left = {port["id"] for port in ports}
+    changes["nics"] = [_plain(one) for one in row["nics"] if one["port_id"] in left]
+
     async def write(tx: Tx) -> None:
-        if await _store(tx, row, changes):
-            await steps.end(tx, whole=row["task_state"] is not None or row["observed_generation"] < row["generation"])
+        if not await _store(tx, row, changes):
+            return
+        for one in row["nics"]:
+            if one.get("gone"):
+                await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+        await steps.end(tx, whole=row["task_state"] is not None or row["observed_generation"] < row["generation"])
 
     await db.write(write)
     return Done()
@@ -78,6 +89,8 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Ou
     task, moment = row["task_state"], clock.now()
     changes: dict[str, Any] = {"task_state": None, "observed_generation": row["generation"], "soft": False}
     changes["fault"] = fault(500, error.message, error.detail or error.message, moment)
+    # What could not be plugged is given up, what could not be unplugged stays.
+    changes["nics"] = [_plain(one) for one in row["nics"] if not one.get("new")]
     if task in REVERTED:
         changes |= REVERTED[task]
     else:
@@ -87,8 +100,9 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Ou
 
     async def write(tx: Tx) -> None:
         if await _store(tx, row, changes):
-            if task is None:
-                await nic.detach_failed(tx, row)
+            for one in row["nics"]:
+                if one.get("new"):
+                    await nic.drop(tx, row, one["port_id"], owned=one["owned"])
             await steps.end(tx, error=error.message)
 
     await db.write(write)

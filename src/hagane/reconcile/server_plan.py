@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hagane.compute.row import CRASHED, NOSTATE, PAUSED, RUNNING, SHUTDOWN, Task, VmState
+from hagane.compute.row import CRASHED, NOSTATE, PAUSED, RUNNING, SHUTDOWN, Task, VmState, port_ids
 from hagane.drivers.hypervisor.base import Power, Seen
 from hagane.placement.host import is_up
 
@@ -109,8 +109,7 @@ def _observe(row: Row, seen: Seen | None) -> Step:
     if changes:
         return Notice(changes)
     running = seen.power in (Power.ON, Power.PAUSED)
-    wanted = {nic["port_id"] for nic in row["nics"]}
-    return Apply() if running and seen.nics != wanted else Settled()
+    return Apply() if running and seen.nics != set(port_ids(row)) else Settled()
 
 
 def finished(row: Row, seen: Seen) -> dict[str, Any]:

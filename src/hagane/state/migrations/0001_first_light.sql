@@ -1,4 +1,18 @@
 -- The tables of the first release.
+CREATE TABLE aggregate (
+  number BIGINT NOT NULL,
+  id TEXT,
+  name TEXT,
+  zone TEXT,
+  hosts TEXT,
+  metadata TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (number)
+);
+
+CREATE UNIQUE INDEX aggregate_0 ON aggregate (name);
+
 CREATE TABLE allocation (
   kind TEXT NOT NULL,
   pool TEXT NOT NULL,
@@ -24,6 +38,18 @@ CREATE TABLE compute_usage (
   ram BIGINT,
   PRIMARY KEY (project_id)
 );
+
+CREATE TABLE console_token (
+  hash TEXT NOT NULL,
+  server_id TEXT,
+  type TEXT,
+  expires DOUBLE PRECISION,
+  PRIMARY KEY (hash)
+);
+
+CREATE INDEX console_token_0 ON console_token (server_id);
+
+CREATE INDEX console_token_1 ON console_token (expires);
 
 CREATE TABLE event (
   id TEXT NOT NULL,
