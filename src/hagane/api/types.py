@@ -83,7 +83,8 @@ class Str(Type):
         if self.max is not None and len(value) > self.max:
             raise BadValue(field, value, f"{value!r} is too long")
         if self.pattern and not re.search(self.pattern, value):
-            raise BadValue(field, value, f"{value!r} does not match {self.pattern!r}")
+            shown = self.pattern.replace(r"\Z", "$")
+            raise BadValue(field, value, f"{value!r} does not match {shown!r}")
         if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise BadValue(field, value, "the text holds characters that cannot be kept")
         return value

@@ -13,7 +13,7 @@ from uuid import uuid4
 from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import BadValue, Bool, Custom, Enum, ListOf, Obj, Str
-from hagane.errors import Conflict, Invalid
+from hagane.errors import Conflict, Invalid, NotFound
 from hagane.identity.access_rule import AccessRule, access_rules_of
 from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, refused
 from hagane.identity.password import Passwords, hash_made, make_secret
@@ -53,11 +53,12 @@ class ApplicationCredential(IdentityResource):
         Attr("name", NAME, write="c", default=REQUIRED),
         Attr("description", Str(None, nullable=True), write="c"),
         Attr("project_id", Str()),
-        Attr("user_id", Str(), shown=False),
+        Attr("user_id", Str()),
         Attr("secret", Str(4096, nullable=True), write="c", stored=False, shown=False),
         Attr("secret_hash", Str(), shown=False, sort=False),
         Attr("expires_at", Str(nullable=True), write="c"),  # in rows without a suffix
-        Attr("unrestricted", Bool(nullable=True), write="c", default=False),
+        Attr("unrestricted", Bool(nullable=True), write="c"),
+        Attr("system", Str(nullable=True), stored=False),
         Attr("roles", _ROLES, write="c", stored=False, default=list),
         Attr("access_rules", ListOf(item=_RULE), write="c", stored=False, shown=False),
         Attr("role_ids", Custom(), shown=False),
@@ -126,13 +127,15 @@ class ApplicationCredential(IdentityResource):
                 "Using method 'application_credential' is not allowed for managing additional application credentials."
             )
 
+    def unknown(self, row: Row, label: str, value: Any) -> None:
+        raise BadValue(self.name, {label: value}, f"Additional properties are not allowed ({label!r} was unexpected)")
+
     async def _complete(self, request: Request, tx: Tx, row: Row) -> None:
         caller = request.caller
         if not caller.project_id:
             raise Invalid("Invalid application credential: a project-scoped token is needed")
         row |= {"user_id": caller.user_id, "project_id": caller.project_id}
         row["expires_at"] = _expiry(row["expires_at"])
-        row["unrestricted"] = bool(row["unrestricted"])
         row["role_ids"] = await self._roles(request, tx, row.pop("roles"))
         rules = row.pop("access_rules")
         row["access_rule_ids"] = (
@@ -146,7 +149,7 @@ class ApplicationCredential(IdentityResource):
             return list(mine)
         ids = [await _role_id(tx, role) for role in wanted]
         closure = await _with_implied(tx, ids)
-        if not set(closure) <= set(mine):
+        if not {*ids, *closure} <= set(mine):
             raise Invalid(
                 "Invalid application credential: Cannot create an application credential with unassigned role"
             )
@@ -207,12 +210,10 @@ def _expiry(text: str | None) -> str | None:
 
 async def _role_id(tx: Tx, wanted: dict[str, str]) -> str:
     if "id" in wanted:
-        if await Role.table.get(tx, id=wanted["id"]) is None:
-            raise could_not_find("role", wanted["id"])
         return wanted["id"]
     rows = await Role.table.select(tx, {"name": wanted.get("name", ""), "domain_id": ""})
     if not rows:
-        raise could_not_find("role", wanted.get("name", ""))
+        raise NotFound(f"Role {wanted.get('name', '')} is not defined")
     return str(rows[0]["id"])
 
 

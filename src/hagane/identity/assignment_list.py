@@ -100,6 +100,8 @@ class AssignmentList:
         elif wanted["system"]:
             where["kind"] = "system"
         elif projects:
+            if await Project.table.get(self.db, id=projects[0]) is None:
+                raise could_not_find("project", projects[0])
             where["target_id"] = [*projects, *await above(self.db, projects[0])]
         order = "kind, target_id, actor_id, role_id, inherited"
         given = _entries(await ASSIGNMENT.select(self.db, where, order=order))

@@ -24,6 +24,7 @@ V3 = PREFIX + "/v3"
 NAME = Str(255, min=1, pattern=r"[\S]+")
 SHORT_NAME = Str(64, min=1, pattern=r"[\S]+")
 REF = Str(64, min=1, pattern=r"^[a-zA-Z0-9-]+\Z")
+SECRET = ("password", "original_password", "secret")  # attributes whose value no error repeats
 CHANGED = "identity"
 """The topic of `tx.notify`: cached tokens are worthless. `identity:<id>` says it of one user, project or token."""
 
@@ -51,14 +52,22 @@ def expected(attribute: str, target: str) -> Invalid:
 
 
 def envelope(error: HaganeError, status: int, request: Request) -> tuple[Any, dict[str, str]]:
-    headers = {"vary": "X-Auth-Token"}
-    if status == 401:
-        headers["www-authenticate"] = f'Keystone uri="{request.base_url}{V3}"'
-    return {"error": {"code": status, "message": error.message, "title": REASON.get(status, "Error")}}, headers
+    message = error.message
+    if error.code == "MalformedBody":
+        message = expected("valid JSON", "request body").message
+    return {"error": {"code": status, "message": message, "title": REASON.get(status, "Error")}}, {}
 
 
 def wording(field: str, value: Any, reason: str) -> str:
-    return f"Invalid input for field '{field}': {reason}" if field else reason
+    if not field:
+        return reason
+    name = field.rpartition(".")[2]
+    if isinstance(value, dict):
+        value = {key: "***" if key in SECRET else part for key, part in value.items()}
+    shown = "***" if name in SECRET else value
+    return (
+        f"Invalid input for field/attribute {name}. Value: {shown}. {reason if name not in SECRET else 'It is wrong.'}"
+    )
 
 
 def enforce(request: Request, rule: str, target: dict[str, Any] | None = None) -> None:
@@ -82,6 +91,7 @@ class IdentityResource(Resource):
     blank: ClassVar[tuple[str, ...]] = ()  # attributes whose empty text in the store means null
     fixed: ClassVar[dict[str, HaganeError]] = {}  # attributes that may not change, and what is said then
     within: ClassVar[dict[str, Any]] = {}  # what all rows of the resource have in common in a shared table
+    needs_change: ClassVar[bool] = True  # whether an update that changes nothing is refused
     guarded: ClassVar[bool] = False  # by the option `immutable`
     kind: ClassVar[str] = ""  # in error texts, where it differs from the name
 
@@ -98,7 +108,9 @@ class IdentityResource(Resource):
         return row | {name: row[name] or None for name in self.blank} if self.blank else row
 
     def wrap(self, body: Any) -> dict[str, Any]:
-        inner = body.get(self.name) if isinstance(body, dict) else None
+        if not isinstance(body, dict):
+            raise Invalid("The body is not an object.", code="MalformedBody")
+        inner = body.get(self.name)
         if inner is None:
             raise BadValue("", body, f"'{self.name}' is a required property")
         if not isinstance(inner, dict):
@@ -136,8 +148,8 @@ class IdentityResource(Resource):
         """What the caller sends back of an earlier answer is let pass; `updating` refuses what would be a change."""
 
     def parse_update(self, request: Request, body: dict[str, Any]) -> Row:
-        if not body:
-            raise BadValue(self.name, body, "{} does not have enough properties")
+        if not body and self.needs_change:
+            raise BadValue(self.name, body, "{} should be non-empty")
         if body.get("id") not in (None, request.params["id"]):
             raise Invalid("Cannot change ID")
         return super().parse_update(request, body)
@@ -194,7 +206,10 @@ class IdentityResource(Resource):
         enforce(request, self.list_rule(request), self.list_target(request))
         page = Page.of(request, self, most=1000 if "limit" in request.args else None)
         conditions = [*filters(request, self), *self.visible(request), *self.only(request)]
-        rows = await page.rows(self.db, self.table, self.within, conditions)
+        try:
+            rows = await page.rows(self.db, self.table, self.within, conditions)
+        except Invalid as error:
+            raise NotFound(f"Marker {page.marker} could not be found.") from error
         return json_response(200, self.list_answer(request, await self.present(request, rows), page))
 
     def only(self, request: Request) -> Sequence[Sql]:
@@ -239,7 +254,7 @@ class IdentityResource(Resource):
             try:
                 await self.table.update(tx, {name: old[name] for name in self.table.keys}, stored)
             except Duplicate as error:
-                raise self.conflict(old | changes) from error
+                raise self.conflict({"id": old["id"]} | changes) from error
         return old | changes
 
     async def delete(self, request: Request) -> Response:
@@ -265,12 +280,14 @@ def filters(request: Request, resource: IdentityResource) -> list[Sql]:
         if comparator:
             conditions += _inexact(column, slot, comparator, text)
         elif isinstance(attr.type, Bool):
-            # A filter that is there without a value means true; only 0 and false mean false.
-            conditions.append(Sql(f"{column} = :{slot}", {slot: int(text.strip().lower() not in ("0", "false"))}))
+            # A filter that is there without a value means true.
+            value = attr.type.query(label, text) if text else True
+            conditions.append(Sql(f"{column} = :{slot}", {slot: int(value)}))
         elif isinstance(attr.type, Int):
             conditions.append(Sql(f"{column} = :{slot}", {slot: attr.type.query(label, text)}))
         else:
-            conditions.append(Sql(f"{column} = :{slot}", {slot: text}))
+            value = attr.type.check(label, text) if "c" in attr.write else text
+            conditions.append(Sql(f"{column} = :{slot}", {slot: value}))
     return conditions
 
 

@@ -9,6 +9,7 @@ from hagane.api.service import Route
 from hagane.api.types import Bool, Custom, Enum, Str
 from hagane.errors import Conflict, Forbidden, Invalid
 from hagane.identity.base import CHANGED, V3, IdentityResource, could_not_find, expected
+from hagane.identity.catalog_view import fillable
 from hagane.state.database import Reader, Row, Tx
 
 _BELOW = """WITH RECURSIVE down(id) AS (
@@ -84,10 +85,7 @@ class Region(CatalogResource):
         seen = {old["id"]}
         while parent is not None:
             if parent in seen:
-                raise Invalid(
-                    "The specified parent region"
-                    f" {changes['parent_region_id']} would create a circular region hierarchy."
-                )
+                raise Invalid(f"The specified parent region {parent} would create a circular region hierarchy.")
             seen.add(parent)
             row = await self.table.get(tx, id=parent)
             if row is None:
@@ -114,7 +112,7 @@ class CatalogService(CatalogResource):
     attrs = (
         Attr("id", Str(), key=True),
         Attr("type", Str(255, min=1), write="cu", default=REQUIRED),
-        Attr("name", Str(255), write="cu", default=""),
+        Attr("name", Str(255, min=1), write="cu", default=""),
         Attr("enabled", Bool(), write="cu", default=True),
         Attr("extra", Custom(), default=dict, shown=False),
     )
@@ -138,7 +136,7 @@ class Endpoint(CatalogResource):
         Attr("service_id", Str(64), write="cu", default=REQUIRED),
         Attr("region_id", Str(255, nullable=True), write="cu"),
         Attr("region", Str(255, nullable=True), write="cu", stored=False),
-        Attr("url", Str(2000, min=1), write="cu", default=REQUIRED),
+        Attr("url", Str(225, pattern=r"^[a-zA-Z0-9+.-]+:.+"), write="cu", default=REQUIRED),
         Attr("enabled", Bool(), write="cu", default=True),
         Attr("extra", Custom(), default=dict, shown=False),
     )
@@ -156,6 +154,8 @@ class Endpoint(CatalogResource):
 
     async def _places(self, tx: Tx, row: Row) -> None:
         """The region and service must exist; a region named the old way is made if it does not."""
+        if "url" in row and not fillable(row["url"]):
+            raise Invalid(f"Cannot create an endpoint with an invalid URL: {row['url']}.")
         old_name = row.pop("region", None)
         if old_name is not None and row.get("region_id") is None:
             row["region_id"] = old_name

@@ -19,6 +19,14 @@ ORDER BY s.type, s.id, e.region_id, e.interface"""
 MOST = 1000  # catalogs of projects kept
 
 
+def fillable(url: str) -> bool:
+    """Whether a URL names nothing but what a token can fill in."""
+    slots = _SLOT.findall(url)
+    return set(slots) <= {"project_id", "tenant_id", "user_id"} and url.replace("%%", "").count("%") == len(
+        re.findall(r"%\(\w+\)s", url)
+    )
+
+
 class Catalog:
     """The catalog, kept until a change of it is told."""
 

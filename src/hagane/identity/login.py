@@ -14,7 +14,7 @@ from typing import Any
 from hagane.api.http import Request, Response
 from hagane.api.types import BadValue, ListOf, Obj, Str
 from hagane.cloud import Cloud
-from hagane.errors import Invalid, Unauthenticated
+from hagane.errors import Invalid, NotFound, Unauthenticated
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import roles_of
 from hagane.identity.base import could_not_find, expected, refused
@@ -80,8 +80,10 @@ class Login:
 
     async def handle(self, request: Request) -> Response:
         body = await request.json()
-        auth = body.get("auth") if isinstance(body, dict) else None
-        if not auth:
+        if not isinstance(body, dict | None):
+            raise Invalid("The body is not an object.", code="MalformedBody")
+        auth = body.get("auth") if body else None
+        if auth is None:
             raise expected("auth", "request body")
         _validate(auth)
         started = time.time()  # before anything is read, so that a change that comes meanwhile ends this token
@@ -90,11 +92,11 @@ class Login:
         try:
             token = await self.tokens.issue(ticket)
         except Worthless as error:
-            raise denied(str(error)) from error
+            raise denied(error.why) from error
         if proof.password_hash is not None:
             await self._still(proof)
         encoded = await self.tokens.answer(token, catalog="nocatalog" not in request.args)
-        return Response(201, encoded, {"x-subject-token": token.text, "vary": "X-Auth-Token"})
+        return Response(201, encoded, {"x-subject-token": token.text})
 
     # -- methods -----------------------------------------------------------------------------------------------
 
@@ -140,7 +142,7 @@ class Login:
         try:
             source = (await self.tokens.find(data["id"])).ticket
         except Worthless as error:
-            raise could_not_find("token", data["id"]) from error
+            raise NotFound(str(error)) from error
         if source.application_credential_id is not None:
             raise refused("Using a delegated token to create another token is not allowed.")
         methods = ("token", *source.methods)

@@ -38,6 +38,7 @@ class Project(IdentityResource):
     flags = ("name", "enabled", "domain_id", "parent_id", "is_domain")
     blank = ("domain_id",)
     guarded = True
+    needs_change = False
     fixed = {
         "domain_id": Invalid("Cannot change Domain ID"),
         "parent_id": Forbidden("Update of `parent_id` is not allowed."),
@@ -106,7 +107,7 @@ class Project(IdentityResource):
             raise Forbidden(f"Max hierarchy depth reached for {parent['id']} branch.")
 
     def conflict(self, row: Row) -> Conflict:
-        if row["is_domain"]:
+        if row.get("is_domain"):
             why = f"it is not permitted to have two projects acting as domains with the same name: {row['name']}"
         else:
             why = (

@@ -138,7 +138,7 @@ class Role(IdentityResource):
             if implied["name"] in NEVER_IMPLIED:
                 raise Forbidden(f"{implied['id']} cannot be an implied roles.")
             if not prior["domain_id"] and implied["domain_id"]:
-                raise Forbidden("Global role cannot imply a domain-specific role")
+                raise Forbidden(f"{implied['id']} cannot be an implied roles.")
             pair = {"prior_id": prior["id"], "implied_id": implied["id"]}
             if await IMPLIED.get(tx, **pair):
                 raise Conflict("Conflict occurred attempting to store implied_role - Duplicate entry.")

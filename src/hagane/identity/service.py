@@ -26,13 +26,15 @@ from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule)
+VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
 
 
 def service(cloud: Cloud) -> Service:
     """The service, and in the cloud the things that all others need of it: Tokens and Passwords."""
     overrides = Path(cloud.config.policy) if cloud.config.policy else None
-    made = Service("identity", PREFIX, Policy.load("identity", overrides), envelope, wording=wording, title="Identity")
+    policy = Policy.load("identity", overrides)
+    made = Service("identity", PREFIX, policy, envelope, wording=wording, title="Identity", headers=VARY)
     cloud.provide(Tokens, Tokens(cloud))
     cloud.provide(Passwords, Passwords(cloud.config.bcrypt_cost))
     cloud.provide(Throttle, Throttle())
@@ -53,10 +55,10 @@ def _versions() -> list[Route]:
 
     async def all_versions(request: Request) -> Response:
         body = {"versions": {"values": [entry(request)]}}
-        return json_response(300, body, {"location": f"{request.base_url}{V3}/", "vary": "X-Auth-Token"})
+        return json_response(300, body, {"location": f"{request.base_url}{V3}/"})
 
     async def version(request: Request) -> Response:
-        return json_response(200, {"version": entry(request)}, {"vary": "X-Auth-Token"})
+        return json_response(200, {"version": entry(request)})
 
     return [
         Route("GET", PREFIX, all_versions, "versions", auth=False, status=300),

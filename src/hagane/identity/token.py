@@ -58,7 +58,7 @@ class Tokens:
     def _decoded(self, text: str) -> Ticket:
         ticket = self.codec.decode(text)
         if ticket is None:
-            raise Worthless("This is not a token")
+            raise Worthless("not one of ours", "Could not recognize Fernet token")
         return ticket
 
     async def answer(self, token: Token, *, catalog: bool = True) -> bytes:
@@ -115,7 +115,7 @@ async def authenticate(request: Request) -> Caller:
     try:
         token = await request.cloud.use(Tokens).find(text)
     except Worthless as error:
-        raise Unauthenticated(MISSING, detail=str(error)) from error
+        raise Unauthenticated(MISSING, detail=error.why) from error
     if token.access_rules is not None and not allows(token.access_rules, request):
         raise Unauthenticated(MISSING, detail="the access rules of the application credential do not allow this")
     return token.caller

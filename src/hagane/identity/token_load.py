@@ -25,7 +25,11 @@ FROM identity_project p LEFT JOIN identity_project d ON d.id = p.domain_id WHERE
 
 
 class Worthless(Exception):
-    """A token that does not, or not any more, stand for anybody. The text says why, for the log and for logins."""
+    """A token that does not, or not any more, stand for anybody. `why` is for the log, the text for the caller."""
+
+    def __init__(self, why: str, text: str = "Failed to validate token") -> None:
+        super().__init__(text)
+        self.why = why
 
 
 @dataclass(slots=True)

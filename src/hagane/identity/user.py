@@ -122,6 +122,13 @@ class User(IdentityResource):
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
         await remove_users(tx, hooks(self.cloud), [row["id"]])
 
+    async def present(self, request: Request, rows: list[Row], reader: Reader | None = None) -> list[Any]:
+        views = await super().present(request, rows, reader)
+        for view in views:
+            if view["default_project_id"] is None:
+                del view["default_project_id"]
+        return views
+
     # -- what a user does --------------------------------------------------------------------------------------
 
     async def change_password(self, request: Request) -> Response:
