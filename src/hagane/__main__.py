@@ -44,7 +44,8 @@ def up(path: Path | None, state: Path | None, *, sim: bool, listen: str | None, 
        log_level: str | None) -> None:  # fmt: skip
     """Start the cloud; Ctrl-C ends this process, the machines run on."""
     config = settings(path, state, sim=sim, listen=listen, hosts=hosts, log_level=log_level)
-    if known := process.find(config.state):
+    known = process.find(config)
+    if known is not None and (config.database_url.startswith("sqlite") or known.url.endswith(config.listen)):
         click.echo(f"Hagane runs already: {known.url} (process {known.pid}).")
         return
     if detach:
@@ -80,7 +81,7 @@ def _detach(config: Config) -> None:
         [sys.executable, "-m", "hagane", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    while (known := process.find(config.state)) is None:
+    while (known := process.find(config)) is None:
         if child.poll() is not None:
             tail = (config.state / "hagane.log").read_text(errors="replace").splitlines()[-15:]
             raise click.ClickException("The cloud did not start:\n  " + "\n  ".join(tail))
@@ -169,9 +170,12 @@ def policy(service: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def image(file: Path) -> None:
     """Build the small guest image (kernel, busybox, ssh) from Debian packages."""
+    import shutil
+
     from hagane.lab import guest
 
-    click.echo(guest.build(file))
+    shutil.copyfile(guest.build().path, file)
+    click.echo(f"openstack image create --disk-format qcow2 --container-format bare --file {file} guest")
 
 
 def main() -> None:

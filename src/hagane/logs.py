@@ -1,7 +1,7 @@
 """Logs: one line an event, as text for people or as JSON for machines, each with the request that caused it.
 
-Reconcilers run long after the request was answered; the work row carries its id (reconcile/engine.py), so one search for
-a request id shows what the API did and what became of it.
+Reconcilers run long after the request was answered; the work row carries its id (reconcile/engine.py), so one search
+for a request id shows what the API did and what became of it.
 """
 
 import logging

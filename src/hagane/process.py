@@ -1,6 +1,8 @@
-"""The running process as other commands find it: a small file in the state folder, verified against the process table.
+"""The running process as other commands find it: a small file in the state folder, checked against the process table.
 
-    hagane up ──writes──▶ process.json ──read by──▶ hagane down, status, explain, doctor
+    hagane up ──writes──▶ process-<port>.json ──read by──▶ hagane down, status, explain, doctor
+
+Several processes on PostgreSQL may share a state folder; each has its own port, and so its own file.
 """
 
 import os
@@ -10,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from hagane.config import Config
+
 
 class ProcessFile(msgspec.Struct):
-    """Who serves from this state folder. `ticks` is the process's start time, so that a recycled pid is not mistaken."""
+    """Who serves from this state folder. `ticks` is the process's start time: a recycled pid is not mistaken."""
 
     pid: int
     ticks: str
@@ -29,42 +33,52 @@ def _ticks(pid: int) -> str:
         return ""
 
 
-def _path(state: Path) -> Path:
-    return state / "process.json"
+def _path(config: Config) -> Path:
+    return config.state / f"process-{config.listen.rpartition(':')[2]}.json"
 
 
-def write(state: Path, url: str, *, sim: bool) -> None:
-    mine = ProcessFile(os.getpid(), _ticks(os.getpid()), url, sim, time.time())
-    temporary = state / ".process.json"
+def write(config: Config, url: str) -> None:
+    mine = ProcessFile(os.getpid(), _ticks(os.getpid()), url, config.sim, time.time())
+    temporary = _path(config).with_suffix(".new")
     temporary.write_bytes(msgspec.json.encode(mine))
-    temporary.rename(_path(state))
+    temporary.rename(_path(config))
 
 
-def find(state: Path) -> ProcessFile | None:
-    """The process that serves from this folder, if it is alive."""
+def find(config: Config) -> ProcessFile | None:
+    """The process that serves from this folder, if one is alive: the one of this port, else any."""
+    for path in (_path(config), *sorted(config.state.glob("process-*.json"))):
+        known = _read(path)
+        if known is not None and known.ticks and _ticks(known.pid) == known.ticks:
+            return known
+    return None
+
+
+def _read(path: Path) -> ProcessFile | None:
     try:
-        known = msgspec.json.decode(_path(state).read_bytes(), type=ProcessFile)
+        return msgspec.json.decode(path.read_bytes(), type=ProcessFile)
     except (OSError, msgspec.DecodeError):
         return None
-    return known if known.ticks and _ticks(known.pid) == known.ticks else None
 
 
-def clear(state: Path) -> None:
-    _path(state).unlink(missing_ok=True)
+def clear(config: Config) -> None:
+    _path(config).unlink(missing_ok=True)
 
 
-def stop(state: Path, *, timeout: float = 20.0) -> bool:
-    """End the process with SIGTERM and wait; True when there was one. Raises TimeoutError."""
-    known = find(state)
-    if known is None:
-        return False
-    os.kill(known.pid, signal.SIGTERM)
-    until = time.monotonic() + timeout
-    while _ticks(known.pid) == known.ticks and not _zombie(known.pid):
-        if time.monotonic() > until:
-            raise TimeoutError(f"Process {known.pid} did not end within {timeout:.0f} s.")
-        time.sleep(0.05)
-    return True
+def stop(config: Config, *, timeout: float = 20.0) -> int:
+    """End all processes of this folder with SIGTERM and wait; returns how many there were. Raises TimeoutError."""
+    count = 0
+    while (known := find(config)) is not None:
+        os.kill(known.pid, signal.SIGTERM)
+        until = time.monotonic() + timeout
+        while _ticks(known.pid) == known.ticks and not _zombie(known.pid):
+            if time.monotonic() > until:
+                raise TimeoutError(f"Process {known.pid} did not end within {timeout:.0f} s.")
+            time.sleep(0.05)
+        for path in config.state.glob("process-*.json"):
+            if (other := _read(path)) is not None and other.pid == known.pid:
+                path.unlink()
+        count += 1
+    return count
 
 
 def _zombie(pid: int) -> bool:

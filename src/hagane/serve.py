@@ -9,7 +9,6 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
-from ipaddress import IPv4Interface, ip_network
 from pathlib import Path
 
 import yaml
@@ -20,8 +19,8 @@ from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
-from hagane.lab.site import External, Site
 from hagane.operate import seed
+from hagane.operate.site import site
 from hagane.reconcile.devices import Devices
 
 log = logging.getLogger(__name__)
@@ -90,14 +89,6 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
         await asyncio.gather(keeper, return_exceptions=True)
 
 
-def site(config: Config) -> Site:
-    """The devices of this machine that belong to a state folder."""
-    prefix = ip_network(config.external_network)
-    external = External(ipv4=IPv4Interface(f"{prefix[1]}/{prefix.prefixlen}"))
-    hosts = tuple(f"host{n}" for n in range(1, config.hosts + 1))
-    return Site(prefix=config.prefix, state=config.state, run=config.run, hosts=hosts, external=external)
-
-
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
     """Make the first administrator, roles and catalog, where they are missing."""
     await bootstrap_identity(cloud, password, url, CATALOG)
@@ -114,11 +105,11 @@ async def run(config: Config, say: Say) -> None:
         url = config.public_url or f"{'https' if config.tls_certificate else 'http'}://{config.listen}"
         password = credentials(config, url)
         await bootstrap(hagane.cloud, password, url)
-        await seed.seed(hagane, config, password)
+        await seed.seed(hagane.app, hagane.cloud.db, config, password)
 
         def ready() -> None:
-            process.write(config.state, url, sim=config.sim)
-            stack.callback(process.clear, config.state)
+            process.write(config, url)
+            stack.callback(process.clear, config)
             say(f"ready at {url}")
 
         await hagane.server(ready=ready).serve()

@@ -16,7 +16,7 @@ from hagane.errors import HaganeError, NotFound, Unavailable
 
 def call(config: Config, method: str, path: str) -> Any:
     """One request to the process that serves from this state folder. Raises Unavailable, NotFound, HaganeError."""
-    known = process.find(config.state)
+    known = process.find(config)
     if known is None:
         raise Unavailable(f"No Hagane runs from {config.state}. Start it with: hagane up")
     token = _token(config, known.url)

@@ -13,7 +13,7 @@ from hagane.operate.finding import Finding
 def examine(config: Config) -> list[Finding]:
     """Check the machine (for a real cloud) and the running process, if there is one."""
     found = [] if config.sim else _machine(config)
-    if process.find(config.state) is None:
+    if process.find(config) is None:
         return [*found, Finding(f"No Hagane runs from {config.state}.", "hagane up")]
     try:
         answer = client.call(config, "GET", "/hagane/v1/findings")
@@ -24,7 +24,7 @@ def examine(config: Config) -> list[Finding]:
 
 def _machine(config: Config) -> list[Finding]:
     from hagane.lab import requirements
-    from hagane.serve import site
+    from hagane.operate.site import site
 
     if os.geteuid() != 0:
         return [Finding("Real devices need root.", "Run as root, or use: hagane up --sim")]

@@ -11,11 +11,11 @@ from hagane.config import Config
 
 def down(config: Config, *, delete: bool) -> Iterator[str]:
     """Stop everything of this state folder; says what it did. What is gone already is no error."""
-    if process.stop(config.state):
+    if process.stop(config):
         yield "The process has ended."
     if not config.sim and os.geteuid() == 0:
         from hagane.lab import machine
-        from hagane.serve import site
+        from hagane.operate.site import site
 
         place = site(config)
         asyncio.run(machine.down(place, keep_data=not delete))

@@ -4,17 +4,15 @@ It is made through our own API, once: what an administrator deleted or changed a
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from hagane.api.asgi import Application
 from hagane.config import Config
 from hagane.errors import HaganeError
 from hagane.state.database import Database, Tx
 from hagane.state.table import Column, Table
-
-if TYPE_CHECKING:
-    from hagane.app import Hagane
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +23,8 @@ FLAVORS = (("m1.nano", 1, 128, 1), ("m1.tiny", 1, 256, 1), ("m1.small", 1, 512, 
 class Local:
     """Calls to our own API without a socket."""
 
-    def __init__(self, hagane: "Hagane") -> None:
-        self._app = hagane.app
+    def __init__(self, app: Application) -> None:
+        self._app = app
         self.token = ""
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -61,11 +59,11 @@ class Local:
         await self.call("POST", "/identity/v3/auth/tokens?nocatalog", {"auth": {"identity": identity, "scope": scope}})
 
 
-async def seed(hagane: "Hagane", config: Config, password: str) -> None:
+async def seed(app: Application, db: Database, config: Config, password: str) -> None:
     """Make what is missing of the first things. A refusal is logged; the cloud runs without."""
-    local = Local(hagane)
+    local = Local(app)
     for name, step in {"flavors": _flavors, "external-network": _external}.items():
-        if not await _first(hagane.cloud.db, name):
+        if not await _first(db, name):
             continue
         try:
             if not local.token:

@@ -15,7 +15,7 @@ from hagane.operate import client
 def show(config: Config) -> None:
     """Print the process, its Hosts and its work, and on a real cloud every daemon."""
     console = Console(highlight=False)
-    known = process.find(config.state)
+    known = process.find(config)
     if known is None:
         console.print(f"No Hagane runs from {config.state}. Start it with: hagane up")
     else:
@@ -51,7 +51,7 @@ def _cloud(console: Console, config: Config) -> None:
 
 def _daemons(console: Console, config: Config) -> None:
     from hagane.lab import machine
-    from hagane.serve import site
+    from hagane.operate.site import site
 
     table = Table("daemon", "state", "pid", "restarts", box=None, pad_edge=False)
     for daemon in machine.status(site(config)):

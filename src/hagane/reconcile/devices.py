@@ -23,7 +23,8 @@ class Devices:
 class Part(Protocol):
     """A piece that runs beside the APIs: it watches the world and brings reconcilers."""
 
-    reconcilers: Sequence[Reconciler]
+    @property
+    def reconcilers(self) -> Sequence[Reconciler]: ...
 
     async def start(self) -> None: ...
 
