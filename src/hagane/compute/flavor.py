@@ -218,14 +218,6 @@ async def find(reader: Reader, request: Request, flavor_id: str) -> Row:
     row = await FLAVOR.get(reader, id=flavor_id)
     if row is None:
         raise missing(flavor_id)
-    return row
-
-
-async def usable(reader: Reader, request: Request, flavor_id: str) -> Row:
-    """A flavor that the caller may make a Server of. Raises HaganeError (404 in lookups, 400 in create)."""
-    row = await FLAVOR.get(reader, id=flavor_id)
-    if row is None:
-        raise missing(flavor_id)
     if not row["is_public"] and not request.caller.is_admin:
         project = request.caller.project_id or ""
         if await ACCESS.get(reader, flavor_id=flavor_id, project_id=project) is None:

@@ -41,6 +41,14 @@ def shown(request: Request) -> list[str]:
     return [name for name in DEFAULTS if name not in hidden]
 
 
+def shown_of_class(request: Request) -> list[str]:
+    """As `shown`, for classes, which changed later: groups came and the network's went with 2.50."""
+    hidden = set(_NETWORK) if at(request, 50) else set(_GROUPS)
+    if at(request, 57):
+        hidden.update(_FILES)
+    return [name for name in DEFAULTS if name not in hidden]
+
+
 def _limit(version_names: list[str]) -> dict[str, Type]:
     return {name: Count(min=-1) for name in version_names}
 
@@ -107,7 +115,7 @@ class QuotaSets:
     async def show_class(self, request: Request) -> Response:
         need(request, api("os-quota-class-sets:show"), {})
         limits = await self._class(request)
-        view = {name: limits[name] for name in shown(request) if name not in _GROUPS or at(request, 50)}
+        view = {name: limits[name] for name in shown_of_class(request)}
         return json_response(200, {"quota_class_set": {"id": request.params["id"]} | view})
 
     async def _class(self, request: Request) -> dict[str, int]:
@@ -118,7 +126,7 @@ class QuotaSets:
         need(request, api("os-quota-class-sets:update"), {})
         if request.params["id"] != "default":
             raise Forbidden("Only the quota class 'default' can be changed.")
-        kind = Obj(fields=_limit(shown(request)))
+        kind = Obj(fields=_limit(shown_of_class(request)))
         body = Obj(fields={"quota_class_set": kind}, required=("quota_class_set",)).check("", await request.json())
 
         async def write(tx: Tx) -> None:
@@ -127,7 +135,7 @@ class QuotaSets:
 
         await self.db.write(write)
         limits = await self._class(request)
-        view = {name: limits[name] for name in shown(request) if name not in _GROUPS or at(request, 50)}
+        view = {name: limits[name] for name in shown_of_class(request)}
         return json_response(200, {"quota_class_set": view})
 
     async def limits(self, request: Request) -> Response:

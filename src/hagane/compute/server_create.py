@@ -15,7 +15,8 @@ from hagane.api.http import Request
 from hagane.compute import keypair as keypairs
 from hagane.compute import nic, personality, quota, server_group
 from hagane.compute.base import api, at, need, own
-from hagane.compute.flavor import snapshot, usable
+from hagane.compute.flavor import find as find_flavor
+from hagane.compute.flavor import snapshot
 from hagane.compute.row import KIND, SERVER, Task, VmState
 from hagane.errors import Forbidden, HaganeError, Invalid, NotFound, QuotaExceeded
 from hagane.image.store import ImageInfo, base_image
@@ -156,7 +157,7 @@ async def _check_place(tx: Tx, order: Order) -> None:
 
 async def _flavor(request: Request, tx: Tx, order: Order) -> Row:
     try:
-        flavor = await usable(tx, request, order.server["flavorRef"])
+        flavor = await find_flavor(tx, request, order.server["flavorRef"])
     except HaganeError as error:
         raise Invalid(error.message, code=error.code) from error
     if flavor["disabled"]:

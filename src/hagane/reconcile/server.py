@@ -10,6 +10,7 @@ that says no ends the action, and a Server that was being built goes to another 
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -197,8 +198,9 @@ class ServerReconciler:
         if not row["config_drive"]:
             return None
         secret = server_end.unseal(self._cloud, row["secret"])
-        files = metadata.documents(row, ports, await nic.networks_of(self._db, ports), password=secret)
-        return await asyncio.to_thread(configdrive.build, files)
+        networks = await nic.networks_of(self._db, ports)
+        files = metadata.documents(row, ports, networks, password=secret, seed=os.urandom(512))
+        return await asyncio.to_thread(configdrive.build, metadata.on_drive(files))
 
     def _gate(self, host: str) -> asyncio.Semaphore:
         return self._gates.setdefault(host, asyncio.Semaphore(AT_ONCE))
