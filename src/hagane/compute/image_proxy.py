@@ -7,6 +7,7 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.compute.base import MOST, V21, links
 from hagane.errors import Forbidden, Invalid, NotFound
+from hagane.image.base import ImagePolicy
 from hagane.image.image import Image
 from hagane.image.row import complete, visible_to
 from hagane.image.store import discard
@@ -60,9 +61,7 @@ class ImageProxy:
 
     async def delete(self, request: Request) -> Response:
         row = await self._find(request)
-        if row["owner"] != request.caller.project_id and not request.caller.is_admin:
-            raise Forbidden("You are not allowed to delete the image.")
-        if row["protected"]:
+        if row["protected"] or not self.cloud.use(ImagePolicy).allows(request.caller, "delete_image", row):
             raise Forbidden("You are not allowed to delete the image.")
         await discard(self.cloud, row["id"])
         return empty(204)

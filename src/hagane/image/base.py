@@ -8,8 +8,10 @@ from html import escape
 from typing import Any
 
 from hagane.api.faults import REASON
-from hagane.api.http import Request
+from hagane.api.http import Caller, Request
+from hagane.api.policy import Policy
 from hagane.errors import Forbidden, HaganeError, Invalid, NotFound
+from hagane.state.database import Row
 
 PREFIX = "/image"
 STORE = "file"  # the one store there is: files in the state folder
@@ -49,6 +51,22 @@ def enforce(request: Request, rule: str, target: dict[str, Any]) -> None:
     """Raises Forbidden in the service's words unless the policy allows it."""
     if not request.allowed(rule, target):
         raise Forbidden(f"You are not authorized to complete {rule} action.", code="Forbidden")
+
+
+def target(row: Row) -> dict[str, Any]:
+    """An image as policy rules know it."""
+    known = {"project_id": row["owner"], "owner": row["owner"], "visibility": row["visibility"]}
+    return known | ({"member_id": row["member_id"]} if "member_id" in row else {})
+
+
+class ImagePolicy:
+    """The image service's rules, for other services that touch images in a caller's name."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def allows(self, caller: Caller, rule: str, image: Row) -> bool:
+        return self._policy.check(rule, caller.creds, target(image))
 
 
 def no_image(image_id: str) -> NotFound:

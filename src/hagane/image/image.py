@@ -16,7 +16,7 @@ from hagane.api.service import Route
 from hagane.api.types import Bool, Custom, Enum, Int, ListOf, Obj, Str, Time, Type
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from hagane.image import content, patch, query
-from hagane.image.base import PREFIX, STORE, enforce, json_body, json_object, no_image
+from hagane.image.base import PREFIX, STORE, enforce, json_body, json_object, no_image, target
 from hagane.image.row import MEMBER, PROPERTY, TAG, complete, member_of, store_properties, store_tags, visible_to
 from hagane.state import clock
 from hagane.state.database import Duplicate, Reader, Row, Tx
@@ -77,9 +77,7 @@ class Image(Resource):
     # -- who may see and do what ---------------------------------------------------------------------------------
 
     def target(self, row: Row) -> dict[str, Any]:
-        return {"project_id": row["owner"], "owner": row["owner"], "visibility": row["visibility"]} | (
-            {"member_id": row["member_id"]} if "member_id" in row else {}
-        )
+        return target(row)
 
     async def find(self, request: Request, reader: Reader, key: str) -> Row:
         """The complete row, if the caller may know of it. Raises NotFound."""

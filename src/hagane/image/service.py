@@ -11,7 +11,7 @@ from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
 from hagane.errors import Invalid, NotFound
 from hagane.image import schema
-from hagane.image.base import PREFIX, STORE, enforce, envelope, json_object, wording
+from hagane.image.base import PREFIX, STORE, ImagePolicy, enforce, envelope, json_object, wording
 from hagane.image.data import Data
 from hagane.image.image import Image
 from hagane.image.member import Members, Tags
@@ -107,8 +107,9 @@ def service(cloud: Cloud) -> Service:
     """All routes of the image API."""
     images = Image(cloud)
     parts = (About(images), images, Data(cloud, images), Members(cloud, images), Tags(cloud, images))
-    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    policy = Policy.load("image", Path(cloud.config.policy) if cloud.config.policy else None)
+    cloud.provide(ImagePolicy, ImagePolicy(policy))
     return Service(
-        "image", PREFIX, Policy.load("image", overrides), envelope, wording=wording, title="Image",
+        "image", PREFIX, policy, envelope, wording=wording, title="Image",
         routes=[*(route for part in parts for route in part.routes()), *schema.routes()],
     )  # fmt: skip
