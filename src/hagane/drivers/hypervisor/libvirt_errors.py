@@ -71,6 +71,7 @@ def translate(error: libvirt.libvirtError, host: str) -> HaganeError:
 
 
 def lost(host: str, detail: str) -> Unavailable:
+    """The Host is away, or not there yet."""
     return Unavailable(f"{host}: libvirt does not answer", detail=detail)
 
 

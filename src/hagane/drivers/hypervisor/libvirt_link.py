@@ -114,9 +114,9 @@ class Link:
         while True:
             try:
                 self.connection = await asyncio.wait_for(self._in_daemon(self._open), OPEN_SECONDS)
-            except (libvirt.libvirtError, TimeoutError) as error:
-                self._why = lost(self.host, str(error) or f"no answer in {OPEN_SECONDS:.0f} s")
-                log.warning("%s: libvirt does not answer, next try in %.1f s: %s", self.host, delay, error)
+            except (libvirt.libvirtError, TimeoutError, HaganeError) as error:
+                self._why = self._reason(error)
+                log.warning("%s, next try in %.1f s: %s", self._why, delay, self._why.detail)
                 self._tried.set()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_DELAY)
@@ -132,6 +132,11 @@ class Link:
             self.on_change()
             await self._in_daemon(_shut, connection)
 
+    def _reason(self, error: Exception) -> HaganeError:
+        if isinstance(error, HaganeError):
+            return Unavailable(f"{self.host}: {error.message}", detail=error.detail)
+        return lost(self.host, str(error) or f"no answer in {OPEN_SECONDS:.0f} s")
+
     def _open(self) -> Any:
         connection = libvirt.open(self.uri)
         try:
@@ -145,7 +150,7 @@ class Link:
             ):
                 connection.domainEventRegisterAny(None, kind, callback, None)
             self._prepare(connection)
-        except libvirt.libvirtError:
+        except BaseException:
             _shut(connection)
             raise
         return connection

@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,13 +50,11 @@ class Base:
 
 
 def prepare(connection: Any, style: Style) -> None:
-    """Make and start the two pools."""
+    """Make and start the two pools. Each connection does this, so they need not start by themselves."""
     for name, path in ((POOL, style.disk_dir), (LOG_POOL, style.log_dir)):
         pool = _pool(connection, name, path)
         if not pool.isActive():
             pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
-        if not pool.autostart():
-            pool.setAutostart(1)
 
 
 def volumes(connection: Any) -> list[str]:
@@ -235,10 +234,23 @@ def disk_size(connection: Any) -> int:
 
 def _pool(connection: Any, name: str, path: str) -> Any:
     try:
-        return connection.storagePoolLookupByName(name)
+        pool = connection.storagePoolLookupByName(name)
     except libvirt.libvirtError as error:
         if not is_code(error, libvirt.VIR_ERR_NO_STORAGE_POOL):
             raise
+        return _new_pool(connection, name, path)
+    if not pool.isPersistent():  # it runs still, but what was stored of it has been removed; no file is touched here
+        pool.destroy()
+        return _new_pool(connection, name, path)
+    found = ET.fromstring(pool.XMLDesc()).findtext("target/path", "")
+    if found != path:
+        raise DeviceFailed(
+            f"the storage pool {name} is at {found}, and should be at {path}: move it, or configure that"
+        )
+    return pool
+
+
+def _new_pool(connection: Any, name: str, path: str) -> Any:
     permissions = "<permissions><mode>0711</mode></permissions>"
     target = f"<target><path>{escape(path)}</path>{permissions}</target>"
     try:

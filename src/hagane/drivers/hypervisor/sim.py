@@ -25,11 +25,11 @@ UP = (Power.ON, Power.PAUSED)
 
 @dataclass(slots=True)
 class _Record:
-    """One machine on the Host. `nics` and `attached` are those of the running machine."""
+    """One machine on the Host. `live` is what was stored when it started; `nics` and `attached` are plugged in now."""
 
     stored: Machine | None = None
+    live: Machine | None = None
     power: Power = Power.OFF
-    boots: int = 0
     nics: tuple[MachineNic, ...] = ()
     attached: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -195,15 +195,14 @@ class SimHypervisor:
 
     def _have(self, machine: Machine) -> step.Have:
         record = self._records.get(machine.id, _Record())
-        running, stored = record.power in UP, record.stored
-        nics = record.nics if running else stored.nics if stored else ()
+        now = _now(record)
         return step.Have(
             power=record.power,
-            boots=record.boots if running or stored is None else stored.boots,
-            nics={nic.port_id: nic for nic in nics},
+            boots=now.boots if now else 0,
+            nics={nic.port_id: nic for nic in record.nics},
             disks=frozenset(record.attached),
             stored=frozenset(record.volumes),
-            current=stored == _essence(machine),
+            current=record.stored == _essence(machine),
         )
 
     async def _do(self, todo: step.Step, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> None:
@@ -251,8 +250,8 @@ class SimHypervisor:
         stored = record.stored
         if stored is None:
             raise Unavailable("the machine changed meanwhile")
-        record.power, record.boots, record.reason = Power.PAUSED if paused else Power.ON, stored.boots, ""
-        record.nics = stored.nics
+        record.power, record.reason = Power.PAUSED if paused else Power.ON, ""
+        record.live, record.nics = stored, stored.nics
         drive = step.drive_key(stored)
         record.attached = (*(disk.key for disk in stored.disks), *([drive] if drive else ()))
         record.started, record.ended = (*record.started, self._clock())[-LOGGED_BOOTS:], None
@@ -325,19 +324,23 @@ def _device(todo: step.Step) -> str:
     return ""
 
 
+def _now(record: _Record) -> Machine | None:
+    return record.live if record.power in UP else record.stored
+
+
 def _seen(record: _Record) -> Seen | None:
-    stored = record.stored
-    if stored is None:
+    now = _now(record)
+    if now is None:
         return None
     running = record.power in UP
-    attached = record.attached if running else tuple(disk.key for disk in stored.disks)
+    attached = record.attached if running else tuple(disk.key for disk in now.disks)
     return Seen(
-        id=stored.id,
+        id=now.id,
         power=record.power,
-        boots=record.boots if running else stored.boots,
-        nics=frozenset(nic.port_id for nic in (record.nics if running else stored.nics)),
+        boots=now.boots,
+        nics=frozenset(nic.port_id for nic in (record.nics if running else now.nics)),
         disks=frozenset(key for key in attached if not key.startswith(step.DRIVE)),
-        vcpus=stored.vcpus,
-        memory_mb=stored.memory_mb,
+        vcpus=now.vcpus,
+        memory_mb=now.memory_mb,
         reason=record.reason,
     )
