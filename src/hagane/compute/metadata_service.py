@@ -5,9 +5,11 @@ since port security lets no other machine use it. Sockets are others' work; this
 """
 
 import os
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
+from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
 from hagane.compute.row import SERVER
 from hagane.network import attach
@@ -19,7 +21,7 @@ VERSIONS = ("2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30"
 EC2_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01",
                 "2008-09-01", "2009-04-04")  # fmt: skip
 JSON, TEXT = "application/json", "text/plain; charset=UTF-8"
-Answer = tuple[int, str, bytes]
+Answer = tuple[int, dict[str, str], bytes]
 
 _PORT = """SELECT port.device_id FROM port JOIN allocation ON allocation.owner = port.id
 WHERE port.network_id = :network AND allocation.kind = 'ip' AND allocation.item = :ip AND port.device_id != ''"""
@@ -27,19 +29,24 @@ _PORT_BY_MAC = "SELECT device_id FROM port WHERE network_id = :network AND mac_a
 
 
 async def answer(
-    db: Reader, network_id: str, client_ip: str, path: str, headers: dict[str, str], method: str, body: bytes
+    cloud: Cloud, *, network_id: str, address: str, method: str, target: str, headers: Mapping[str, str], body: bytes
 ) -> Answer:
-    """(status, content type, body) for a request from a guest."""
+    """(status, headers, body) for a request that came from `address` on a network; `target` is path and query."""
     if method not in ("GET", "HEAD"):
-        return 405, TEXT, b"Method Not Allowed"
-    server = await server_at(db, network_id, client_ip)
+        return _plain(405, "Method Not Allowed")
+    server = await server_at(cloud.db, network_id, address)
     if server is None:
-        return 404, TEXT, b"No server of this network has your address."
-    found = _look_up(await _documents(db, server), server, [part for part in path.partition("?")[0].split("/") if part])
+        return _plain(404, "No server of this network has your address.")
+    parts = [part for part in target.partition("?")[0].split("/") if part]
+    found = _look_up(await _documents(cloud.db, server), server, parts)
     if found is None:
-        return 404, TEXT, b"Not Found"
+        return _plain(404, "Not Found")
     kind, content = found
-    return 200, kind, b"" if method == "HEAD" else content
+    return 200, {"content-type": kind}, content
+
+
+def _plain(status: int, text: str) -> Answer:
+    return status, {"content-type": TEXT}, text.encode()
 
 
 async def server_at(db: Reader, network_id: str, client_ip: str) -> Row | None:
