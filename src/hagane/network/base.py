@@ -20,7 +20,7 @@ from hagane.network import quota, tag
 from hagane.network.errors import bad_request, error
 from hagane.network.listing import Extent, filters
 from hagane.network.present import FromTuple, Made, compiled, from_row
-from hagane.network.value import Checked, Flag, Id, Text, Whole, words
+from hagane.network.value import Checked, Flag, Id, Text, Whole
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
@@ -43,7 +43,21 @@ def standard(*, name: bool = True, tags: bool = True, description: int = 255) ->
         Attr("project_id", Text(255), write="c", default=UNSET),
         Attr("tenant_id", Text(255), write="c", default=UNSET, stored=False),
         Attr("description", Text(description), write="cu", default=""),
-        *((Attr("tags", Checked(rule=words), filter=False, sort=False),) if tags else ()),
+        *(
+            (
+                Attr(
+                    "tags",
+                    Checked(rule=lambda field, value: tag.check_all(value)),
+                    write="c",
+                    default=list,
+                    rule=True,
+                    filter=False,
+                    sort=False,
+                ),
+            )
+            if tags
+            else ()
+        ),
         Attr("generation", Whole(), wire="revision_number"),
         Attr("created_at", Text(), filter=False),
         Attr("updated_at", Text(), filter=False),

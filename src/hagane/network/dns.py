@@ -3,7 +3,6 @@
 A port without a name is called after its address (host-10-0-0-5). The domain is the network's, else openstacklocal.
 """
 
-from hagane.network.network import Network
 from hagane.state.database import Reader, Row
 
 DOMAIN = "openstacklocal."
@@ -11,8 +10,8 @@ DOMAIN = "openstacklocal."
 
 async def assignment(reader: Reader, port: Row) -> list[dict[str, str]]:
     """The port's `dns_assignment`."""
-    network = await Network.table.get(reader, id=port["network_id"])
-    return names(port, network["dns_domain"] if network else "")
+    rows = await reader.fetch_tuples("SELECT dns_domain FROM network WHERE id = :id", {"id": port["network_id"]})
+    return names(port, str(rows[0][0]) if rows else "")
 
 
 def names(port: Row, domain: str) -> list[dict[str, str]]:

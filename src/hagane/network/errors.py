@@ -40,6 +40,7 @@ _CONFLICT = {
     "SubnetInUse": "Unable to complete operation on subnet {id}: {reason}.",
     "SubnetPoolInUse": "Unable to complete operation on subnet pool {id}. {reason}.",
     "SubnetPoolQuotaExceeded": "Per-project subnet pool prefix quota exceeded.",
+    "SubnetAllocationError": "Failed to allocate subnet: {reason}.",
     "AddressScopeInUse": (
         "Unable to complete operation on address scope {id}. There are one or more subnet pools in use on the "
         "address scope."

@@ -9,6 +9,7 @@ from typing import Any
 
 from hagane.api.http import Request
 from hagane.network import metadata, rbac, segment, subnet_row
+from hagane.network.agent import check_zones
 from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, shared_sql, standard
 from hagane.network.dns_value import dns_domain
 from hagane.network.errors import error
@@ -65,6 +66,7 @@ class Network(NetResource):
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         row |= {"status": "ACTIVE", "subnets": [], "ipv4_address_scope": None, "ipv6_address_scope": None}
+        check_zones(self.cloud, row["availability_zone_hints"])
         await segment.choose(tx, self.cloud, row)
         row["mtu"] = segment.mtu(row)
         if row["is_default"]:

@@ -89,7 +89,7 @@ async def _security(tx: Tx, old: Row, new: Row, changes: Row) -> None:
     """Port security, groups and address pairs, which depend on each other."""
     if "security_groups" in changes:
         changes["security_groups"] = await check_ids(tx, changes["security_groups"], old["project_id"])
-    groups: list[str] = changes.get("security_groups", old["security_groups"])
+    groups: list[str] = (old | changes)["security_groups"]
     secure = new["port_security_enabled"]
     if not secure and groups:
         if changes.get("security_groups"):

@@ -6,7 +6,7 @@ makes it exact: of fifty clients that race for the last place, one gets it.
 
 from hagane.network.errors import error
 from hagane.state.database import Reader, Tx
-from hagane.state.table import Column, Table
+from hagane.state.table import Column, Sql, Table
 
 QUOTA = Table(
     "network_quota",
@@ -16,9 +16,12 @@ QUOTA = Table(
 
 DEFAULTS = {
     "network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50, "security_group": 10,
-    "security_group_rule": 100, "subnetpool": -1, "address_group": -1, "rbac_policy": 10,
+    "security_group_rule": 100, "subnetpool": -1, "rbac_policy": 10,
 }  # fmt: skip
 
+SET = Sql("network_quota.hard IS NOT NULL")
+_LIMIT = """INSERT INTO network_quota (project_id, resource, hard, used) VALUES (:project, :resource, :hard, 0)
+ON CONFLICT (project_id, resource) DO UPDATE SET hard = :hard"""
 _CHARGE = """INSERT INTO network_quota (project_id, resource, hard, used) VALUES (:project, :resource, NULL, :count)
 ON CONFLICT (project_id, resource) DO UPDATE SET used = network_quota.used + :count RETURNING hard, used"""
 
@@ -47,3 +50,8 @@ async def rows(reader: Reader, project: str) -> dict[str, tuple[int, int]]:
         )
         for name, default in DEFAULTS.items()
     }
+
+
+async def set_limit(tx: Tx, project: str, resource: str, limit: int) -> None:
+    """Give a project a limit of its own; -1 is none."""
+    await tx.execute(_LIMIT, {"project": project, "resource": resource, "hard": limit})

@@ -7,7 +7,9 @@ are such rows; setting these attributes makes or removes the row for everyone.
 from collections.abc import Sequence
 from uuid import uuid4
 
+from hagane.network import quota
 from hagane.network.errors import error
+from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
 
@@ -34,16 +36,20 @@ async def grant(tx: Tx, project: str, object_type: str, object_id: str, action: 
         raise error("DuplicateRbacPolicy")
     row = {"id": str(uuid4()), "project_id": project, "object_type": object_type, **same}
     await RBAC.insert(tx, row)
+    await quota.charge(tx, project, "rbac_policy", limited=False)
     return row
 
 
-async def revoke(tx: Tx, object_id: str, action: str, target: str = "*") -> None:
-    await RBAC.delete(tx, {"object_id": object_id, "action": action, "target_project": target})
+async def revoke(tx: Tx, **where: str) -> None:
+    """Remove the rows that match."""
+    for row in await RBAC.select(tx, where):
+        await RBAC.delete(tx, {"id": row["id"]})
+        await quota.charge(tx, row["project_id"], "rbac_policy", -1)
 
 
 async def forget(tx: Tx, object_type: str, object_id: str) -> None:
     """Remove all rows of an object that goes."""
-    await RBAC.delete(tx, {"object_type": object_type, "object_id": object_id})
+    await revoke(tx, object_type=object_type, object_id=object_id)
 
 
 async def shared_with(reader: Reader, object_type: str, ids: Sequence[str], project: str | None) -> set[str]:
@@ -73,13 +79,13 @@ async def change_flags(tx: Tx, old: Row, changes: Row) -> None:
             await grant(tx, old["project_id"], "network", old["id"], SHARED, "*")
         elif is_shared and not changes["shared"]:
             await _refuse_if_used(tx, old)
-            await revoke(tx, old["id"], SHARED)
+            await revoke(tx, object_id=old["id"], action=SHARED, target_project="*")
     if "router_external" in changes and changes["router_external"] != old["router_external"]:
         if changes["router_external"]:
             await grant(tx, old["project_id"], "network", old["id"], EXTERNAL, "*")
         else:
             await _refuse_if_gateway(tx, old["id"])
-            await RBAC.delete(tx, {"object_id": old["id"], "action": EXTERNAL})
+            await revoke(tx, object_id=old["id"], action=EXTERNAL)
 
 
 async def _refuse_if_used(tx: Tx, network: Row) -> None:
@@ -95,3 +101,51 @@ async def _refuse_if_gateway(tx: Tx, network_id: str) -> None:
     sql = "SELECT 1 FROM port WHERE network_id = :id AND device_owner = 'network:router_gateway' LIMIT 1"
     if await tx.fetch_tuples(sql, {"id": network_id}):
         raise error("ExternalNetworkInUse", id=network_id)
+
+
+async def follow(tx: Tx, object_type: str, object_id: str, *, adding: str = "", request_id: str | None = None) -> None:
+    """A network is external as long as a row lets somebody use it as such."""
+    if object_type != "network":
+        return
+    external = adding == EXTERNAL or bool(await RBAC.count(tx, {"object_id": object_id, "action": EXTERNAL}))
+    sql = "UPDATE network SET router_external = :external WHERE id = :id AND router_external != :external"
+    if await tx.execute(sql, {"id": object_id, "external": int(external)}):
+        await work.wake(tx, "network", object_id, request_id=request_id)
+
+
+_USERS = {
+    "network": "SELECT 1 FROM port WHERE network_id = :id AND project_id {} LIMIT 1",
+    "security_group": """SELECT 1 FROM port_security_group JOIN port ON port.id = port_security_group.port_id
+    WHERE security_group_id = :id AND port.project_id {} LIMIT 1""",
+    "address_group": "SELECT 1 FROM security_group_rule WHERE remote_address_group_id = :id AND project_id {} LIMIT 1",
+    "address_scope": "SELECT 1 FROM subnetpool WHERE address_scope_id = :id AND project_id {} LIMIT 1",
+    "subnetpool": "SELECT 1 FROM subnet WHERE subnetpool_id = :id AND project_id {} LIMIT 1",
+}
+
+
+async def refuse_in_use(tx: Tx, row: Row, *, keeping: str | None = None) -> None:
+    """Raises RbacPolicyInUse while somebody uses the object by virtue of this row alone.
+
+    `keeping` is the target that the row gets instead.
+    """
+    if row["action"] != SHARED or keeping == "*":
+        return
+    sql = f"SELECT project_id FROM {row['object_type']} WHERE id = :id"
+    owner = await tx.fetch_tuples(sql, {"id": row["object_id"]})
+    others = await RBAC.select(tx, {"object_id": row["object_id"], "action": SHARED})
+    targets = {other["target_project"] for other in others if other["id"] != row["id"]} | {keeping or ""}
+    if "*" in targets or (row["target_project"] != "*" and row["target_project"] in targets):
+        return
+    params = {"id": row["object_id"]}
+    if row["target_project"] == "*":
+        free = sorted(targets | {str(found[0]) for found in owner} | {""})
+        slots = {f"free_{number}": project for number, project in enumerate(free)}
+        condition = f"NOT IN ({', '.join(':' + slot for slot in slots)})"
+        params |= slots
+    else:
+        condition = "= :target"
+        params["target"] = row["target_project"]
+    if await tx.fetch_tuples(_USERS[row["object_type"]].format(condition), params):
+        reason = (f"Unable to reconfigure sharing settings for {row['object_type']} {row['object_id']}. Multiple "
+                  "projects are using it.")  # fmt: skip
+        raise error("RbacPolicyInUse", id=row["object_id"], details=reason)

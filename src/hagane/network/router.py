@@ -10,6 +10,7 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.network import router_gateway, router_interface, router_route, router_row
+from hagane.network.agent import check_zones
 from hagane.network.base import Given, NetResource
 from hagane.network.errors import error
 from hagane.network.present import Made
@@ -26,6 +27,7 @@ class Router(NetResource):
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         router_gateway.check_flags(row)
+        check_zones(self.cloud, row["availability_zone_hints"])
         row |= {"status": "ACTIVE", "routes": [], "gateway_port_id": None, "enable_snat": True}
         row["distributed"], row["ha"] = bool(row.get("distributed")), False
         info = row["external_gateway_info"]

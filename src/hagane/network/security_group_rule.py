@@ -8,6 +8,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.network import security_group_row
+from hagane.network.address_group import AddressGroup
 from hagane.network.base import Given, NetResource
 from hagane.network.errors import error
 from hagane.network.present import Made
@@ -57,6 +58,8 @@ class SecurityGroupRule(NetResource):
         group = await SecurityGroup(self.cloud).find(request, tx, row["security_group_id"])
         if row["remote_group_id"]:
             await SecurityGroup(self.cloud).find(request, tx, row["remote_group_id"])
+        if row["remote_address_group_id"]:
+            await AddressGroup(self.cloud).find(request, tx, row["remote_address_group_id"])
         await refuse_duplicate(tx, row)
         row["normalized_cidr"] = normalized(row["remote_ip_prefix"])
         row["belongs_to_default_sg"] = group["is_default"]

@@ -6,6 +6,7 @@ allocation is "geneve", "vlan:<physical network>" or "flat"; the item is the id,
 
 from hagane.cloud import Cloud
 from hagane.network import sequence
+from hagane.network.agent import chassis
 from hagane.network.errors import error, invalid
 from hagane.state import allocation
 from hagane.state.database import Row, Tx
@@ -36,6 +37,8 @@ async def choose(tx: Tx, cloud: Cloud, row: Row) -> None:
         if physical or number is not None:
             raise invalid("network_type required")
         kind = "geneve"
+    if kind == "vlan" and not physical:
+        physical = _only_physical(cloud)
     row |= {"network_type": kind, "physical_network": physical, "segmentation_id": number}
     _validate(kind, physical, number)
     if kind == "flat":
@@ -46,6 +49,12 @@ async def choose(tx: Tx, cloud: Cloud, row: Row) -> None:
             raise _in_use(row)
     else:
         row["segmentation_id"] = await _next(tx, row)
+
+
+def _only_physical(cloud: Cloud) -> str | None:
+    """The physical network that all chassis agree on, if there is just one."""
+    known = {name for each in chassis(cloud) for name in each.mappings}
+    return known.pop() if len(known) == 1 else None
 
 
 def _validate(kind: str, physical: str | None, number: int | None) -> None:

@@ -30,28 +30,54 @@ from pathlib import Path
 from hagane.api.policy import Policy
 from hagane.api.service import Service
 from hagane.cloud import Cloud
-from hagane.network import port_row, quota, rbac, router_row, security_group_row, sequence, subnet_row, tag
+from hagane.network import (
+    extension,
+    port_row,
+    quota,
+    rbac,
+    root,
+    router_row,
+    security_group_row,
+    sequence,
+    subnet_row,
+    tag,
+    tag_api,
+)
+from hagane.network.address_group import AddressGroup
+from hagane.network.address_scope import AddressScope
+from hagane.network.agent import Agents
+from hagane.network.availability import Availability
 from hagane.network.base import NetResource, envelope, wording
 from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
 from hagane.network.port import Port
+from hagane.network.quota_api import Quotas
+from hagane.network.rbac_policy import RbacPolicy
 from hagane.network.router import Router
 from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_rule import SecurityGroupRule
 from hagane.network.subnet import Subnet
+from hagane.network.subnetpool import SubnetPool
 from hagane.state.table import Table
 
-RESOURCES: tuple[type[NetResource], ...] = (Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule)
+RESOURCES: tuple[type[NetResource], ...] = (
+    Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
+    AddressGroup, RbacPolicy,
+)  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
     Network.table, subnet_row.SUBNET, port_row.PORT, port_row.MEMBERSHIP, router_row.ROUTER, router_row.FLOATING,
-    security_group_row.GROUP, security_group_row.RULE, rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
+    security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
+    rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
 )  # fmt: skip
 
 
 def service(cloud: Cloud) -> Service:
     """The network API with all its routes."""
-    overrides = Path(cloud.config.policy) if cloud.config.policy else None
-    policy = Policy.load("network", overrides)
-    routes = [route for kind in RESOURCES for route in kind(cloud).routes()]
+    policy = Policy.load("network", Path(cloud.config.policy) if cloud.config.policy else None)
+    resources = [kind(cloud) for kind in RESOURCES]
+    routes = [route for resource in resources for route in resource.routes()]
+    for part in (Quotas(cloud, policy), Agents(cloud, policy), Availability(cloud, policy)):
+        routes += part.routes()
+    routes += [*tag_api.routes_of(resources), *extension.ROUTES, *root.ROUTES]
     return Service("network", "/network", policy, envelope, wording=wording, title="Networking", routes=routes)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, metadata, port_row, sequence, subnet_row, subnet_rule
+from hagane.network import address, metadata, port_row, sequence, subnet_row, subnet_rule, subnetpool_rule
 from hagane.network.base import Given, NetResource, shared_sql
 from hagane.network.errors import error
 from hagane.network.network import Network
 from hagane.network.present import Made
 from hagane.network.subnet_row import SUBNET, is_auto
+from hagane.network.subnetpool import SubnetPool
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 
@@ -50,7 +51,7 @@ class Subnet(NetResource):
         network = await Network(self.cloud).find(request, tx, row["network_id"])
         others = await subnet_row.of_network(tx, network["id"])
         row.pop("router_external", None)
-        await self._choose_prefix(request, tx, row, network, others)
+        await self._choose_prefix(request, tx, row, others)
         subnet_rule.check(row)
         subnet_rule.check_overlap(row, others)
         if "gateway_ip" not in row:
@@ -62,16 +63,57 @@ class Subnet(NetResource):
             row["allocation_pools"] = subnet_rule.default_pools(row["cidr"], row["gateway_ip"])
         self._check_mtu(row, network)
 
-    async def _choose_prefix(self, request: Request, tx: Tx, row: Row, network: Row, others: list[Row]) -> None:
+    async def _choose_prefix(self, request: Request, tx: Tx, row: Row, others: list[Row]) -> None:
+        """The subnet's prefix: as asked for, or cut out of a pool. Raises BadRequest and what the pool refuses."""
         prefixlen, use_default = row.pop("prefixlen", None), row.pop("use_default_subnetpool", False)
         if row["cidr"] is not None and prefixlen is not None:
-            raise error("BadRequest", resource="subnets", reason="cidr and prefixlen must not be supplied together")
+            raise self._refuse("cidr and prefixlen must not be supplied together")
         if row["cidr"] is not None:
             row["cidr"] = str(subnet_rule.network_of(row["cidr"]))
-            row.setdefault("ip_version", subnet_rule.network_of(row["cidr"]).version)
-        if not row["subnetpool_id"] and not use_default and row["cidr"] is None:
-            reason = "a subnetpool must be specified in the absence of a cidr"
-            raise error("BadRequest", resource="subnets", reason=reason)
+        if use_default and row["subnetpool_id"]:
+            raise self._refuse("subnetpool_id and use_default_subnetpool cannot both be specified")
+        if use_default:
+            row["subnetpool_id"] = await self._default_pool(request, tx, row)
+        if row["subnetpool_id"]:
+            await self._cut(request, tx, row, prefixlen)
+        elif row["cidr"] is None:
+            raise self._refuse("a subnetpool must be specified in the absence of a cidr")
+        row.setdefault("ip_version", subnet_rule.network_of(row["cidr"]).version)
+        await self._check_pools_agree(tx, row, others)
+
+    def _refuse(self, reason: str) -> Exception:
+        return error("BadRequest", resource="subnets", reason=reason)
+
+    async def _default_pool(self, request: Request, tx: Tx, row: Row) -> str:
+        version = row.get("ip_version") or (subnet_rule.network_of(row["cidr"]).version if row["cidr"] else None)
+        if version is None:
+            raise self._refuse("ip_version must be specified in the absence of cidr and subnetpool_id")
+        pools = SubnetPool(self.cloud)
+        found = await pools.table.select(
+            tx, {"is_default": True, "ip_version": version}, conditions=pools.visible(request)
+        )
+        if not found:
+            raise self._refuse(f"No default subnetpool found for IPv{version}")
+        return str(found[0]["id"])
+
+    async def _cut(self, request: Request, tx: Tx, row: Row, prefixlen: int | None) -> None:
+        pool = await SubnetPool(self.cloud).find(request, tx, row["subnetpool_id"])
+        if row.get("ip_version") not in (None, pool["ip_version"]):
+            raise self._refuse(
+                f"Cannot create subnet. Subnet ip_version '{row['ip_version']}' does not match the subnetpool's "
+                f"ip_version '{pool['ip_version']}'"
+            )
+        if "allocation_pools" in row and row["cidr"] is None:
+            raise self._refuse("allocation_pools allowed only for specific subnet requests.")
+        taken = await SUBNET.select(tx, {"subnetpool_id": pool["id"]})
+        row["cidr"] = subnetpool_rule.cut(pool, taken, row["project_id"], cidr=row["cidr"], prefixlen=prefixlen)
+        row["ip_version"] = pool["ip_version"]
+
+    async def _check_pools_agree(self, tx: Tx, row: Row, others: list[Row]) -> None:
+        """All subnets of one IP version on a network come from the same pool or from none."""
+        same = [other for other in others if other["ip_version"] == row["ip_version"]]
+        if any(other["subnetpool_id"] != row["subnetpool_id"] for other in same):
+            raise error("NetworkSubnetPoolAffinityError")
 
     def _check_mtu(self, row: Row, network: Row) -> None:
         least = 68 if row["ip_version"] == 4 else 1280
@@ -84,14 +126,22 @@ class Subnet(NetResource):
         if network is None:
             raise error("NetworkNotFound", id=row["network_id"])
         await sequence.define(tx, row["id"], subnet_rule.ranges(row))
-        await self._list_in_network(tx, network, [*network["subnets"], row["id"]])
+        await self._list_in_network(tx, network, [*network["subnets"], row["id"]], await self._scopes(tx, network, row))
         await metadata.follow(tx, network, request_id=request.id)
         if row["ip_version"] == 6 and is_auto(row):
             await self._address_ports(request, tx, row)
         await work.wake(tx, "network", network["id"], request_id=request.id)
 
-    async def _list_in_network(self, tx: Tx, network: Row, ids: list[str]) -> None:
-        changes = {"subnets": ids, "generation": network["generation"] + 1, "updated_at": clock.now()}
+    async def _scopes(self, tx: Tx, network: Row, row: Row) -> Row:
+        """The address scope that a network has by its subnets' pools."""
+        if not row["subnetpool_id"]:
+            return {}
+        pool = await SubnetPool.table.get(tx, id=row["subnetpool_id"])
+        return {f"ipv{row['ip_version']}_address_scope": pool["address_scope_id"] if pool else None}
+
+    async def _list_in_network(self, tx: Tx, network: Row, ids: list[str], scopes: Row) -> None:
+        """Keep what a network's answer tells of its subnets."""
+        changes = {"subnets": ids, "generation": network["generation"] + 1, "updated_at": clock.now()} | scopes
         await Network.table.update(tx, {"id": network["id"]}, changes)
 
     async def _address_ports(self, request: Request, tx: Tx, subnet: Row) -> None:
@@ -132,7 +182,10 @@ class Subnet(NetResource):
         network = await Network.table.get(tx, id=row["network_id"])
         if network is not None:
             await metadata.follow(tx, network, request_id=request.id)
-            await self._list_in_network(tx, network, [s for s in network["subnets"] if s != row["id"]])
+            rest = [s for s in network["subnets"] if s != row["id"]]
+            left = {s["ip_version"] for s in await subnet_row.of_network(tx, network["id"]) if s["id"] != row["id"]}
+            scopes = {} if row["ip_version"] in left else {f"ipv{row['ip_version']}_address_scope": None}
+            await self._list_in_network(tx, network, rest, scopes)
         await self._release_ports(request, tx, row)
         await sequence.forget(tx, row["id"])
         await work.wake(tx, "network", row["network_id"], request_id=request.id)

@@ -1,4 +1,31 @@
 -- The tables of the first release.
+CREATE TABLE address_group (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  addresses TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX address_group_0 ON address_group (project_id);
+
+CREATE TABLE address_scope (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  ip_version BIGINT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX address_scope_0 ON address_scope (project_id);
+
 CREATE TABLE aggregate (
   number BIGINT NOT NULL,
   id TEXT,
@@ -717,6 +744,30 @@ CREATE INDEX subnet_0 ON subnet (network_id);
 CREATE INDEX subnet_1 ON subnet (project_id);
 
 CREATE INDEX subnet_2 ON subnet (subnetpool_id);
+
+CREATE TABLE subnetpool (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  name TEXT,
+  prefixes TEXT,
+  ip_version BIGINT,
+  default_quota BIGINT,
+  default_prefixlen BIGINT,
+  min_prefixlen BIGINT,
+  max_prefixlen BIGINT,
+  is_default BIGINT,
+  address_scope_id TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX subnetpool_0 ON subnetpool (project_id);
+
+CREATE INDEX subnetpool_1 ON subnetpool (address_scope_id);
 
 CREATE TABLE work (
   kind TEXT NOT NULL,

@@ -1,0 +1,103 @@
+"""Address groups: named lists of prefixes that security group rules refer to.
+
+The compiler reads the `addresses` of a rule's remote group; a change wakes every security group with such a rule.
+"""
+
+from collections.abc import Callable, Sequence
+from ipaddress import ip_interface
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.service import Route
+from hagane.network import rbac
+from hagane.network.base import Attr, Checked, Flag, NetResource, standard
+from hagane.network.errors import bad_request, error
+from hagane.network.present import Made
+from hagane.network.security_group_row import RULE
+from hagane.network.value import cidr as prefix
+from hagane.network.value import items
+from hagane.state import work
+from hagane.state.database import Reader, Row, Tx
+
+
+def addresses(field: str, value: Any) -> list[str]:
+    """Prefixes; a bare address is one of full length."""
+    if value is None:
+        return []
+    return items(field, value, lambda name, entry: prefix(name, entry if "/" in str(entry) else _whole(entry)))
+
+
+def _whole(entry: Any) -> Any:
+    try:
+        return str(ip_interface(entry)) if isinstance(entry, str) else entry
+    except ValueError:
+        return entry
+
+
+class AddressGroup(NetResource):
+    name, plural, missing, rbac = "address_group", "address_groups", "AddressGroupNotFound", "address_group"
+    attrs = (
+        *standard(tags=False, description=1024),
+        Attr("addresses", Checked(rule=addresses), write="c", default=list, filter=False, sort=False),
+        Attr("shared", Flag(), stored=False, filter=False, sort=False),
+    )
+    indexes = ("project_id",)
+
+    def stamp(self, row: Row) -> None:
+        super().stamp(row)
+        row["tags"] = []
+
+    async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
+        shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
+        return [{"shared": row["id"] in shared} for row in rows]
+
+    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
+        target = await super().target_of(request, reader, row)
+        shared = await rbac.shared_with(reader, self.rbac, [row["id"]], request.caller.project_id)
+        return target | {"shared": bool(shared)}
+
+    async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        if await RULE.count(tx, {"remote_address_group_id": row["id"]}):
+            raise error("AddressGroupInUse", id=row["id"])
+        await rbac.forget(tx, self.rbac, row["id"])
+
+    async def add(self, request: Request) -> Response:
+        def added(row: Row, wanted: list[str]) -> list[str]:
+            if double := [each for each in wanted if each in row["addresses"]]:
+                raise error("AddressesAlreadyExist", addresses=double, id=row["id"])
+            return [*row["addresses"], *wanted]
+
+        return await self._change_addresses(request, "add_addresses", added)
+
+    async def remove(self, request: Request) -> Response:
+        def removed(row: Row, wanted: list[str]) -> list[str]:
+            if unknown := [each for each in wanted if each not in row["addresses"]]:
+                raise error("AddressesNotFound", addresses=unknown, id=row["id"])
+            return [each for each in row["addresses"] if each not in wanted]
+
+        return await self._change_addresses(request, "remove_addresses", removed)
+
+    async def _change_addresses(
+        self, request: Request, verb: str, change: Callable[[Row, list[str]], list[str]]
+    ) -> Response:
+        body = await request.json()
+        if not isinstance(body, dict) or "addresses" not in body:
+            raise bad_request("Missing 'addresses' in request body")
+        wanted = addresses("addresses", body["addresses"])
+
+        async def act(tx: Tx) -> Made:
+            row = await self.find(request, tx, request.params["id"])
+            self.check(request, "update", await self.target_of(request, tx, row), row)
+            row = await self.store(tx, row, {"addresses": change(row, wanted)})
+            for rule in await RULE.select(tx, {"remote_address_group_id": row["id"]}):
+                await work.wake(tx, "security_group", rule["security_group_id"], request_id=request.id)
+            return await self.view(request, tx, row)
+
+        return json_response(200, {self.name: await self.db.write(act)})
+
+    def routes(self) -> list[Route]:
+        return [
+            *super().routes(),
+            self.action("add_addresses", "add_addresses", self.add),
+            self.action("remove_addresses", "remove_addresses", self.remove),
+        ]

@@ -1,0 +1,81 @@
+"""The RBAC API: a project shares its network, security group, address group, address scope or subnet pool."""
+
+from typing import Any
+
+from hagane.api.http import Request
+from hagane.api.resource import REQUIRED
+from hagane.api.types import BadValue
+from hagane.network import rbac
+from hagane.network.address_group import AddressGroup
+from hagane.network.address_scope import AddressScope
+from hagane.network.base import UNSET, Attr, Checked, Given, Id, NetResource, Text
+from hagane.network.errors import error, invalid
+from hagane.network.network import Network
+from hagane.network.security_group import SecurityGroup
+from hagane.network.subnetpool import SubnetPool
+from hagane.state.database import Row, Tx
+
+OBJECTS: dict[str, type[NetResource]] = {
+    "address_group": AddressGroup, "address_scope": AddressScope, "network": Network,
+    "security_group": SecurityGroup, "subnetpool": SubnetPool,
+}  # fmt: skip
+
+
+def _object_type(field: str, value: Any) -> str:
+    if value not in OBJECTS:
+        raise BadValue(field, value, f"{value} is not in {list(OBJECTS)}")
+    return str(value)
+
+
+class RbacPolicy(NetResource):
+    name, plural, missing, quota = "rbac_policy", "rbac_policies", "RbacPolicyNotFound", "rbac_policy"
+    path = "/network/v2.0/rbac-policies"
+    attrs = (
+        Attr("id", Id(), key=True),
+        Attr("project_id", Text(255), write="c", default=UNSET),
+        Attr("tenant_id", Text(255), write="c", default=UNSET, stored=False),
+        Attr("object_type", Checked(rule=_object_type, kind="text"), write="c", default=REQUIRED),
+        Attr("object_id", Id(), write="c", default=REQUIRED),
+        Attr("action", Text(255), write="c", default=REQUIRED),
+        Attr("target_project", Text(255), write="cu", default=REQUIRED, wire="target_tenant", rule=True),
+    )
+    indexes = rbac.RBAC.indexes
+
+    def stamp(self, row: Row) -> None:
+        super().stamp(row)
+        for name in ("created_at", "updated_at", "generation"):
+            row.pop(name)
+        row["tags"] = []
+
+    def not_found(self, key: str) -> Any:
+        return error(self.missing, object_type="unknown", id=key)
+
+    def visible_to(self, request: Request) -> list[str]:
+        return ["rbac_policy.project_id = :me", "rbac_policy.target_project = :me"]
+
+    async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
+        kind = row["object_type"]
+        allowed = [rbac.SHARED, rbac.EXTERNAL] if kind == "network" else [rbac.SHARED]
+        if row["action"] not in allowed:
+            valid = ", ".join(sorted(allowed, reverse=True))
+            raise invalid(f"Invalid action '{row['action']}' for object type '{kind}'. Valid actions: {valid}")
+        thing = await OBJECTS[kind](self.cloud).find(request, tx, row["object_id"])
+        if thing["project_id"] != request.caller.project_id and not self.sees_all(request):
+            raise invalid(f"Only admins can manipulate policies on {kind}s they do not own")
+        same = {key: row[key] for key in ("object_id", "action", "target_project")}
+        if await self.table.get(tx, **same):
+            raise error("DuplicateRbacPolicy")
+        await rbac.follow(tx, row["object_type"], row["object_id"], adding=row["action"], request_id=request.id)
+
+    async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await rbac.refuse_in_use(tx, old, keeping=changes.get("target_project"))
+
+    async def store(self, tx: Tx, old: Row, changes: Row) -> Row:
+        if changes:
+            await self.table.update(tx, {"id": old["id"]}, changes)
+        return old | changes
+
+    async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        await rbac.refuse_in_use(tx, row)
+        await self.table.delete(tx, {"id": row["id"]})
+        await rbac.follow(tx, row["object_type"], row["object_id"], request_id=request.id)

@@ -1,0 +1,127 @@
+"""Subnet pools: prefixes from which subnets are cut, so that projects need not choose addresses.
+
+A pool may belong to an address scope: then no two pools of the scope hold the same address, and what is routed between
+their networks keeps its address.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.resource import REQUIRED
+from hagane.api.service import Route
+from hagane.network import rbac, subnetpool_rule
+from hagane.network.address_scope import AddressScope
+from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, standard
+from hagane.network.errors import bad_request, error
+from hagane.network.present import Made
+from hagane.network.subnet_row import SUBNET
+from hagane.network.value import prefixes
+from hagane.state.database import Reader, Row, Tx
+
+
+class SubnetPool(NetResource):
+    name, plural, missing, quota = "subnetpool", "subnetpools", "SubnetPoolNotFound", "subnetpool"
+    rbac = "subnetpool"
+    attrs = (
+        *standard(name=False),
+        Attr("name", Text(255, blank=False), write="cu", default=REQUIRED),
+        Attr("prefixes", Checked(rule=prefixes), write="cu", default=REQUIRED, filter=False),
+        Attr("ip_version", Whole()),
+        Attr("default_quota", Whole(0), write="cu", default=UNSET),
+        Attr("default_prefixlen", Whole(0), write="cu", default=UNSET),
+        Attr("min_prefixlen", Whole(0), write="cu", default=UNSET),
+        Attr("max_prefixlen", Whole(0), write="cu", default=UNSET),
+        Attr("is_default", Flag(), write="cu", default=False, rule=True),
+        Attr("shared", Flag(), write="c", default=False, stored=False, rule=True, sort=False),
+        Attr("address_scope_id", Id(nullable=True), write="cu", default=None),
+    )
+    indexes = ("project_id", "address_scope_id")
+
+    async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
+        shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
+        return [{"shared": row["id"] in shared} for row in rows]
+
+    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
+        target = await super().target_of(request, reader, row)
+        if "shared" not in row:
+            shared = await rbac.shared_with(reader, self.rbac, [row["id"]], request.caller.project_id)
+            target["shared"] = bool(shared)
+        return target
+
+    async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
+        subnetpool_rule.complete(row)
+        if row["is_default"]:
+            await self._only_default(tx, row)
+        if row["address_scope_id"]:
+            await self._check_scope(request, tx, row)
+        if row.pop("shared"):
+            await rbac.grant(tx, row["project_id"], self.rbac, row["id"], rbac.SHARED, "*")
+
+    async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        new = old | changes
+        if "prefixes" in changes:
+            changes["prefixes"] = new["prefixes"] = subnetpool_rule.widened(old, changes["prefixes"])
+        subnetpool_rule.check_bounds(new)
+        if changes.get("is_default"):
+            await self._only_default(tx, new)
+        if new["address_scope_id"] and {"address_scope_id", "prefixes"} & changes.keys():
+            await self._check_scope(request, tx, new)
+
+    async def _only_default(self, tx: Tx, row: Row) -> None:
+        known = await self.table.select(tx, {"is_default": True, "ip_version": row["ip_version"]})
+        if any(other["id"] != row["id"] for other in known):
+            reason = (
+                "A default subnetpool for this IP family has already been set. Only one default may exist per IP family"
+            )
+            raise error("InvalidInput", reason=reason)
+
+    async def _check_scope(self, request: Request, tx: Tx, row: Row) -> None:
+        """The scope must be the caller's, of the same IP version, and hold none of the pool's addresses yet."""
+        scope = await AddressScope(self.cloud).find(request, tx, row["address_scope_id"])
+        if scope["project_id"] != row["project_id"] and not self.sees_all(request):
+            raise error("IllegalSubnetPoolAssociationToAddressScope", id=row["id"], scope_id=scope["id"])
+        if scope["ip_version"] != row["ip_version"]:
+            raise error("IllegalSubnetPoolIpVersionAssociationToAddressScope", id=row["id"], scope_id=scope["id"],
+                        ip_version=scope["ip_version"])  # fmt: skip
+        for other in await self.table.select(tx, {"address_scope_id": scope["id"]}):
+            if other["id"] != row["id"] and subnetpool_rule.overlap(other["prefixes"], row["prefixes"]):
+                raise error("AddressScopePrefixConflict")
+
+    async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        if await SUBNET.count(tx, {"subnetpool_id": row["id"]}):
+            raise error("SubnetPoolDeleteError", reason="Subnet pool has existing allocations")
+        await rbac.forget(tx, self.rbac, row["id"])
+
+    async def add_prefixes(self, request: Request) -> Response:
+        return await self._change_prefixes(request, "add_prefixes")
+
+    async def remove_prefixes(self, request: Request) -> Response:
+        return await self._change_prefixes(request, "remove_prefixes")
+
+    async def _change_prefixes(self, request: Request, verb: str) -> Response:
+        body = await request.json()
+        if not isinstance(body, dict) or "prefixes" not in body:
+            raise bad_request("Missing 'prefixes' in request body")
+        wanted = prefixes("prefixes", body["prefixes"])
+
+        async def act(tx: Tx) -> list[str]:
+            row = await self.find(request, tx, request.params["id"])
+            self.policy(request).enforce(verb, request.caller.creds, await self.target_of(request, tx, row))
+            if verb == "add_prefixes":
+                new = subnetpool_rule.widened(row, [*row["prefixes"], *wanted])
+            else:
+                taken = [s["cidr"] for s in await SUBNET.select(tx, {"subnetpool_id": row["id"]})]
+                new = subnetpool_rule.narrowed(row, wanted, taken)
+            if row["address_scope_id"]:
+                await self._check_scope(request, tx, row | {"prefixes": new})
+            return list((await self.store(tx, row, {"prefixes": new}))["prefixes"])
+
+        return json_response(200, {"prefixes": await self.db.write(act)})
+
+    def routes(self) -> list[Route]:
+        return [
+            *super().routes(),
+            self.action("add_prefixes", "add_prefixes", self.add_prefixes),
+            self.action("remove_prefixes", "remove_prefixes", self.remove_prefixes),
+        ]
