@@ -1,0 +1,235 @@
+"""One of everything, made by one project, for tests that ask whether another one gets at it.
+
+`value` says what to put into a route's path: which thing of the victim's stands behind `.../servers/{id}`. A route
+whose path has a part that is not known here fails the tests that use it: whoever adds a resource adds it here.
+"""
+
+import base64
+import json
+import re
+from typing import Any, cast
+
+import httpx
+
+from hagane.api.service import Route, Service, parse
+from tests.api.people import PASSWORD, Person, person
+from tests.support import Running
+
+SECRET = "secret-of-the-victim"
+LATEST = {"OpenStack-API-Version": "compute latest"}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHUCAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e"
+
+
+BODIES: dict[str, list[Any]] = {
+    "project:set_tags": [{"tags": ["x"]}],
+    "region:put": [{"region": {}}],
+    "image:import": [{"method": {"name": "web-download"}}],
+    "router:add_extraroutes": [{"router": {"routes": []}}],
+    "router:remove_extraroutes": [{"router": {"routes": []}}],
+    "subnetpool:add_prefixes": [{"prefixes": ["10.9.0.0/16"]}],
+    "subnetpool:remove_prefixes": [{"prefixes": ["10.9.0.0/16"]}],
+    "address_group:add_addresses": [{"addresses": ["10.9.0.0/16"]}],
+    "address_group:remove_addresses": [{"addresses": ["10.9.0.0/16"]}],
+    "metadata:update": [{"meta": {SECRET: "x"}}],
+    "aggregate:action": [{"add_host": {"host": "sim1"}}, {"set_metadata": {"metadata": {"x": "y"}}}],
+    "flavor:action": [{"addTenantAccess": {"tenant": "x"}}, {"removeTenantAccess": {"tenant": "x"}}],
+    "console:create": [{"remote_console": {"protocol": "serial", "type": "serial"}}],
+}
+"""Bodies of routes that declare none, or whose own rules a schema does not say."""
+
+
+class World:
+    """The victim's things, each named with SECRET. `ids` holds them by the path segment before their id."""
+
+    def __init__(self, cloud: Running) -> None:
+        self.cloud = cloud
+        self.admin = httpx.Client(base_url=cloud.url, headers={"X-Auth-Token": cloud.token()})
+        self.victim: Person = person(cloud)
+        self.ids: dict[str, str] = {}
+        self._identity()
+        self._image()
+        self._network()
+        self._compute()
+        cloud.settle()
+
+    def close(self) -> None:
+        self.admin.close()
+        self.victim.http.close()
+
+    def value(self, route: Route, name: str) -> str:
+        """What stands for `{name}` in the path of a route."""
+        before = route.path.partition("{" + name + "}")[0].rstrip("/").rpartition("/")[2]
+        if before.startswith("{"):
+            before = name
+        if f"{route.path.split('/')[1]}/{before}" in self.ids:
+            return self.ids[f"{route.path.split('/')[1]}/{before}"]
+        assert before in self.ids, f"tests/api/world.py makes nothing that {route.path} could mean by {name}"
+        return self.ids[before]
+
+    def path(self, route: Route) -> str:
+        """The route's path with the victim's things in it."""
+        return re.sub(r"\{(\w+)\}", lambda match: self.value(route, match[1]), route.path)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the victim sees of what is theirs."""
+        seen = {}
+        for path in (
+            f"image/v2/images?owner={self.victim.project_id}", "network/v2.0/networks", "network/v2.0/subnets",
+            "network/v2.0/ports", "network/v2.0/routers", "network/v2.0/floatingips", "network/v2.0/security-groups",
+            "network/v2.0/subnetpools", "network/v2.0/address-groups", "network/v2.0/rbac-policies",
+            "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
+            f"identity/v3/users/{self.victim.user_id}/application_credentials",
+        ):  # fmt: skip
+            answer = self.victim.http.get(path, headers=LATEST)
+            assert answer.status_code == 200, (path, answer.text)
+            seen[path] = answer.json()
+        return seen
+
+    # -- making ----------------------------------------------------------------------------------------------------
+
+    def _make(self, http: httpx.Client, path: str, body: Any, *keys: str | int, method: str = "POST") -> Any:
+        answer = http.request(method, path, json=body, headers=LATEST)
+        assert answer.is_success, (path, answer.status_code, answer.text)
+        found = answer.json() if answer.content else None
+        for key in keys:
+            found = found[key]
+        return found
+
+    def _identity(self) -> None:
+        v3, user = "/identity/v3", self.victim.user_id
+        for path in ("roles", "services", "endpoints", "regions"):
+            self.ids[path] = self.admin.get(f"{v3}/{path}").json()[path][0]["id"]
+        group = {"group": {"name": SECRET, "domain_id": "default"}}
+        self.ids["groups"] = self._make(self.admin, f"{v3}/groups", group, "group", "id")
+        rule = {"path": f"/{SECRET}", "method": "GET", "service": "compute"}
+        credential = {"application_credential": {"name": SECRET, "access_rules": [rule]}}
+        made = self._make(self.victim.http, f"{v3}/users/{user}/application_credentials", credential,
+                          "application_credential")  # fmt: skip
+        self.ids |= {
+            "application_credentials": made["id"], "access_rules": made["access_rules"][0]["id"], "domains": "default",
+            "projects": self.victim.project_id, "users": user, "implies": self.ids["roles"], "tags": SECRET,
+        }  # fmt: skip
+
+    def _image(self) -> None:
+        body = {"name": SECRET, "disk_format": "raw", "container_format": "bare", "tags": [SECRET]}
+        self.ids["images"] = image = self._make(self.victim.http, "/image/v2/images", body, "id")
+        octets = {"Content-Type": "application/octet-stream"}
+        self.victim.http.put(f"/image/v2/images/{image}/file", content=SECRET.encode(), headers=octets)
+        self._make(self.victim.http, f"/image/v2/images/{image}/members", {"member": SECRET})
+        self.ids["members"] = SECRET
+
+    def _network(self) -> None:
+        v2, http = "/network/v2.0", self.victim.http
+
+        def make(path: str, **body: Any) -> str:
+            name = path.rstrip("s").replace("-", "_")
+            named = {} if path in ("security-group-rules", "floatingips") else {"name": SECRET}
+            made: str = self._make(http, f"{v2}/{path}", {name: named | body}, name, "id")
+            self.ids[path] = made
+            return made
+
+        outside = {"network": {"name": "outside", "router:external": True, "provider:network_type": "flat",
+                               "provider:physical_network": "ext"}}  # fmt: skip
+        external = self._make(self.admin, f"{v2}/networks", outside, "network", "id")
+        subnet = {"network_id": external, "ip_version": 4, "cidr": "203.0.113.0/24", "enable_dhcp": False}
+        self._make(self.admin, f"{v2}/subnets", {"subnet": subnet})
+        network = make("networks")
+        inside = make("subnets", network_id=network, ip_version=4, cidr="10.77.0.0/24")
+        group = make("security-groups", description=SECRET)
+        make("security-group-rules", security_group_id=group, direction="ingress", description=SECRET)
+        self.ids["ports"] = make("ports", network_id=network, security_groups=[group], description=SECRET)
+        router = make("routers", external_gateway_info={"network_id": external})
+        self._make(http, f"{v2}/routers/{router}/add_router_interface", {"subnet_id": inside}, method="PUT")
+        scope = make("address-scopes", ip_version=4)
+        make("subnetpools", prefixes=["10.88.0.0/16"], address_scope_id=scope, description=SECRET)
+        make("address-groups", addresses=["10.89.0.0/16"], description=SECRET)
+        # Shared with a project that does not exist: enough to have a policy, and nobody sees more for it.
+        policy = {"object_type": "network", "object_id": network, "action": "access_as_shared", "target_tenant": SECRET}
+        made = self._make(http, f"{v2}/rbac-policies", {"rbac_policy": policy}, "rbac_policy", "id")
+        agents = self._make(self.admin, f"{v2}/agents", None, "agents", method="GET")
+        self.ids |= {"rbac-policies": made, "quotas": self.victim.project_id, "network-ip-availabilities": network,
+                     "agents": agents[0]["id"] if agents else SECRET, "network/tags": SECRET, "network/extensions": "router"}  # fmt: skip
+        self._make(http, f"{v2}/networks/{network}/tags/{SECRET}", None, method="PUT")
+        make("floatingips", floating_network_id=external, port_id=self.ids["ports"], description=SECRET)
+
+    def _compute(self) -> None:
+        v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id
+        flavor = {"name": SECRET, "ram": 64, "vcpus": 1, "disk": 1, "os-flavor-access:is_public": False}
+        self.ids["flavors"] = tiny = self._make(self.admin, f"{v2}/flavors", {"flavor": flavor}, "flavor", "id")
+        self._make(self.admin, f"{v2}/flavors/{tiny}/os-extra_specs", {"extra_specs": {"hw:x": SECRET}})
+        self._make(self.admin, f"{v2}/flavors/{tiny}/action", {"addTenantAccess": {"tenant": project}})
+        self._make(http, f"{v2}/os-keypairs", {"keypair": {"name": SECRET, "type": "ssh", "public_key": KEY}})
+        group = {"server_group": {"name": SECRET, "policy": "affinity"}}
+        self.ids["os-server-groups"] = self._make(http, f"{v2}/os-server-groups", group, "server_group", "id")
+        aggregate = {"aggregate": {"name": SECRET}}
+        self.ids["os-aggregates"] = str(self._make(self.admin, f"{v2}/os-aggregates", aggregate, "aggregate", "id"))
+        server = {
+            "name": SECRET, "flavorRef": tiny, "imageRef": self.ids["images"], "key_name": SECRET,
+            "networks": [{"uuid": self.ids["networks"]}], "metadata": {SECRET: SECRET}, "tags": [SECRET],
+            "user_data": base64.b64encode(SECRET.encode()).decode(),
+        }  # fmt: skip
+        self.ids["servers"] = made = self._make(http, f"{v2}/servers", {"server": server}, "server", "id")
+        self.cloud.settle()
+        interfaces = self._make(http, f"{v2}/servers/{made}/os-interface", None, "interfaceAttachments", method="GET")
+        actions = self._make(http, f"{v2}/servers/{made}/os-instance-actions", None, "instanceActions", method="GET")
+        hypervisors = self._make(self.admin, f"{v2}/os-hypervisors", None, "hypervisors", method="GET")
+        services = self._make(self.admin, f"{v2}/os-services", None, "services", method="GET")
+        self.ids |= {
+            "os-interface": interfaces[0]["port_id"], "os-instance-actions": actions[0]["request_id"],
+            "os-keypairs": SECRET, "compute/metadata": SECRET, "os-hypervisors": str(hypervisors[0]["id"]),
+            "os-services": str(services[0]["id"]), "os-quota-sets": project, "os-quota-class-sets": "default",
+            "os-extra_specs": "hw:x", "migrations": "1", "extensions": "os-keypairs", "ips": SECRET,
+            "os-console-auth-tokens": SECRET, "explain": "server", "name": made,
+        }  # fmt: skip
+
+    # -- bodies ----------------------------------------------------------------------------------------------------
+
+    def bodies(self, service: Service, route: Route) -> list[Any]:
+        """Bodies that the route takes: as it declares, else as this file knows; of actions, one for each."""
+        if route.name == "server:action":
+            table = cast(Any, route.handler).__self__._table
+            newest = parse(service.versions.newest) if service.versions else (0, 0)
+            known = {name: action for name, action in table.items() if not action.until}
+            return [{name: self.body(a.body(newest).schema()) if a.body else None} for name, a in known.items()]
+        if route.name.endswith(":tags"):
+            return [{"tags": ["x"]}]
+        if route.name in BODIES:
+            return BODIES[route.name]
+        return [self.body(route.body.schema())] if route.body is not None else [{}]
+
+    def body(self, schema: dict[str, Any], name: str = "") -> Any:
+        """The smallest value that a schema takes, with the victim's things wherever it names one."""
+        if "oneOf" in schema:
+            return self.body(schema["oneOf"][0], name)
+        if "enum" in schema:
+            return next(value for value in schema["enum"] if value is not None)
+        kind = schema.get("type", "object")
+        kind = next(k for k in ([kind] if isinstance(kind, str) else kind) if k != "null")
+        match kind:
+            case "object":
+                fields = schema.get("properties", {})
+                wanted = schema.get("required", list(fields)[:1] if fields else [])
+                return {key: self.body(fields.get(key, {}), key) for key in wanted}
+            case "array":
+                return [self.body(schema["items"], name)] * schema.get("minItems", 0)
+            case "string":
+                return self._text(schema, name)
+            case "boolean":
+                return True
+        return schema.get("minimum", 1)
+
+    def _text(self, schema: dict[str, Any], name: str) -> str:
+        for known in ("network", "subnet", "port", "router", "image", "server", "flavor", "project", "user", "group"):
+            if name in (f"{known}_id", f"{known}Ref", f"{known}_uuid"):
+                return self.ids[f"{known}s"]
+        if schema.get("format") in ("uuid", "date-time"):
+            return "00000000-0000-4000-8000-000000000000" if schema["format"] == "uuid" else "2026-01-01T00:00:00"
+        return {"password": PASSWORD, "cidr": "10.1.0.0/24"}.get(name, "x" * max(1, schema.get("minLength", 1)))
+
+
+def secrets(world: World, answer: httpx.Response, asked: str) -> list[str]:
+    """What an answer gives away: words and ids of the victim that the request itself did not hold."""
+    text = answer.content.decode("utf-8", "replace") + json.dumps(dict(answer.headers))
+    own = {SECRET, *(value for value in world.ids.values() if len(value) > 30)}
+    known = {world.ids[name] for name in ("roles", "services", "endpoints", "regions", "os-hypervisors")}
+    return sorted(word for word in own - known if word in text and word not in asked)
