@@ -30,6 +30,7 @@ from hagane.reconcile.devices import Devices, Part
 from hagane.reconcile.engine import Engine
 from hagane.reconcile.host import Hosts
 from hagane.reconcile.image import ImageSweeper
+from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
@@ -50,7 +51,7 @@ APIS: tuple[Callable[[Cloud], Service], ...] = (
 )
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts)
+PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts, MetadataPart)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (
