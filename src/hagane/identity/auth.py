@@ -12,13 +12,12 @@ from hagane.identity.login import Login
 from hagane.identity.project import Project
 from hagane.identity.revocation import revoke
 from hagane.identity.ticket import chain
-from hagane.identity.token import Tokens
+from hagane.identity.token import GRACE, Tokens
 from hagane.identity.token_load import Token, Worthless
 from hagane.identity.tree import domains_of
 from hagane.identity.user import projects_answer
 from hagane.state.database import Tx
 
-GRACE = 172_800.0  # seconds for which ?allow_expired still validates a token, as the real service does
 RULES_HEADER = "openstack-identity-access-rules"
 
 

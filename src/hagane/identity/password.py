@@ -27,6 +27,7 @@ from hagane.errors import Unavailable
 T = TypeVar("T")
 LONGEST = 72  # bytes that bcrypt reads
 LONG, MADE = "sha512+", "blake2$"
+TOO_LONG = 4096  # bytes of no password
 QUEUE = 200  # checks that may wait
 REMEMBER = 600.0  # seconds
 MOST = 1000  # passwords remembered
@@ -49,6 +50,8 @@ class Passwords:
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether it is the password of a hash; without a hash it takes as long, and is False."""
         data = password.encode(errors="replace")
+        if len(data) > TOO_LONG:
+            return False
         if stored is not None and stored.startswith(MADE):
             return compare_digest(stored, hash_made(password))
         mark = blake2b(f"{stored}\n".encode() + data, key=self._key, digest_size=32).digest()
@@ -64,7 +67,8 @@ class Passwords:
         return right
 
     def _hash(self, data: bytes) -> str:
-        prefix, data = (LONG, _digest(data)) if len(data) > LONGEST else ("", data)
+        # From 72 bytes on, so that what plain bcrypt would cut off always counts.
+        prefix, data = (LONG, _digest(data)) if len(data) >= LONGEST else ("", data)
         return prefix + bcrypt.hashpw(data, bcrypt.gensalt(self._cost)).decode()
 
     async def _run(self, call: Callable[..., T], *args: Any) -> T:

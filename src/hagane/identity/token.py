@@ -22,6 +22,7 @@ from hagane.identity.fernet import TokenCodec
 from hagane.identity.ticket import Ticket, scoped, subjects
 from hagane.identity.token_load import Token, Worthless, load
 
+GRACE = 172_800.0  # seconds for which ?allow_expired still validates a token, as the real service does
 RECHECK = 30.0  # seconds
 MOST = 5_000  # tokens known at a time, about 5 KB each
 MISSING = "The request you have made requires authentication."

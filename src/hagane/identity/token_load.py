@@ -16,7 +16,7 @@ from hagane.state.database import Reader, Row
 
 _encode = msgspec.json.Encoder().encode
 
-_USER = """SELECT u.id, u.name, u.enabled, u.password_hash, u.password_expires_at, u.default_project_id,
+_USER = """SELECT u.id, u.name, u.enabled, u.password_hash, u.password_expires_at, u.default_project_id, u.options,
 d.id AS domain_id, d.name AS domain_name, d.enabled AS domain_enabled
 FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id = :id"""
 _PROJECT = """SELECT p.id, p.name, p.enabled, p.is_domain, d.id AS domain_id, d.name AS domain_name,

@@ -11,7 +11,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.listing import Page
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
-from hagane.api.types import BadValue, Bool, Custom, Obj, Str
+from hagane.api.types import Bool, Custom, Obj, Str
 from hagane.errors import Invalid, Unauthenticated
 from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, filters
 from hagane.identity.domain import Domain
@@ -24,6 +24,7 @@ from hagane.identity.throttle import Throttle, TooMany, address_of
 from hagane.identity.tree import projects_of
 from hagane.state.database import Reader, Row, Tx
 
+_DENIED = "The request you have made requires authentication."
 _PASSWORD = Str(4096, nullable=True)
 _CHANGE = Obj(
     fields={"original_password": Str(None), "password": Str(4096)},
@@ -142,17 +143,20 @@ class User(IdentityResource):
             async with self.cloud.use(Throttle).attempt(key, address_of(request)):
                 right = await passwords.verify(given["original_password"], row["password_hash"] if row else None)
                 if row is None or not right or not row["enabled"]:
-                    raise Unauthenticated("The request you have made requires authentication.")
+                    raise Unauthenticated(_DENIED)
         except TooMany as error:
-            raise Unauthenticated("The request you have made requires authentication.") from error
+            raise Unauthenticated(_DENIED) from error
         if row["options"].get("lock_password"):
-            raise BadValue("", None, "You cannot change your password at this time.")
+            raise Invalid(
+                "You cannot change your password at this time due to password policy disallowing password changes."
+                " Please contact your administrator to reset your password."
+            )
         hashed = await passwords.hash(given["password"])
 
         async def work(tx: Tx) -> None:
             same = {"id": key, "password_hash": row["password_hash"]}
             if not await self.table.update(tx, same, {"password_hash": hashed, "password_expires_at": None}):
-                raise Unauthenticated("The request you have made requires authentication.")
+                raise Unauthenticated(_DENIED)
             await revoke(tx, key)
 
         await self.db.write(work)
