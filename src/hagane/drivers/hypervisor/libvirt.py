@@ -14,6 +14,8 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+import libvirt
+
 from hagane.drivers.hypervisor import libvirt_domain as domain
 from hagane.drivers.hypervisor import libvirt_storage as storage
 from hagane.drivers.hypervisor import plan as step
@@ -117,12 +119,14 @@ class Libvirt:
         try:
             await self._copy(machine_id, disk_key, token)
             stream = await self._link.run(storage.open_copy, *copy)
-            while data := await self._link.run(_receive, stream, bulk=True):
-                yield data
-            await self._link.run(_finish, stream)
+            try:
+                while data := await self._link.run(_receive, stream, bulk=True):
+                    yield data
+            finally:
+                await self._link.run(_finish, stream)
         finally:
-            # A Host that is away keeps the copy until a sweep finds it.
-            with contextlib.suppress(Unavailable):
+            # Where that is not possible now, a sweep finds the copy later.
+            with contextlib.suppress(HaganeError):
                 await self._link.run(storage.drop_copy, *copy)
 
     async def disks(self) -> dict[str, str]:
@@ -263,4 +267,9 @@ def _receive(_connection: Any, stream: Any) -> bytes:
 
 
 def _finish(_connection: Any, stream: Any) -> None:
-    stream.finish()
+    """Close a stream, read to its end or not."""
+    try:
+        stream.finish()
+    except libvirt.libvirtError:
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.abort()

@@ -13,9 +13,11 @@ from hagane.errors import Conflict, DeviceFailed, HaganeError, Unavailable
 # (what the message contains, kind of error, in words); the first that matches wins.
 _CAUSES: list[tuple[str, type[HaganeError], str]] = [
     (r"No space left on device|Disk quota exceeded", DeviceFailed, "no space left on the Host's disk"),
-    (r"Could not open backing image", Unavailable, "the base image is gone from the Host"),
-    (r"not in qcow2 format|Image is corrupt|[Cc]ould not read (the )?(L1|snapshots|refcount)", DeviceFailed,
-     "the disk image is corrupt"),
+    (r"(?s)No such file or directory.*Could not open backing image", Unavailable, "the base image left the Host"),
+    (r"Could not open backing image|not in qcow2 format|Image is corrupt", DeviceFailed, "the disk image is corrupt"),
+    (r"process exited while connecting to monitor\s*$", Unavailable, "QEMU ended while it started"),
+    (r"Failed to terminate process", Unavailable, "QEMU does not end; it may wait for storage that hangs"),
+    (r"No more available PCI", DeviceFailed, "the machine has no free slot for another device until its next start"),
     (r"annot allocate memory", DeviceFailed, "the Host has no memory left for this machine"),
     (r"Cannot access storage file|Could not open .* No such file", DeviceFailed,
      "a disk of the machine, or the image below it, is gone from the Host"),

@@ -103,7 +103,8 @@ class Link:
             return await asyncio.wait_for(work, seconds)
         except libvirt.libvirtError as error:
             if self.connection is not connection or not _alive(connection):
-                self._lost.set()
+                if self.connection is connection:
+                    self._lost.set()
                 raise lost(self.host, str(error)) from error
             raise translate(error, self.host) from error
         except TimeoutError as error:

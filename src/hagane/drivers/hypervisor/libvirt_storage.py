@@ -162,23 +162,29 @@ class Sweeper:
         self._half_made: dict[str, tuple[object, float]] = {}
 
     def sweep(self, connection: Any, keep: set[str]) -> set[str]:
+        """Remove images that are neither in `keep` nor below a disk, and what was left half made. Image ids removed."""
         pool = connection.storagePoolLookupByName(POOL)
         names = set(pool.listVolumes())
-        backed = {backing for name in names if disk_owner(name) for backing in _backing_names(pool, name)}
-        gone = set()
+        backed, gone = _backed(pool), set()
         for name in sorted(names):
             image = _IMAGE.fullmatch(name)
-            if image and not image[3]:
-                unwanted = image[1] not in keep and name not in backed and f"{name}.ready" in names
-                if unwanted or (f"{name}.ready" not in names and self._abandoned(pool, name)):
-                    # The mark first: a killed sweep leaves rubbish, never a mark of nothing.
-                    _delete(pool, f"{name}.ready")
-                    _delete(pool, name)
+            if image and not image[3] and name not in backed:
+                unwanted = image[1] not in keep if f"{name}.ready" in names else self._abandoned(pool, name)
+                if unwanted and self._remove_image(connection, pool, name):
                     gone.add(image[1])
             elif _TEMPORARY.fullmatch(name) and self._abandoned(pool, name):
                 _delete(pool, name)
         self._half_made = {name: seen for name, seen in self._half_made.items() if name in names}
         return gone
+
+    def _remove_image(self, connection: Any, pool: Any, name: str) -> bool:
+        """The mark goes first, so that nobody begins to use the image; who has begun meanwhile keeps it."""
+        _delete(pool, f"{name}.ready")
+        if name in _backed(pool):
+            _new_raw(connection, f"{name}.ready")
+            return False
+        _delete(pool, name)
+        return True
 
     def _abandoned(self, pool: Any, name: str) -> bool:
         now = self._clock()
@@ -304,11 +310,15 @@ def _existing_is_fine() -> Iterator[None]:
             raise
 
 
-def _backing_names(pool: Any, name: str) -> list[str]:
-    with contextlib.suppress(libvirt.libvirtError):  # deleted meanwhile
-        xml = pool.storageVolLookupByName(name).XMLDesc()
-        return [path.rpartition("/")[2] for path in re.findall(r"<backingStore>\s*<path>([^<]*)</path>", xml)]
-    return []
+def _backed(pool: Any) -> set[str]:
+    """Names of the base images that some disk is an overlay of."""
+    found = set()
+    for name in pool.listVolumes():
+        if disk_owner(name):
+            with contextlib.suppress(libvirt.libvirtError):  # deleted meanwhile
+                xml = pool.storageVolLookupByName(name).XMLDesc()
+                found |= {path.rpartition("/")[2] for path in re.findall(r"<backingStore>\s*<path>([^<]*)", xml)}
+    return found
 
 
 def _tail(connection: Any, pool: Any, name: str, limit: int) -> bytes:

@@ -22,7 +22,7 @@ from hagane.drivers.hypervisor.plan import DRIVE, drive_key
 
 MARK = "hagane"
 SPACE = "urn:hagane:machine:1"
-ROOT_PORTS = 16  # PCI Express slots kept free on q35, one for each device that is plugged in later
+ROOT_PORTS = 16  # PCI Express slots on q35: every device needs one, also those that are plugged in later
 _BUS = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 _UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff\ue000-\ufffd]")
 
@@ -242,8 +242,9 @@ def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain |
             _sub(node, "boot", order=1)
         devices.append(node)
     if style.machine == "q35":
-        for _ in range(ROOT_PORTS):
-            _sub(devices, "controller", type="pci", model="pcie-root-port")
+        _sub(devices, "controller", type="pci", index=0, model="pcie-root")
+        for index in range(1, ROOT_PORTS + 1):
+            _sub(devices, "controller", type="pci", index=index, model="pcie-root-port")
     if any(disk.bus == "scsi" for disk in disks):
         _sub(devices, "controller", type="scsi", model="virtio-scsi")
     _sub(devices, "controller", type="usb", model="none")
