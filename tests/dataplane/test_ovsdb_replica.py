@@ -74,6 +74,30 @@ async def test_a_transaction_is_in_the_replica_when_it_returns(replica: Replica,
     assert server.nbctl("get", "Logical_Switch", "s7", "name") == "s7"
 
 
+async def test_a_big_change_is_applied_in_slices_and_told_as_a_whole(replica: Replica, server: OvsdbServer) -> None:
+    told: list[int] = []
+    replica.on_change("Logical_Switch_Port", lambda *_: told.append(len(replica.table("Logical_Switch_Port"))))
+    other = await up(new_replica(server.remote))
+    rows = await other.transact(ports("big", *(f"p{number}" for number in range(2000))))
+    assert len(other.table("Logical_Switch_Port")) == 2000  # the writer waited for all slices
+    after = await other.transact(ports("small", "last"))
+    await eventually(lambda: after[-1] in replica.table("Logical_Switch"))
+    await replica.whole()
+    assert replica.table("Logical_Switch")[rows[-1]]["ports"] == set(rows[:-1])
+    assert told == [2000] * 2000 + [2001]
+    await other.stop()
+
+
+async def test_a_connection_lost_between_slices_reads_all_anew(replica: Replica, server: OvsdbServer) -> None:
+    other = await up(new_replica(server.remote))
+    await other.transact(ports("big", *(f"p{number}" for number in range(2000))))
+    await eventually(lambda: replica.table("Logical_Switch_Port"))
+    replica.connection.peer.close("a test")  # type: ignore[union-attr]
+    await eventually(lambda: replica.ready.is_set() and len(replica.table("Logical_Switch_Port")) == 2000)
+    assert state(replica) == state(other)
+    await other.stop()
+
+
 async def test_every_kind_of_operation(replica: Replica) -> None:
     port, switch = await replica.transact(ports("s", "p"))
     txn = Txn()

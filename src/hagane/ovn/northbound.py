@@ -99,6 +99,7 @@ class Northbound:
     async def apply(self, desired: Iterable[Desired], scope: Scope | None = None) -> list[Op]:
         """Plans and commits; returns the operations (none: all was as desired already). Raises what `plan` and
         `Replica.submit` raise, and Conflict when somebody deleted a row in between; then simply apply again."""
+        await self.replica.whole()
         ops = self.plan(desired, scope)
         results = await self.replica.submit(ops)
         for op, result in zip(ops, results, strict=True):

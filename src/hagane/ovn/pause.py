@@ -20,6 +20,7 @@ class _NoCollections:
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if self._depth == 0 and self._was_enabled:
+            gc.freeze()  # nor later: it is freed when the database says so, and never in a cycle
             gc.enable()
 
 

@@ -6,13 +6,14 @@
 
 Only `ready` content may be acted upon: while syncing, a row that is missing may just not have arrived yet. After a
 reconnect listeners hear of the real differences only, however they were learnt. Updates are applied in the order of
-commits, each transaction as a whole before any listener runs.
+commits, each transaction as a whole before any listener runs. One that changes thousands of rows (ovn-northd's do) is
+applied in slices, so that it does not hold the event loop; `whole` waits for its end, and so does whoever writes.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hagane.errors import Unavailable
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SLICE = 1000  # rows of the initial content that are applied in one turn of the event loop
+_SLICE = 250  # rows that are applied, and changes that are told, in one turn of the event loop
 _UNKNOWN_TXN = "00000000-0000-0000-0000-000000000000"
 
 
@@ -57,6 +58,10 @@ class Replica:
         self._last_txn: str | None = None
         self._peer: Peer | None = None
         self._early: deque[tuple[str, list[Any]]] | None = None
+        self._later: deque[tuple[str, list[Any]]] = deque()  # a big change, and those that came after it
+        self._slicing: asyncio.Task[None] | None = None
+        self._whole = asyncio.Event()
+        self._whole.set()
         self._waiters: list[Callable[[], bool]] = []
         self._batcher = Batcher(self._send)
 
@@ -112,6 +117,10 @@ class Replica:
             future.cancel()
             self._waiters = [waiter for waiter in self._waiters if waiter is not attempt]
 
+    async def whole(self) -> None:
+        """Waits until no change is half applied."""
+        await self._whole.wait()
+
     # Writing
 
     async def transact(self, ops: Iterable[Op]) -> list[Any]:
@@ -136,6 +145,7 @@ class Replica:
             reply: list[Any] = await peer.call("transact", [self.database, *ops])
         except RemoteError as error:
             return [{"error": error.error, "details": error.details}]
+        await self.whole()  # the change that this reply follows may still be under way
         return reply
 
     # The connection's side
@@ -152,6 +162,8 @@ class Replica:
         try:
             with no_collections:
                 await self._load(updates, apply, events)
+                await self._tell_in_slices(events)
+                self._catch_up(events)
         except BaseException as error:
             self._last_txn = None  # half of it may be applied: the next connection reads everything
             if isinstance(error, Inconsistent):
@@ -196,22 +208,53 @@ class Replica:
         if not self.resumed:
             for table in self._tables.values():
                 table.end(events)
+        self._catch_up(events)
+
+    def _catch_up(self, events: list[Event]) -> None:
+        """Apply what came while the content was read, or told."""
         while self._early:
             self._apply(*self._early.popleft(), events)
 
     def _notified(self, method: str, params: list[Any]) -> None:
         if self._early is not None:
             self._early.append((method, params))
-            return
-        events: list[Event] = []
+        elif self._later or _size(params) > _SLICE:
+            self._later.append((method, params))
+            if self._slicing is None:
+                self._whole.clear()
+                self._slicing = asyncio.get_running_loop().create_task(self._slice(), name=f"{self.database} slices")
+        else:
+            events: list[Event] = []
+            try:
+                self._apply(method, params, events)
+            except Exception as error:
+                self._distrust(error)
+            self._tell(events)
+            self._look_again()
+
+    async def _slice(self) -> None:
+        """Apply what waits in `_later`, a slice in a turn of the event loop."""
         try:
-            self._apply(method, params, events)
-        except Exception as error:  # half of it may be applied: only all of the content is to be trusted
-            log.warning("%s: a change cannot be applied (%r), reading anew", self.database, error)
-            self._last_txn = None
-            self._drop("a change that cannot be applied; reading anew")
-        self._tell(events)
-        self._look_again()
+            while self._later:
+                events: list[Event] = []
+                for part in _parts(*self._later[0]):
+                    self._apply(*part, events)
+                    await asyncio.sleep(0)
+                await self._tell_in_slices(events)
+                self._later.popleft()
+                self._look_again()
+        except Exception as error:
+            self._distrust(error)
+        finally:
+            self._slicing = None
+            self._later.clear()
+            self._whole.set()
+
+    def _distrust(self, error: Exception) -> None:
+        """Half of a change may be applied: only all of the content is to be trusted."""
+        log.warning("%s: a change cannot be applied (%r), reading anew", self.database, error)
+        self._last_txn = None
+        self._drop("a change that cannot be applied; reading anew")
 
     def _apply(self, method: str, params: list[Any], events: list[Event]) -> None:
         apply = Table.apply
@@ -239,6 +282,16 @@ class Replica:
     def _lost(self) -> None:
         self.ready.clear()
         self._peer = self._early = None
+        if self._slicing is not None:
+            self._slicing.cancel()
+            self._last_txn = None
+
+    async def _tell_in_slices(self, events: list[Event]) -> None:
+        """Tell all; what is told is taken out."""
+        while events:
+            self._tell(events[:_SLICE])
+            del events[:_SLICE]
+            await asyncio.sleep(0)
 
     def _tell(self, events: list[Event]) -> None:
         for listener, kind, old, new in events:
@@ -250,3 +303,20 @@ class Replica:
     def _look_again(self) -> None:
         for waiter in list(self._waiters):
             waiter()
+
+
+def _size(params: list[Any]) -> int:
+    """How many rows a notification is about."""
+    updates = params[-1] if params else None
+    return sum(map(len, updates.values())) if isinstance(updates, dict) else 0
+
+
+def _parts(method: str, params: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """A notification in slices, each as a notification of its own."""
+    if not _size(params):
+        yield method, params
+        return
+    for name, rows in params[-1].items():
+        changes = list(rows.items())
+        for start in range(0, len(changes), _SLICE):
+            yield method, [*params[:-1], {name: dict(changes[start : start + _SLICE])}]
