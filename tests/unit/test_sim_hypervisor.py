@@ -168,7 +168,7 @@ async def test_one_upload_serves_all_who_wait_for_it() -> None:
 
 
 async def test_a_restart_finds_everything(tmp_path: Path) -> None:
-    state = tmp_path / "host.jsonl"
+    state = tmp_path / "sim" / "host.jsonl"
     host = SimHypervisor(delays=Delays.none(), state=state)
     await host.connect()
     for number in range(5):

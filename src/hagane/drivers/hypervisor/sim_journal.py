@@ -24,6 +24,7 @@ class Journal(Generic[T]):
 
     def load(self) -> dict[str, T]:
         """Read everything, and open the file for `put`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         values: dict[str, T] = {}
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         for line in lines:
