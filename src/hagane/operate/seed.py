@@ -28,9 +28,11 @@ class Local:
         self.token = ""
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The decoded answer. Raises HaganeError for any status of 400 and more."""
+        """The decoded answer; a body of bytes goes as it is. Raises HaganeError for any status of 400 and more."""
         sent: list[dict[str, Any]] = []
-        payload = b"" if body is None else msgspec.json.encode(body)
+        raw = isinstance(body, bytes)
+        payload = body if raw else b"" if body is None else msgspec.json.encode(body)
+        kind = b"application/octet-stream" if raw else b"application/json"
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": payload, "more_body": False}
@@ -40,7 +42,7 @@ class Local:
 
         bare, _, query = path.partition("?")
         token = self.token.encode()
-        headers = [(b"x-auth-token", token), (b"host", b"localhost"), (b"content-type", b"application/json")]
+        headers = [(b"x-auth-token", token), (b"host", b"localhost"), (b"content-type", kind)]
         scope = {"type": "http", "method": method, "path": bare, "raw_path": bare.encode(), "scheme": "http",
                  "query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 0)}  # fmt: skip
         await self._app(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from hagane.drivers.hypervisor.base import Hypervisor
 from hagane.reconcile.engine import Reconciler
@@ -15,6 +15,7 @@ class Devices:
     hosts: dict[str, Hypervisor] = field(default_factory=dict)
     northbound: str = ""  # OVSDB remotes, comma-separated
     southbound: str = ""
+    network: Any = None  # an Ovn (reconcile/ovn/engine.py) that is there already; scenarios share one
     local_switch: str = ""  # OVSDB remote of the Open vSwitch beside this process, for metadata ports
     local_namespace: str = ""  # the network namespace that it runs in; empty: ours
     external: str = "ext"  # the physical network that leads outside

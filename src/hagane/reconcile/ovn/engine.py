@@ -176,7 +176,7 @@ class SimOvn:
         self.rows: dict[str, dict[tuple[str, str], Desired]] = {}
         self.ready = asyncio.Event()
         self._chassis = list(chassis)
-        self._port: Callable[[str], None] = lambda port_id: None
+        self._listeners: list[Callable[[str], None]] = []
 
     async def start(self) -> None:
         self.ready.set()
@@ -192,11 +192,15 @@ class SimOvn:
         for owner in owners:
             gone = self.rows.pop(owner, None)
             if gone and owner.startswith("port:"):
-                self._port(owner.removeprefix("port:"))
+                self._tell(owner.removeprefix("port:"))
         for row in desired:
             self.rows.setdefault(owner_of(row.key), {})[row.table, row.key] = row
             if row.key.startswith("port:") and row.table == NB.PORT:
-                self._port(row.key.removeprefix("port:"))
+                self._tell(row.key.removeprefix("port:"))
+
+    def _tell(self, port_id: str) -> None:
+        for listener in self._listeners:
+            listener(port_id)
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         wanted: dict[str, dict[tuple[str, str], Desired]] = {}
@@ -218,4 +222,4 @@ class SimOvn:
         return self._chassis
 
     def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
-        self._port = port
+        self._listeners.append(port)

@@ -46,11 +46,7 @@ class NetworkPart:
 
     def __init__(self, cloud: Cloud) -> None:
         devices = cloud.use(Devices)
-        self.ovn: Ovn = (
-            RealOvn(devices.northbound, devices.southbound)
-            if devices.northbound
-            else SimOvn([ChassisSeen(name, name, frozenset({devices.external})) for name in devices.hosts])
-        )
+        self.ovn: Ovn = devices.network or _ovn(devices)
         self._db = cloud.db
         compiler = Compiler(cloud.db, self.ovn.chassis, cloud.config.dns_servers)
         makers = {
@@ -228,6 +224,13 @@ class NetworkPart:
     async def _base_rows(self) -> None:
         """The rows that belong to no row of ours in particular."""
         await self.ovn.apply(group.drop(), [group.DROP])
+
+
+def _ovn(devices: Devices) -> Ovn:
+    """The OVN that the settings name, or a simulated one with a chassis on every Host."""
+    if devices.northbound:
+        return RealOvn(devices.northbound, devices.southbound)
+    return SimOvn([ChassisSeen(name, name, frozenset({devices.external})) for name in devices.hosts])
 
 
 def _is_server(row: Row) -> bool:
