@@ -6,6 +6,9 @@ Machines run as the unprivileged user that the distribution's libvirt knows. No 
 without cgroup v2, they could not be made, and one behaviour everywhere is worth more here than CPU shares. For the same
 reason the system bus is hidden: libvirt would register machines of several Hosts at one systemd-machined. Where KVM
 does not really work, /dev/kvm is hidden as well, so that libvirt's capabilities tell the truth.
+
+Consoles are logged through virtlogd, as on any Host, because it bounds what a machine can write. The price: machines
+that run while virtlogd is killed (not restarted by its own signal) log no more until their next start.
 """
 
 import asyncio
@@ -124,6 +127,8 @@ def _folders(folder: Folder) -> None:
     for name in _STATE:
         (folder.state / "libvirt" / name).mkdir(parents=True, exist_ok=True)
     pool(folder).mkdir(exist_ok=True, mode=0o711)
+    # libvirt makes this one only after it has opened the first machine's console log in it.
+    (folder.state / "libvirt" / "log" / "qemu").mkdir(exist_ok=True)
     for name in ("libvirt", "nobus"):
         (folder.run / name).mkdir(parents=True, exist_ok=True)
     (folder.run / "nokvm").touch(mode=0)

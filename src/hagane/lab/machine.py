@@ -22,6 +22,8 @@ from hagane.lab.host import HostAddress
 from hagane.lab.process import Daemon, DaemonSeen, seen, stop, together
 from hagane.lab.site import Site
 
+LOCK_SECONDS = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class SiteAddress:
@@ -93,16 +95,22 @@ def _remove_empty(folder: Path) -> None:
 
 @asynccontextmanager
 async def locked(site: Site) -> AsyncIterator[None]:
-    """Hold the lab's lock; wait for whoever has it."""
-    lock = await asyncio.to_thread(_lock, Path(f"/run/lock/{site.prefix}-lab.lock"))
+    """Hold the lab's lock; wait for whoever has it. It ends with the process at the latest."""
+    path = Path(f"/run/lock/{site.prefix}-lab.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        # Asked again and again, not waited for in a thread: that thread could not be called off.
+        while not _take(lock):  # noqa: ASYNC110 - the one who unlocks is another process
+            await asyncio.sleep(LOCK_SECONDS)
         yield
     finally:
         os.close(lock)
 
 
-def _lock(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
