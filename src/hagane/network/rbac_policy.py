@@ -22,7 +22,7 @@ OBJECTS: dict[str, type[NetResource]] = {
 
 
 def _object_type(field: str, value: Any) -> str:
-    if value not in OBJECTS:
+    if not isinstance(value, str) or value not in OBJECTS:
         raise BadValue(field, value, f"{value} is not in {list(OBJECTS)}")
     return str(value)
 
