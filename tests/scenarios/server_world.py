@@ -1,30 +1,23 @@
 """A small world for scenarios of Servers: some simulated Hosts, the APIs without a socket, everything in one loop."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncio
 import httpx
 
-from hagane.api.asgi import Application
 from hagane.api.http import Caller, Request
-from hagane.cloud import Cloud
-from hagane.compute import service as compute
+from hagane.app import Hagane
 from hagane.compute.row import SERVER
 from hagane.config import Config
 from hagane.drivers.hypervisor.sim import SimHypervisor
 from hagane.drivers.hypervisor.sim_knobs import Delays
-from hagane.image import service as image
 from hagane.image.store import fill, new_image
-from hagane.network import service as network
-from hagane.placement import service as placement
 from hagane.reconcile.devices import Devices
-from hagane.reconcile.engine import Engine
-from hagane.reconcile.host import Hosts
-from hagane.state.database import Row, open_database
-from hagane.state.migrate import migrate
+from hagane.reconcile.host import Hosts, Pace
+from hagane.state.database import Row
 
 PROJECT, USER = "p" * 32, "u" * 32
 V21 = "/compute/v2.1"
@@ -39,14 +32,14 @@ async def _authenticate(request: Request) -> Caller:
 class World:
     """What a scenario acts upon and looks at."""
 
-    def __init__(self, cloud: Cloud, hosts: dict[str, SimHypervisor], part: Hosts, engine: Engine) -> None:
-        self.cloud, self.db, self.hosts, self.part, self.engine = cloud, cloud.db, hosts, part, engine
-        services = [make(cloud) for make in (image.service, network.service, compute.service, placement.service)]
-        app = Application(cloud, services, _authenticate)
-        self._transport = httpx.ASGITransport(app)
+    def __init__(self, hagane: Hagane, hosts: dict[str, SimHypervisor]) -> None:
+        self.hagane, self.cloud, self.db, self.hosts = hagane, hagane.cloud, hagane.cloud.db, hosts
+        self.part = hagane.cloud.use(Hosts)
+        self.part.hosts.pace = Pace(poll=5.0, silent=0.05, down_after=0.2, orphan=0.0, disks=0.0)
+        self._transport = httpx.ASGITransport(hagane.app)
         self.member = self.client("member,reader")
         self.admin = self.client("admin,member,reader")
-        self.image_id = self.flavor_id = ""
+        self.image_id = self.flavor_id = self.network_id = ""
 
     def client(self, roles: str, project: str = PROJECT) -> httpx.AsyncClient:
         headers = {"X-Auth-Token": f"{project}:{roles}", "OpenStack-API-Version": "compute 2.96"}
@@ -62,6 +55,11 @@ class World:
         answer = await self.admin.post(f"{V21}/flavors", json={"flavor": flavor})
         assert answer.status_code == 200, answer.text
         self.flavor_id = "small"
+        net = await self.member.post("/network/v2.0/networks", json={"network": {"name": "net"}})
+        self.network_id = net.json()["network"]["id"]
+        subnet = {"network_id": self.network_id, "cidr": "10.1.0.0/16", "ip_version": 4}
+        answer = await self.member.post("/network/v2.0/subnets", json={"subnet": subnet})
+        assert answer.status_code == 201, answer.text
         await self.until(self._hosts_up)
 
     async def _hosts_up(self) -> bool:
@@ -70,7 +68,12 @@ class World:
 
     async def create(self, **more: Any) -> dict[str, Any]:
         """POST /servers; the answer's server."""
-        server = {"name": "one", "imageRef": self.image_id, "flavorRef": self.flavor_id, "networks": "none"} | more
+        server = {
+            "name": "one",
+            "imageRef": self.image_id,
+            "flavorRef": self.flavor_id,
+            "networks": [{"uuid": self.network_id}],
+        } | more
         answer = await self.member.post(f"{V21}/servers", json={"server": server})
         assert answer.status_code == 202, answer.text
         return dict(answer.json()["server"])
@@ -107,10 +110,16 @@ class World:
         for name in self.hosts:
             await self.part.hosts._one(name)
 
+    async def _idle(self) -> bool:
+        """The engine has written the outcome of the last work."""
+        return (await self.db.fetch_tuples("SELECT count(*) FROM work WHERE kind = 'server'"))[0][0] == 0
+
     async def leaks(self) -> dict[str, Any]:
         """Everything that should not be there when there is no Server."""
+        await self.until(self._idle)
         found: dict[str, Any] = {}
-        for table in ("server", "placement_allocation", "allocation", "port"):
+        ports = "port WHERE device_owner LIKE 'compute%'"
+        for table in ("server", "placement_allocation", ports):
             rows = await self.db.fetch(f"SELECT * FROM {table}")
             if rows:
                 found[table] = rows
@@ -118,9 +127,14 @@ class World:
         counted = await self.db.fetch("SELECT * FROM compute_usage WHERE instances != 0 OR cores != 0 OR ram != 0")
         machines = {name: host for name, driver in self.hosts.items() if (host := await driver.read())}
         disks = {name: keys for name, driver in self.hosts.items() if (keys := await driver.disks())}
-        work = await self.db.fetch("SELECT * FROM work WHERE kind = 'server'")
         open_events = await self.db.fetch("SELECT * FROM event WHERE kind = 'server' AND finished_at IS NULL")
-        parts = {"used": used, "counted": counted, "machines": machines, "disks": disks, "work": work, "events": open_events}
+        parts = {
+            "used": used,
+            "counted": counted,
+            "machines": machines,
+            "disks": disks,
+            "events": open_events,
+        }
         return found | {name: what for name, what in parts.items() if what}
 
 
@@ -130,28 +144,23 @@ async def _zeros(size: int) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, hosts: Sequence[str] = ("sim1", "sim2", "sim3"), delays: Delays | None = None, url: str = "", **sizes: int
+    folder: Path,
+    *,
+    hosts: Sequence[str] = ("sim1", "sim2", "sim3"),
+    delays: Delays | None = None,
+    url: str = "",
+    **sizes: int,
 ) -> AsyncIterator[World]:
     """A furnished world; `sizes` are those of each Host (vcpus, memory_mb, disk_gb)."""
-    config = Config(state=folder, database=url or f"sqlite:{folder}/db")
-    db = await open_database(config.database_url)
-    await migrate(db)
-    cloud = Cloud(config, db)
     drivers = {name: SimHypervisor(name, delays=delays or Delays.none(), **sizes) for name in hosts}
-    cloud.provide(Devices, Devices(hosts=dict(drivers)))
-    part = Hosts(cloud)
-    part.hosts.poll, part.hosts.poll_silent, part.hosts.down_after, part.hosts.orphan_seconds = 5.0, 0.05, 0.2, 0.0
-    engine = Engine(db, part.reconcilers, name="test")
-    cloud.provide(Engine, engine)
-    await part.start()
-    await engine.start()
-    made = World(cloud, drivers, part, engine)
+    config = Config(state=folder, database=url, sim=True)
+    hagane = Hagane(config, Devices(hosts=dict(drivers)), _authenticate)
+    await hagane.start()
+    made = World(hagane, drivers)
     try:
         await made.furnish()
         yield made
     finally:
         await made.member.aclose()
         await made.admin.aclose()
-        await engine.stop()
-        await part.stop()
-        await db.close()
+        await hagane.stop()

@@ -10,7 +10,7 @@ mark is never looked at.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from uuid import uuid4
 
 import msgspec
@@ -34,10 +34,17 @@ from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
 KIND = "host"
-POLL, POLL_SILENT = 10.0, 2.0  # seconds between readings of a Host that answers, and of one that does not
-DOWN_AFTER = 20.0  # seconds of silence after which a Host is down
-ORPHAN_SECONDS = 60.0  # how long a machine without an owner is left alone
-DISKS_EVERY = 60.0  # seconds between looks for disks without an owner
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds."""
+
+    poll: float = 10.0  # between readings of a Host that answers
+    silent: float = 2.0  # and of one that does not
+    down_after: float = 20.0  # of silence, after which a Host is down
+    orphan: float = 60.0  # that a machine without an owner is left alone
+    disks: float = 60.0  # between looks for disks without an owner
 
 
 class HostReconciler:
@@ -49,12 +56,7 @@ class HostReconciler:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
         self._orphans: dict[tuple[str, str], float] = {}  # (host, machine) -> since when
         self._disks_at: dict[str, float] = {}
-        self.poll, self.poll_silent, self.down_after, self.orphan_seconds = (
-            POLL,
-            POLL_SILENT,
-            DOWN_AFTER,
-            ORPHAN_SECONDS,
-        )
+        self.pace = Pace()
 
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
         return {claim.key: self._one(claim.key) for claim in keys}
@@ -71,7 +73,7 @@ class HostReconciler:
             return await self._silent(row, error)
         await self._answered(row, facts)
         await self._compare(row, station, seen)
-        return Done(again=self.poll)
+        return Done(again=self.pace.poll)
 
     async def _facts(self, station: Station) -> HostFacts:
         try:
@@ -83,10 +85,10 @@ class HostReconciler:
     async def _silent(self, row: Row, error: HaganeError) -> Outcome:
         """No answer. After a while that is what everybody is told."""
         since = clock.wall() - (clock.seconds(row["seen_at"]) if row["seen_at"] else 0.0)
-        if row["state"] != "down" and since >= self.down_after:
+        if row["state"] != "down" and since >= self.pace.down_after:
             log.warning("host %s is down: %s", row["name"], error.message)
             await self._db.write(lambda tx: _down(tx, row, error.message))
-        return Wait(self.poll_silent, f"It does not answer: {error.message}")
+        return Wait(self.pace.silent, f"It does not answer: {error.message}")
 
     async def _answered(self, row: Row, facts: HostFacts) -> None:
         """Up, with these facts; what it has to give follows from them."""
@@ -117,7 +119,7 @@ class HostReconciler:
         if differing:
             await self._db.write(lambda tx: _wake(tx, differing))
         orphans = {machine for machine in seen if machine not in rows}
-        if clock.monotonic() - self._disks_at.get(row["name"], -DISKS_EVERY) >= DISKS_EVERY:
+        if clock.monotonic() - self._disks_at.get(row["name"], -self.pace.disks) >= self.pace.disks:
             self._disks_at[row["name"]] = clock.monotonic()
             orphans |= await self._ownerless_disks(row, station, rows)
         await self._sweep(row["name"], station, orphans)
@@ -139,7 +141,7 @@ class HostReconciler:
         now = clock.monotonic()
         for known in [key for key in self._orphans if key[0] == host and key[1] not in orphans]:
             del self._orphans[known]
-        due = [m for m in orphans if now - self._orphans.setdefault((host, m), now) >= self.orphan_seconds]
+        due = [m for m in orphans if now - self._orphans.setdefault((host, m), now) >= self.pace.orphan]
         if not due:
             return
         owned = await SERVER.select(self._db, {"id": due, "host": host})
@@ -208,6 +210,7 @@ class Hosts:
         self.hosts = HostReconciler(cloud, self.registry)
         self.servers = ServerReconciler(cloud, self.registry)
         self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers)
+        cloud.provide(Hosts, self)
         cloud.provide(Consoles, Consoles(self._console_log, self._console))
         self._changes: set[tuple[str, str]] = set()
         self._waking: asyncio.Task[None] | None = None

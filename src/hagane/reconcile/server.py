@@ -161,6 +161,7 @@ class ServerReconciler:
         if row["vm_state"] == VmState.BUILDING:
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
+        self._registry.station(row["host"]).stale()
         return await server_end.failed(self._db, row, steps, error)
 
     async def _remove(self, row: Row, *, touch: bool) -> Outcome:

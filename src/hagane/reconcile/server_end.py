@@ -97,6 +97,8 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Ou
         changes["vm_state"] = VmState.ERROR
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
+    if len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
+        changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
     async def write(tx: Tx) -> None:
         if await _store(tx, row, changes):
@@ -106,7 +108,7 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Ou
             await steps.end(tx, error=error.message)
 
     await db.write(write)
-    return Failed(error.message)
+    return Wait(0.0, error.message)  # what the Host shows after that is looked at once more
 
 
 async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:

@@ -55,4 +55,4 @@ class Steps:
             self._finish("Error" if error else "Success", error or None)
             await self.write(tx)
         if whole:
-            await event.end(tx, event.identity(self._key, self._request), error=error)
+            await event.end_all(tx, KIND, self._key, self._request, error=error)

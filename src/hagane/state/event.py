@@ -61,6 +61,15 @@ async def end(tx: Tx, event_id: str, *, error: str = "") -> None:
     await EVENT.update(tx, {"id": event_id, "finished_at": None}, changes | ({"message": error} if error else {}))
 
 
+async def end_all(tx: Tx, kind: str, key: str, request_id: str, *, error: str = "") -> None:
+    """Finish an action with every step of it that still goes on, and earlier ones that it has overtaken."""
+    changes = {"finished_at": clock.now(), "result": "Error" if error else "Success"}
+    where = {"kind": kind, "key": key, "finished_at": None}
+    mine = changes | ({"message": error} if error else {})
+    await EVENT.update(tx, where | {"request_id": request_id}, mine)
+    await EVENT.update(tx, where, changes | {"result": "Error", "message": "A later action overtook it."})
+
+
 async def record(tx: Tx, kind: str, key: str, request_id: str, action: str, steps: Iterable[Row]) -> None:
     """Store steps as they are now, each a row of `step`, `started_at` and what else is known; again to bring it up to
     date. One statement a step, for steps that are over as soon as they are told.
