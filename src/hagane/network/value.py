@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hagane.api.types import BadValue, Type, is_uuid
-from hagane.network.errors import invalid
+from hagane.network.errors import bad_request, error, invalid
 
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
@@ -97,7 +97,7 @@ class Whole(Type):
         except (ValueError, TypeError, OverflowError):
             raise invalid(f"'{value}' is not an integer") from None
         if self.values and number not in self.values:
-            raise BadValue(field, value, f"{number} is not in {list(self.values)}")
+            raise BadValue(field, value, f"{number} is not in valid_values")
         if self.min is not None and number < self.min:
             raise BadValue(field, value, f"'{number}' should be non-negative")
         if abs(number) > self.max:
@@ -141,8 +141,7 @@ class OneOf(Type):
     def check(self, field: str, value: Any) -> Any:
         if (value is None and self.nullable) or (isinstance(value, str | int) and value in self.values):
             return value
-        shown = [*self.values, None] if self.nullable else list(self.values)
-        raise BadValue(field, value, f"{value} is not in {shown}")
+        raise BadValue(field, value, f"{value} is not in valid_values")
 
     def query(self, field: str, text: str) -> Any:
         return text
@@ -167,7 +166,7 @@ class Checked(Type):
         return self.rule(field, value)
 
     def query(self, field: str, text: str) -> Any:
-        return text
+        return self.rule(field, text) if self.kind == "int" else text
 
     def own_schema(self) -> dict[str, Any]:
         return dict(self.json_schema)
@@ -186,13 +185,38 @@ def ip_or_none(field: str, value: Any) -> str | None:
 
 
 def cidr(field: str, value: Any) -> str:
-    """A prefix of a subnet. Host bits are kept here and refused by who cannot have them. Raises BadValue."""
+    """A prefix in a list of prefixes. Host bits are kept. Raises BadValue."""
     try:
         if not isinstance(value, str) or "/" not in value:
             raise ValueError
         return str(ipaddress.ip_interface(value))
     except ValueError:
         raise BadValue(field, value, f"'{value}' is not a valid IP subnet") from None
+
+
+def cidr_or_none(field: str, value: Any) -> str | None:
+    """The prefix of a subnet; a bare address is a prefix of full length. Host bits are kept. Raises InvalidInput."""
+    if value is None:
+        return None
+    try:
+        return str(ipaddress.ip_interface(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise invalid(f"{value} is not in a CIDR format") from None
+
+
+_OWNERS = ("network:", "compute:", "baremetal:", "neutron:", "trunk:")
+
+
+def service_types(field: str, value: Any) -> list[str]:
+    """Device owners, or beginnings of them, that a subnet's addresses are for."""
+    if not isinstance(value or [], list):
+        raise bad_request("Subnet service types must be a list.")
+    for each in value or []:
+        if not isinstance(each, str):
+            raise error("InvalidInputSubnetServiceType", service_type=each)
+        if not each.startswith(_OWNERS):
+            raise error("InvalidSubnetServiceType", service_type=each)
+    return value or []
 
 
 def mac(field: str, value: Any) -> str:
@@ -293,7 +317,7 @@ def pools(field: str, value: Any) -> list[dict[str, str]]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise BadValue(field, value, f"Invalid data format for IP pool: '{value}'")
+        raise invalid("Invalid data format for allocation pools")
     found = []
     for pool in value:
         keys(field, pool, ("start", "end"))
