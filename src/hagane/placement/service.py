@@ -8,8 +8,10 @@ from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
 from hagane.placement.base import ROOT, envelope
+from hagane.placement.consumer import Consumers
 from hagane.placement.host import HOST
 from hagane.placement.inventory import ALLOCATION, INVENTORY
+from hagane.placement.provider import Providers, vocabulary
 
 OLDEST, NEWEST = "1.0", "1.39"
 TABLES = (HOST, INVENTORY, ALLOCATION)
@@ -22,7 +24,7 @@ def service(cloud: Cloud) -> Service:
         "placement", ROOT, Policy.load("placement", overrides), envelope,
         versions=Microversions("placement", OLDEST, NEWEST), title="Placement",
     )  # fmt: skip
-    made.routes += _documents()
+    made.routes += [*_documents(), *Providers(cloud).routes(), *Consumers(cloud).routes(), *vocabulary(cloud)]
     return made
 
 
