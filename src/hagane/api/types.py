@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from hagane.errors import Invalid
+from hagane.state import clock
 
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
@@ -232,15 +233,10 @@ class Time(Str):
     """ISO 8601, kept in UTC without a suffix (state/clock.py)."""
 
     def convert(self, field: str, value: Any) -> Any:
-        from datetime import UTC, datetime
-
         try:
-            moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError) as error:
+            return clock.kept(value)
+        except ValueError as error:
             raise BadValue(field, value, f"{value!r} is not a 'date-time'") from error
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-        return moment.isoformat(timespec="microseconds")
 
     def own_schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "date-time"}

@@ -1,6 +1,5 @@
 """What was done with a Server, and each step of it with its duration: /servers/{id}/os-instance-actions."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
@@ -10,7 +9,7 @@ from hagane.compute.base import MOST, V21, api, at, need
 from hagane.compute.row import KIND, SERVER, host_id
 from hagane.compute.server import find, may_see_all, no_server
 from hagane.errors import Invalid, NotFound
-from hagane.state import event
+from hagane.state import clock, event
 from hagane.state.database import Row
 
 PATH = V21 + "/servers/{id}/os-instance-actions"
@@ -134,11 +133,8 @@ def _moment(request: Request, name: str) -> str | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return clock.kept(text.replace(" ", "+"))
     except ValueError as error:
         raise Invalid(
             f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
         ) from error
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="microseconds")

@@ -4,7 +4,6 @@ Names and the like are matched as regular expressions, as the real service does;
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from hagane.compute.base import MOST, api, at, need
 from hagane.compute.pattern import condition
 from hagane.compute.row import SERVER, special_tasks, states_of
 from hagane.errors import Forbidden, Invalid
+from hagane.state import clock
 from hagane.state.table import Sql
 
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -149,14 +149,11 @@ def _times(args: dict[str, str], more: list[Sql]) -> None:
 
 def _moment(name: str, text: str) -> str:
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return clock.kept(text.replace(" ", "+"))
     except ValueError as error:
         raise Invalid(
             f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
         ) from error
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="microseconds")
 
 
 def _tags(name: str) -> str:

@@ -6,7 +6,7 @@ that moment: roles taken from the user are gone from its tokens. Access rules na
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find
 from hagane.identity.password import Passwords, hash_made, make_secret
 from hagane.identity.revocation import revoke
 from hagane.identity.role import Role
+from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
@@ -199,10 +200,9 @@ def _expiry(text: str | None) -> str | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = clock.utc(text)
     except ValueError as error:
         raise Invalid("Timestamp not in expected format." + _MALFORMED) from error
-    moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     if moment.replace(tzinfo=UTC).timestamp() <= time.time():
         raise Invalid("The 'expires_at' must not be before now." + _MALFORMED)
     return moment.isoformat(timespec="microseconds")

@@ -5,13 +5,13 @@
 Every condition is part of the one statement that the store runs; nothing is filtered after it.
 """
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hagane.api.http import Request
 from hagane.api.listing import Page
 from hagane.errors import Invalid
+from hagane.state import clock
 from hagane.state.table import Sql
 
 if TYPE_CHECKING:
@@ -191,9 +191,8 @@ def _moment(name: str, text: str, slot: str) -> Sql:
     if operator not in _COMPARED:
         raise Invalid("Unable to filter on a unknown operator.", code="BadFilter")
     try:
-        moment = datetime.fromisoformat(rest)
-        moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError) as error:
+        moment = clock.utc(rest)
+    except ValueError as error:
         message = f'Bad "{name}" query filter format. Use ISO 8601 DateTime notation.'
         raise Invalid(message, code="BadFilter") from error
     value = moment.isoformat(timespec="seconds")

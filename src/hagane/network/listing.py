@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from hagane.api.http import Request
 from hagane.api.listing import behind, sortable
 from hagane.network.errors import bad_request, error
+from hagane.state import clock
 from hagane.state.database import Reader
 from hagane.state.table import Sql
 
@@ -126,16 +127,12 @@ def filters(request: Request, resource: "NetResource") -> tuple[dict[str, Any], 
 
 def since(text: str) -> str:
     """The time of `changed_since`, as rows keep it. Raises BadRequest."""
-    from datetime import UTC, datetime
-
     try:
-        moment = datetime.fromisoformat(text)
+        return clock.kept(text)
     except ValueError:
         raise error(
             "InvalidInput", reason=f"The input {text} must be in the following format: YYYY-MM-DDTHH:MM:SSZ"
         ) from None
-    moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return moment.isoformat(timespec="microseconds")
 
 
 def tagged(resource: "NetResource", label: str, texts: list[str]) -> Sql:

@@ -9,6 +9,20 @@ def now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
+def utc(text: str) -> datetime:
+    """Somebody's ISO 8601 as a time in UTC without a suffix. Raises ValueError, also for times before the first year."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (OverflowError, TypeError) as error:
+        raise ValueError(f"{text!r} is no time") from error
+
+
+def kept(text: str) -> str:
+    """The same as rows keep it. Raises ValueError."""
+    return utc(text).isoformat(timespec="microseconds")
+
+
 def seconds(text: str) -> float:
     """Seconds since the epoch of a row's time."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
