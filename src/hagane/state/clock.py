@@ -10,7 +10,7 @@ def now() -> str:
 
 
 def utc(text: str) -> datetime:
-    """Somebody's ISO 8601 as a time in UTC without a suffix. Raises ValueError, also for times before the first year."""
+    """Somebody's ISO 8601 in UTC, without a suffix. Raises ValueError, also for times before the first year."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
