@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
@@ -16,8 +17,11 @@ from hagane.lab.site import External, Site
 
 
 def site(folder: Path, prefix: str, *hosts: str) -> Site:
-    """A lab that disturbs no other on this machine."""
-    external = External(ipv4=IPv4Interface("198.51.100.1/24"), ipv6=IPv6Interface("2001:db8:beef::1/64"))
+    """A lab that disturbs no other on this machine: its external network is a piece of RFC 2544's test range."""
+    number = zlib.crc32(prefix.encode()) % 250 + 1
+    external = External(
+        ipv4=IPv4Interface(f"198.19.{number}.1/24"), ipv6=IPv6Interface(f"2001:db8:beef:{number:x}::1/64")
+    )
     underlay = IPv4Network("172.30.9.0/24")
     return Site(prefix, folder, Path(f"/run/{prefix}"), hosts or ("host1",), external, underlay)
 

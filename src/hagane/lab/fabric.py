@@ -14,7 +14,7 @@ UNDERLAY, EXTERNAL = "br-ul", "br-ext"
 
 async def up(site: Site) -> None:
     """The namespace, both bridges, and the cable to this machine, whatever of them is missing."""
-    await netns.create(site.fabric)
+    await netns.create(site.fabric, ipv6=False)
     await netns.bridge(site.fabric, UNDERLAY, mtu=site.underlay_mtu)
     await netns.bridge(site.fabric, EXTERNAL, mtu=site.underlay_mtu)
     here, plug = End("", site.external_link), End(site.fabric, "ext0")

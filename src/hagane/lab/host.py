@@ -70,7 +70,7 @@ async def up(site: Site, host: str, *, kvm: bool) -> HostAddress:
     """Bring the Host up. The fabric must be there; the OVN databases may come later."""
     if not netns.exists(site.netns(host)):
         _forget(site, host)
-    await netns.create(site.netns(host))
+    await netns.create(site.netns(host), ipv6=False)
     await together(_network(site, host), libvirtd.up(host, site.netns(host), site.folder(host), kvm=kvm))
     return await address(site, host, kvm=kvm)
 

@@ -37,11 +37,15 @@ def named(prefix: str) -> list[str]:
     return sorted(entry.name for entry in FOLDER.glob(f"{prefix}*"))
 
 
-async def create(netns: str) -> None:
-    """Make the namespace, with its loopback up, unless it is there."""
+async def create(netns: str, *, ipv6: bool = True) -> None:
+    """Make the namespace, with its loopback up, unless it is there. Without `ipv6` its interfaces stay silent: a
+    namespace that only carries packets of others must not announce itself among them, nor take addresses."""
     if not exists(netns):
         (FOLDER / netns).unlink(missing_ok=True)
         await run("ip", "netns", "add", netns)
+    if not ipv6:
+        for scope in ("all", "default"):
+            await run(*inside(netns, "tee", f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), stdin="1")
     await batch(netns, "link set lo up")
 
 
