@@ -6,6 +6,7 @@ exists and what does not, as the real service does.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from hagane.api.faults import REASON
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.listing import Page
 from hagane.api.resource import Attr, Resource
+from hagane.api.service import Route
 from hagane.api.types import BadValue, Bool, Int, Str
 from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, NotFound
 from hagane.identity.options import guard_delete, guard_update, merged
@@ -178,6 +180,9 @@ class IdentityResource(Resource):
             view["links"] = {"self": self.link(request, row)}
             views.append(view)
         return views
+
+    def routes(self) -> Sequence[Route]:
+        return [replace(r, rule=self.rule("list")) if r.name.endswith(":list") else r for r in super().routes()]
 
     # -- handlers ----------------------------------------------------------------------------------------------
 
