@@ -1,4 +1,4 @@
-"""Write the first migration from the declared tables. Once released, a migration is never rewritten: add the next number."""
+"""Write the first migration from the declared tables. A released migration is never rewritten: add the next number."""
 
 from pathlib import Path
 

@@ -287,7 +287,8 @@ class Resource:
         """The default routes; an override adds actions and special paths."""
         one = self.path + "/{id}"
         known = {
-            "list": Route("GET", self.path, self.list, f"{self.name}:list", rule=self.rule("get"), query=self.query_names()),
+            "list": Route("GET", self.path, self.list, f"{self.name}:list", rule=self.rule("get"),
+                          query=self.query_names()),
             "create": Route("POST", self.path, self.create, f"{self.name}:create", rule=self.rule("create"),
                             status=201, body=self.body_type("c")),
             "show": Route("GET", one, self.show, f"{self.name}:show", rule=self.rule("get"), answer=self.answer_type()),

@@ -1,4 +1,4 @@
-"""The devices of this cloud, real or simulated, as the reconcilers get them. app.py makes it, nothing else knows how."""
+"""The devices of this cloud, real or simulated, as the reconcilers get them; serve.py makes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -8,8 +8,8 @@ the transaction anew. For the same reason it must touch nothing but `tx`; what m
 a reconciler) is handed to `tx.after`. On SQLite the function is driven to its end without leaving the event loop, so
 it may await only the methods of `tx`. Both stores give serializable isolation: a claim checked is a claim held.
 
-Statements use `:name` parameters and the part of SQL that both stores speak. Columns are TEXT, BIGINT or DOUBLE; JSON and
-times are TEXT (times ISO 8601 in UTC, so that they sort), booleans are 0 and 1.
+Statements use `:name` parameters and the part of SQL that both stores speak. Columns are TEXT, BIGINT or DOUBLE; JSON
+and times are TEXT (times ISO 8601 in UTC, so that they sort), booleans are 0 and 1.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
