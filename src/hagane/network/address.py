@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hagane.network import sequence
 from hagane.network.errors import error, invalid
-from hagane.network.subnet_row import is_auto
+from hagane.network.subnet_row import SUBNET, is_auto
 from hagane.network.subnet_rule import network_of, ranges
 from hagane.state import allocation
 from hagane.state.database import Row, Tx
@@ -33,7 +33,7 @@ async def allocate(tx: Tx, port: Row, wishes: Sequence[Fixed] | None, subnets: S
         fixed = [await _any(tx, port, group) for group in _groups(usable)]
         return fixed + await automatic(tx, port, usable)
     fixed = await take_wishes(tx, port, wishes, subnets)
-    return fixed + await automatic(tx, port, usable, {f["subnet_id"] for f in fixed}) if wishes else fixed
+    return fixed + await automatic(tx, port, usable, {f["subnet_id"] for f in fixed})
 
 
 def fits_owner(subnet: Row, owner: str) -> bool:
@@ -59,7 +59,7 @@ async def take_wishes(tx: Tx, port: Row, wishes: Sequence[Fixed], subnets: Seque
     """Take what a caller asked for. Raises InvalidInput, InvalidIpForSubnet, IpAddressAlreadyAllocated and others."""
     fixed = []
     for wish in wishes:
-        subnet = _subnet_of(wish, subnets, port)
+        subnet = await _subnet_of(tx, wish, subnets, port)
         auto = is_auto(subnet)
         if "ip_address" in wish:
             address = wish["ip_address"]
@@ -72,13 +72,15 @@ async def take_wishes(tx: Tx, port: Row, wishes: Sequence[Fixed], subnets: Seque
     return fixed
 
 
-def _subnet_of(wish: Fixed, subnets: Sequence[Row], port: Row) -> Row:
+async def _subnet_of(tx: Tx, wish: Fixed, subnets: Sequence[Row], port: Row) -> Row:
     if not subnets:
         raise invalid("IP allocation requires subnets for network")
     address = wish.get("ip_address")
     if "subnet_id" in wish:
         found = [s for s in subnets if s["id"] == wish["subnet_id"]]
         if not found:
+            if await SUBNET.get(tx, id=wish["subnet_id"]) is None:
+                raise error("SubnetNotFound", id=wish["subnet_id"])
             raise invalid(
                 f"Failed to create port on network {port['network_id']}, because fixed_ips included invalid subnet "
                 f"{wish['subnet_id']}"

@@ -3,8 +3,7 @@
 The compiler reads the `addresses` of a rule's remote group; a change wakes every security group with such a rule.
 """
 
-from collections.abc import Callable, Sequence
-from ipaddress import ip_interface
+from collections.abc import Callable
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
@@ -14,42 +13,27 @@ from hagane.network.base import Attr, Checked, Flag, NetResource, standard
 from hagane.network.errors import bad_request, error
 from hagane.network.present import Made
 from hagane.network.security_group_row import RULE
-from hagane.network.value import cidr as prefix
-from hagane.network.value import items
+from hagane.network.value import prefixes
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 
 
 def addresses(field: str, value: Any) -> list[str]:
-    """Prefixes; a bare address is one of full length."""
-    if value is None:
-        return []
-    return items(field, value, lambda name, entry: prefix(name, entry if "/" in str(entry) else _whole(entry)))
-
-
-def _whole(entry: Any) -> Any:
-    try:
-        return str(ip_interface(entry)) if isinstance(entry, str) else entry
-    except ValueError:
-        return entry
+    return [] if value is None else prefixes(field, value)
 
 
 class AddressGroup(NetResource):
     name, plural, missing, rbac = "address_group", "address_groups", "AddressGroupNotFound", "address_group"
     attrs = (
-        *standard(tags=False, description=1024),
+        *standard(tags="", description=1024),
         Attr("addresses", Checked(rule=addresses), write="c", default=list, filter=False, sort=False),
-        Attr("shared", Flag(), stored=False, filter=False, sort=False),
+        Attr("shared", Flag(), stored=False, shown=False, filter=False, sort=False),
     )
     indexes = ("project_id",)
 
     def stamp(self, row: Row) -> None:
         super().stamp(row)
         row["tags"] = []
-
-    async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
-        shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
-        return [{"shared": row["id"] in shared} for row in rows]
 
     async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
         target = await super().target_of(request, reader, row)

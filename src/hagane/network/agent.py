@@ -119,13 +119,15 @@ class Agents:
         return json_response(200, {"availability_zones": selected(request, views, ("name", "resource", "state"))})
 
 
-def selected(request: Request, views: list[dict[str, Any]], filters: tuple[str, ...]) -> list[dict[str, Any]]:
+def selected(
+    request: Request, views: list[dict[str, Any]], filters: tuple[str, ...], *, strict: bool = True
+) -> list[dict[str, Any]]:
     """The views that a query asks for, with the fields that it asks for."""
     wanted: dict[str, list[str]] = {}
     for name, text in request.query:
         if name in filters:
             wanted.setdefault(name, []).append(text.lower())
-        elif name not in ("fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"):
+        elif strict and name not in ("fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"):
             raise bad_request(f"['{name}'] is invalid attribute for filtering")
     fields = [text for name, text in request.query if name == "fields" and text]
     found = [v for v in views if all(str(v[name]).lower() in texts for name, texts in wanted.items())]

@@ -34,30 +34,21 @@ Given = frozenset[str]
 """Names of the attributes that a caller set to something else than their default."""
 
 
-def standard(*, name: bool = True, tags: bool = True, description: int = 255) -> tuple[Attr, ...]:
-    """The attributes that nearly every resource has. The revision number is the row's generation."""
+def standard(*, name: bool = True, tags: str = "u", description: int = 255) -> tuple[Attr, ...]:
+    """The attributes that nearly every resource has. The revision number is the row's generation.
+
+    `tags`: "c" they may be given on creation; "u" they have routes of their own only; "" it has none.
+    """
     own = (Attr("name", Text(255), write="cu", default=""),) if name else ()
+    tag_type = Checked(rule=lambda field, value: tag.check_all(value))
+    kept = Attr("tags", tag_type, write=tags.replace("u", ""), default=list, rule=True, filter=False, sort=False)
     return (
         Attr("id", Id(), key=True),
         *own,
         Attr("project_id", Text(255), write="c", default=UNSET),
         Attr("tenant_id", Text(255), write="c", default=UNSET, stored=False),
         Attr("description", Text(description), write="cu", default=""),
-        *(
-            (
-                Attr(
-                    "tags",
-                    Checked(rule=lambda field, value: tag.check_all(value)),
-                    write="c",
-                    default=list,
-                    rule=True,
-                    filter=False,
-                    sort=False,
-                ),
-            )
-            if tags
-            else ()
-        ),
+        *((kept,) if tags else ()),
         Attr("generation", Whole(), wire="revision_number"),
         Attr("created_at", Text(), filter=False),
         Attr("updated_at", Text(), filter=False),
@@ -128,29 +119,20 @@ class NetResource(Resource):
 
     def check(self, request: Request, verb: str, target: dict[str, Any], row: Row, given: Given = frozenset()) -> None:
         """Ask the policy for the verb and for each given attribute that has a rule. Raises Forbidden or NotFound."""
-        rule = self.rule(verb)
+        rule, policy, creds = self.rule(verb), self.policy(request), request.caller.creds
+        more = attribute_rules(rule, [(self.by_name[n].label, row.get(n)) for n in given if self.by_name[n].rule])
         try:
-            policy = self.policy(request)
-            policy.enforce(rule, request.caller.creds, target, *self._attribute_rules(rule, row, given))
-        except Forbidden:
+            policy.enforce(rule, creds, target)
+            for name, inner in more:
+                for each in (name, *inner):
+                    if not policy.check(each, creds, target):
+                        raise error("PolicyNotAuthorized", rule=spelled(rule, more))
+        except Forbidden as refusal:
             if verb != "create" and not request.allowed(self.rule("get"), target):
                 raise error("HTTPNotFound") from None
+            if more and refusal.code == "PolicyNotAuthorized":
+                raise error("PolicyNotAuthorized", rule=spelled(rule, more)) from None
             raise
-
-    def _attribute_rules(self, rule: str, row: Row, given: Given) -> list[str]:
-        rules = []
-        for name in given:
-            attr = self.by_name[name]
-            if not attr.rule:
-                continue
-            rules.append(f"{rule}:{attr.label}")
-            value = row.get(name)
-            if name == "external_gateway_info" and isinstance(value, dict):
-                rules += [f"{rule}:{attr.label}:{key}" for key in value]
-            elif isinstance(value, list):
-                inner = {key: None for entry in value if isinstance(entry, dict) for key in entry}
-                rules += [f"{rule}:{attr.label}:{key}" for key in inner]
-        return rules
 
     async def find(self, request: Request, reader: Reader, key: str) -> Row:
         rows = await self.table.select(reader, {"id": key}, conditions=self.visible(request))
@@ -434,6 +416,30 @@ class NetResource(Resource):
     def action(self, verb: str, path: str, handler: Any, method: str = "PUT", status: int = 200) -> Route:
         """A route beside the default ones: `path` is relative to one resource."""
         return Route(method, f"{self.path}/{{id}}/{path}", handler, f"{self.name}:{verb}", rule=verb, status=status)
+
+
+def attribute_rules(rule: str, values: list[tuple[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The rules of given attributes, each with those of what is inside it (`create_port:fixed_ips:ip_address`)."""
+    rules = []
+    for label, value in values:
+        inner: dict[str, None] = {}
+        if label == "external_gateway_info" and isinstance(value, dict):
+            inner = dict.fromkeys(value)
+        elif isinstance(value, list):
+            inner = {key: None for entry in value if isinstance(entry, dict) for key in entry}
+        rules.append((f"{rule}:{label}", [f"{rule}:{label}:{key}" for key in inner]))
+    return rules
+
+
+def spelled(rule: str, more: list[tuple[str, list[str]]]) -> str:
+    """All rules that had to hold, as the real service spells them in its refusal."""
+    text = f"rule:{rule}"
+    for name, inner in more:
+        each = f"rule:{name}"
+        if inner:
+            each = f"({each} and ({' and '.join('rule:' + one for one in inner)}))"
+        text = f"({text} and {each})"
+    return text
 
 
 def shared_sql(object_type: str, action: str = "access_as_shared") -> str:

@@ -69,6 +69,7 @@ _CONFLICT = {
     ),
     "TunnelIdInUse": "Unable to create the network. The tunnel ID {tunnel_id} is in use.",
     "FlatNetworkInUse": "Unable to create the flat network. Physical network {physical_network} is in use.",
+    "IpamValueInvalid": "{reason}",
     "DefaultExternalNetworkExists": "A default external network already exists: {id}.",
     "InvalidSharedSetting": (
         "Unable to reconfigure sharing settings for network {name}. Multiple projects are using it."
@@ -135,6 +136,8 @@ _INVALID = {
     "OutOfBoundsAllocationPool": "The allocation pool {pool} spans beyond the subnet cidr {cidr}.",
     "InvalidCIDR": "Invalid CIDR {value} given as IP prefix.",
     "InvalidSubnetServiceType": ("Subnet service type {service_type} does not correspond to a valid device owner."),
+    "InvalidActionForType": "Invalid action '{action}' for object type '{kind}'. Valid actions: {actions}",
+    "InvalidInputSubnetServiceType": "Subnet service type {service_type} is not a string.",
     "HostRoutesExhausted": (
         "Unable to complete operation for {id}. The number of host routes exceeds the limit {quota}."
     ),
@@ -161,9 +164,6 @@ _INVALID = {
         "Unable to allocate subnet with prefix length {prefixlen}, maximum allowed prefix is {limit}."
     ),
     "SubnetPoolDeleteError": "Unable to delete subnet pool: {reason}.",
-    "IllegalSubnetPoolAssociationToAddressScope": (
-        "Illegal subnetpool association: subnetpool {id} cannot be associated with address scope {scope_id}."
-    ),
     "IllegalSubnetPoolIpVersionAssociationToAddressScope": (
         "Illegal subnetpool association: subnetpool {id} cannot associate with address scope {scope_id} because "
         "subnetpool ip_version is not {ip_version}."

@@ -14,9 +14,13 @@ def device(network_id: str) -> str:
     return f"ovnmeta-{network_id}"
 
 
+def _serves(subnet: Row) -> bool:
+    return bool(subnet["enable_dhcp"]) and subnet["ip_version"] == 4 and address.fits_owner(subnet, OWNER)
+
+
 async def follow(tx: Tx, network: Row, *, request_id: str | None = None) -> None:
     """Give the network's metadata port the addresses that its subnets call for; make or remove it as needed."""
-    subnets = [s for s in await subnet_row.of_network(tx, network["id"]) if s["enable_dhcp"] and s["ip_version"] == 4]
+    subnets = [s for s in await subnet_row.of_network(tx, network["id"]) if _serves(s)]
     port = await port_row.PORT.get(tx, device_id=device(network["id"]))
     if not subnets:
         if port is not None:

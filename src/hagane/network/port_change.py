@@ -80,8 +80,8 @@ async def _refuse_translated(tx: Tx, port: Row, gone: Sequence[Fixed]) -> None:
     translated = {row[0] for row in await tx.fetch_tuples(sql, {"id": port["id"]})}
     for entry in gone:
         if entry["ip_address"] in translated:
-            reason = (f"Cannot update the fixed_ips of port {port['id']}: the address {entry['ip_address']} is in use "
-                      "by a floating IP")  # fmt: skip
+            reason = (f"Cannot update the fixed_ips of the port {port['id']}, because its original fixed_ip has been "
+                      "associated to a floating ip")  # fmt: skip
             raise error("BadRequest", resource="port", reason=reason)
 
 
@@ -95,6 +95,9 @@ async def _security(tx: Tx, old: Row, new: Row, changes: Row) -> None:
         if changes.get("security_groups"):
             raise error("PortSecurityAndIPRequiredForSecurityGroups")
         raise error("PortSecurityPortHasSecurityGroup")
+    if "allowed_address_pairs" in changes:
+        pairs = [{"mac_address": new["mac_address"]} | pair for pair in changes["allowed_address_pairs"]]
+        changes["allowed_address_pairs"] = pairs
     if not secure and new["allowed_address_pairs"]:
         raise error("AddressPairAndPortSecurityRequired")
     if "security_groups" in changes and groups != old["security_groups"]:

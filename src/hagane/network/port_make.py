@@ -58,7 +58,9 @@ async def complete(tx: Tx, row: Row, network: Row) -> None:
     if row.get("port_security_enabled") is None:
         row["port_security_enabled"] = network["port_security_enabled"] and not trusted
     await _groups(tx, row, trusted=trusted)
-    row["allowed_address_pairs"] = row.get("allowed_address_pairs") or []
+    row["allowed_address_pairs"] = [
+        {"mac_address": row["mac_address"]} | p for p in row.get("allowed_address_pairs") or []
+    ]
     if row["allowed_address_pairs"] and not row["port_security_enabled"]:
         raise error("AddressPairAndPortSecurityRequired")
     row["extra_dhcp_opts"] = [o for o in row.get("extra_dhcp_opts") or [] if o["opt_value"] is not None]

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from hagane.api.resource import REQUIRED, Attr
-from hagane.network import address, quota, tag
+from hagane.network import address, dns, quota, tag
 from hagane.network.base import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
@@ -15,7 +15,7 @@ from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
 
 ATTRS = (
-    *standard(),
+    *standard(tags="c"),
     Attr("network_id", Id(), write="c", default=REQUIRED),
     Attr("admin_state_up", Flag(), write="cu", default=True),
     Attr("status", Text()),
@@ -91,6 +91,8 @@ async def change(tx: Tx, port_id: str, changes: Row, *, request_id: str | None =
     row = await PORT.get(tx, id=port_id)
     if row is None:
         return
+    if "fixed_ips" in changes and "dns_assignment" not in changes:
+        changes = changes | {"dns_assignment": await dns.assignment(tx, row | changes)}
     await PORT.update(tx, {"id": port_id}, changes | {"generation": row["generation"] + 1, "updated_at": clock.now()})
     await work.wake(tx, "port", port_id, request_id=request_id)
 

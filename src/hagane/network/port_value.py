@@ -4,7 +4,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from hagane.api.types import BadValue
-from hagane.network.errors import error, invalid
+from hagane.network.errors import bad_request, error, invalid
 from hagane.network.value import ip, mac
 
 VNIC_TYPES = (
@@ -19,7 +19,7 @@ def pairs(field: str, value: Any) -> list[dict[str, str]]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise invalid("Allowed address pairs must be a list.")
+        raise bad_request("Allowed address pairs must be a list.")
     if len(value) > MAX_PAIRS:
         raise error("AllowedAddressPairExhausted", quota=MAX_PAIRS)
     found: list[dict[str, str]] = []
@@ -30,10 +30,13 @@ def pairs(field: str, value: Any) -> list[dict[str, str]]:
             raise error("AllowedAddressPairsMissingIP")
         unknown = set(pair) - {"ip_address", "mac_address"}
         if unknown:
-            raise BadValue(field, value, f"Unrecognized attribute(s) '{', '.join(sorted(unknown))}'")
-        entry = {"ip_address": _ip_or_prefix(field, pair["ip_address"])}
-        if pair.get("mac_address") is not None:
-            entry["mac_address"] = mac(field, pair["mac_address"])
+            raise bad_request(f"Unrecognized attribute(s) '{', '.join(sorted(unknown))}'")
+        try:
+            entry = {"ip_address": _ip_or_prefix(field, pair["ip_address"])}
+            if pair.get("mac_address") is not None:
+                entry["mac_address"] = mac(field, pair["mac_address"])
+        except BadValue as bad:
+            raise bad_request(bad.reason) from None
         if entry in found:
             raise error("DuplicateAddressPairInRequest", mac=entry.get("mac_address"), ip=entry["ip_address"])
         found.append(entry)
@@ -54,7 +57,7 @@ def dhcp_opts(field: str, value: Any) -> list[dict[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise BadValue(field, value, f"'{value}' is not a list")
+        raise invalid(f"'{value}' is not a list")
     found = []
     for option in value:
         if not isinstance(option, dict) or not {"opt_name", "opt_value"} <= set(option) <= _DHCP_KEYS:

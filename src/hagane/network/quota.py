@@ -35,6 +35,8 @@ async def charge(tx: Tx, project: str | None, resource: str, count: int = 1, *, 
         return
     params = {"project": project, "resource": resource, "count": count}
     hard, used = (await tx.fetch_tuples(_CHARGE, params))[0]
+    if hard is None and not used:
+        await QUOTA.delete(tx, {"project_id": project, "resource": resource})  # says nothing; the project may be gone
     limit = DEFAULTS[resource] if hard is None else hard
     if limited and count > 0 and 0 <= limit < used:
         raise error("OverQuota", overs=[resource])

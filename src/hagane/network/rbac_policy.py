@@ -4,7 +4,7 @@ from typing import Any
 
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED
-from hagane.api.types import BadValue
+from hagane.api.types import is_uuid
 from hagane.network import rbac
 from hagane.network.address_group import AddressGroup
 from hagane.network.address_scope import AddressScope
@@ -23,7 +23,13 @@ OBJECTS: dict[str, type[NetResource]] = {
 
 def _object_type(field: str, value: Any) -> str:
     if not isinstance(value, str) or value not in OBJECTS:
-        raise BadValue(field, value, f"{value} is not in {list(OBJECTS)}")
+        raise invalid(f"'{value}' is not a valid RBAC object type")
+    return value
+
+
+def _target(field: str, value: Any) -> str:
+    if value != "*" and not is_uuid(value):
+        raise invalid(f"'{value}' is not a valid target project ID; expected a UUID or '*'")
     return str(value)
 
 
@@ -37,7 +43,14 @@ class RbacPolicy(NetResource):
         Attr("object_type", Checked(rule=_object_type, kind="text"), write="c", default=REQUIRED),
         Attr("object_id", Id(), write="c", default=REQUIRED),
         Attr("action", Text(255), write="c", default=REQUIRED),
-        Attr("target_project", Text(255), write="cu", default=REQUIRED, wire="target_tenant", rule=True),
+        Attr(
+            "target_project",
+            Checked(rule=_target, kind="text"),
+            write="cu",
+            default=REQUIRED,
+            wire="target_tenant",
+            rule=True,
+        ),
     )
     indexes = rbac.RBAC.indexes
 
@@ -50,15 +63,11 @@ class RbacPolicy(NetResource):
     def not_found(self, key: str) -> Any:
         return error(self.missing, object_type="unknown", id=key)
 
-    def visible_to(self, request: Request) -> list[str]:
-        return ["rbac_policy.project_id = :me", "rbac_policy.target_project = :me"]
-
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         kind = row["object_type"]
-        allowed = [rbac.SHARED, rbac.EXTERNAL] if kind == "network" else [rbac.SHARED]
+        allowed = (rbac.SHARED, rbac.EXTERNAL) if kind == "network" else (rbac.SHARED,)
         if row["action"] not in allowed:
-            valid = ", ".join(sorted(allowed, reverse=True))
-            raise invalid(f"Invalid action '{row['action']}' for object type '{kind}'. Valid actions: {valid}")
+            raise error("InvalidActionForType", action=row["action"], kind=kind, actions=allowed)
         thing = await OBJECTS[kind](self.cloud).find(request, tx, row["object_id"])
         if thing["project_id"] != request.caller.project_id and not self.sees_all(request):
             raise invalid(f"Only admins can manipulate policies on {kind}s they do not own")

@@ -29,7 +29,7 @@ class Router(NetResource):
         router_gateway.check_flags(row)
         check_zones(self.cloud, row["availability_zone_hints"])
         row |= {"status": "ACTIVE", "routes": [], "gateway_port_id": None, "enable_snat": True}
-        row["distributed"], row["ha"] = bool(row.get("distributed")), False
+        row["ha"] = False
         info = row["external_gateway_info"]
         row["external_gateway_info"] = None
         if info is not None:
@@ -39,8 +39,6 @@ class Router(NetResource):
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         router_gateway.check_flags(changes)
         changes.pop("ha", None)
-        if changes.get("distributed") is None:
-            changes.pop("distributed", None)
         if "routes" in changes:
             await router_route.check(tx, old, changes["routes"])
         if "external_gateway_info" in changes:

@@ -120,7 +120,7 @@ async def _check_overlap(tx: Tx, router: Row, new: list[Row]) -> None:
     attached = router_row.subnets_of(ports)
     for subnet in new:
         if subnet["id"] in attached:
-            raise refuse(f"Router already has a port on subnet {subnet['id']}")
+            raise_if_overlaps(subnet, subnet)
     external = [port["network_id"] for port in ports if port["device_owner"] == GATEWAY]
     known = await subnet_row.SUBNET.select(tx, {"id": attached}) if attached else []
     known += await subnet_row.SUBNET.select(tx, {"network_id": external}) if external else []

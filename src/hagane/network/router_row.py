@@ -44,7 +44,6 @@ ATTRS = (
     Attr("gateway_port_id", Id(), shown=False, filter=False, sort=False),
     Attr("enable_snat", Flag()),
     Attr("routes", Checked(rule=routes), write="u", filter=False),
-    Attr("distributed", Flag(nullable=True), write="cu", default=UNSET, rule=True),
     Attr("ha", Flag(nullable=True), write="cu", default=UNSET, rule=True),
     Attr("availability_zone_hints", Checked(rule=words), write="c", default=list, filter=False),
     Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),

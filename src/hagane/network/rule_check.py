@@ -42,7 +42,8 @@ def _check_ports(row: Row) -> None:
         if low is None and high is not None:
             raise error("SecurityGroupMissingIcmpType", value=high)
     else:
-        raise error("SecurityGroupInvalidProtocolForPort", protocol=protocol, protocols=", ".join(sorted(WITH_PORTS)))
+        known = ", ".join(sorted(name.upper() for name in WITH_PORTS))
+        raise error("SecurityGroupInvalidProtocolForPort", protocol=NUMBERS.get(protocol, protocol), protocols=known)
 
 
 def _check_family(row: Row) -> None:
@@ -53,13 +54,17 @@ def _check_family(row: Row) -> None:
         raise error("SecurityGroupRuleParameterConflict", ethertype=version, cidr=prefix)
 
 
-def canonical(protocol: str | None) -> str | None:
-    """A protocol as its number, so that `tcp` and `6` are the same rule."""
-    return None if protocol is None else str(NUMBERS.get(protocol, protocol))
+def sameness(row: Row) -> tuple[object, ...]:
+    """What makes a rule: two with the same are one. `tcp` and `6` are the same, and so are all names of ICMPv6."""
+    protocol = row["protocol"]
+    number = None if protocol is None else str(NUMBERS.get(protocol, protocol))
+    if row["ethertype"] == "IPv6" and protocol in ICMP:
+        number = "58"
+    return (number, *(row[name] for name in _SAME))
 
 
 async def refuse_duplicate(tx: Tx, row: Row) -> None:
     """Raises SecurityGroupRuleExists."""
     for other in await RULE.select(tx, {name: row[name] for name in _SAME}):
-        if canonical(other["protocol"]) == canonical(row["protocol"]):
+        if sameness(other) == sameness(row):
             raise error("SecurityGroupRuleExists", rule_id=other["id"])

@@ -11,8 +11,8 @@ NUMBERS = {
     "ipv6-route": 43, "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
 }  # fmt: skip
 """IP protocols by name (IANA). The compiler reads a rule's `protocol` as one of these names or a number in text."""
-SUPPORTED: tuple[Any, ...] = (None, -1, 0, "any", *NUMBERS)
-ANY = (None, -1, 0, "-1", "0", "any")
+SUPPORTED: tuple[Any, ...] = (None, "any", *NUMBERS)
+ANY = (None, "any")
 WITH_PORTS = ("dccp", "sctp", "tcp", "udp", "udplite")
 ICMP = ("icmp", "ipv6-icmp", "icmpv6", "1", "58")
 ONLY_V6 = ("ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route")

@@ -33,7 +33,7 @@ RULE_ATTRS = (
     Attr("port_range_min", Checked(rule=port_number, kind="int"), write="c", default=None),
     Attr("port_range_max", Checked(rule=port_number, kind="int"), write="c", default=None),
     Attr("remote_ip_prefix", Checked(rule=prefix, kind="text"), write="c", default=None),
-    Attr("remote_group_id", Id(nullable=True), write="c", default=None),
+    Attr("remote_group_id", Text(36, nullable=True), write="c", default=None),
     Attr("remote_address_group_id", Id(nullable=True), write="c", default=None),
     Attr("normalized_cidr", Text()),
     Attr("description", Text(255), write="c", default=""),

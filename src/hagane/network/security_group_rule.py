@@ -12,7 +12,7 @@ from hagane.network.address_group import AddressGroup
 from hagane.network.base import Given, NetResource
 from hagane.network.errors import error
 from hagane.network.present import Made
-from hagane.network.rule_check import check, refuse_duplicate
+from hagane.network.rule_check import check, refuse_duplicate, sameness
 from hagane.network.rule_value import normalized
 from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_row import GROUP
@@ -34,7 +34,9 @@ class SecurityGroupRule(NetResource):
     async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
         target = await super().target_of(request, reader, row)
         group = await GROUP.get(reader, id=row["security_group_id"])
-        return target | {"security_group:project_id": group["project_id"] if group else None}
+        if group is None:
+            raise error("SecurityGroupNotFound", id=row["security_group_id"])
+        return target | {"security_group:project_id": group["project_id"]}
 
     def stamp(self, row: Row) -> None:
         super().stamp(row)
@@ -45,6 +47,8 @@ class SecurityGroupRule(NetResource):
         parsed = [self.new_row(request, body) for body in bodies]
         if len({row["security_group_id"] for row, _ in parsed}) > 1:
             raise error("SecurityGroupNotSingleGroupRules")
+        if len({sameness(row) for row, _ in parsed}) < len(parsed):
+            raise error("DuplicateSecurityGroupRuleInPost")
 
         async def act(tx: Tx) -> Sequence[Made]:
             rows = [await self.make(request, tx, row, given) for row, given in parsed]

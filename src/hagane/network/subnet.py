@@ -41,11 +41,11 @@ class Subnet(NetResource):
     async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
         target = await super().target_of(request, reader, row)
         network = await Network.table.get(reader, id=row["network_id"])
-        if network is not None:
-            seen = await Network(self.cloud).target_of(request, reader, network)
-            target |= {"network:project_id": network["project_id"], "router:external": network["router_external"],
-                       "network:shared": seen["shared"]}  # fmt: skip
-        return target
+        if network is None:
+            raise error("NetworkNotFound", id=row["network_id"])
+        seen = await Network(self.cloud).target_of(request, reader, network)
+        return target | {"network:project_id": network["project_id"], "router:external": network["router_external"],
+                         "network:shared": seen["shared"]}  # fmt: skip
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         network = await Network(self.cloud).find(request, tx, row["network_id"])
@@ -56,7 +56,7 @@ class Subnet(NetResource):
         subnet_rule.check_overlap(row, others)
         if "gateway_ip" not in row:
             row["gateway_ip"] = subnet_rule.default_gateway(row["cidr"])
-        if "allocation_pools" in row:
+        if row.get("allocation_pools"):
             subnet_rule.check_pools(row)
             subnet_rule.check_gateway_outside(row)
         else:
@@ -78,16 +78,13 @@ class Subnet(NetResource):
             await self._cut(request, tx, row, prefixlen)
         elif row["cidr"] is None:
             raise self._refuse("a subnetpool must be specified in the absence of a cidr")
-        row.setdefault("ip_version", subnet_rule.network_of(row["cidr"]).version)
         await self._check_pools_agree(tx, row, others)
 
     def _refuse(self, reason: str) -> Exception:
         return error("BadRequest", resource="subnets", reason=reason)
 
     async def _default_pool(self, request: Request, tx: Tx, row: Row) -> str:
-        version = row.get("ip_version") or (subnet_rule.network_of(row["cidr"]).version if row["cidr"] else None)
-        if version is None:
-            raise self._refuse("ip_version must be specified in the absence of cidr and subnetpool_id")
+        version = subnet_rule.network_of(row["cidr"]).version if row["cidr"] else row["ip_version"]
         pools = SubnetPool(self.cloud)
         found = await pools.table.select(
             tx, {"is_default": True, "ip_version": version}, conditions=pools.visible(request)
@@ -98,16 +95,14 @@ class Subnet(NetResource):
 
     async def _cut(self, request: Request, tx: Tx, row: Row, prefixlen: int | None) -> None:
         pool = await SubnetPool(self.cloud).find(request, tx, row["subnetpool_id"])
-        if row.get("ip_version") not in (None, pool["ip_version"]):
+        if row["ip_version"] != pool["ip_version"]:
             raise self._refuse(
-                f"Cannot create subnet. Subnet ip_version '{row['ip_version']}' does not match the subnetpool's "
-                f"ip_version '{pool['ip_version']}'"
+                f"Cannot allocate IPv{row['ip_version']} subnet from IPv{pool['ip_version']} subnet pool"
             )
         if "allocation_pools" in row and row["cidr"] is None:
             raise self._refuse("allocation_pools allowed only for specific subnet requests.")
         taken = await SUBNET.select(tx, {"subnetpool_id": pool["id"]})
         row["cidr"] = subnetpool_rule.cut(pool, taken, row["project_id"], cidr=row["cidr"], prefixlen=prefixlen)
-        row["ip_version"] = pool["ip_version"]
 
     async def _check_pools_agree(self, tx: Tx, row: Row, others: list[Row]) -> None:
         """All subnets of one IP version on a network come from the same pool or from none."""

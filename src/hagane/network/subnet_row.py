@@ -3,7 +3,19 @@
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import quota, sequence, tag
 from hagane.network.base import UNSET, standard
-from hagane.network.value import Checked, Flag, Id, OneOf, Whole, cidr, ip_or_none, nameservers, pools, routes, words
+from hagane.network.value import (
+    Checked,
+    Flag,
+    Id,
+    OneOf,
+    Whole,
+    cidr_or_none,
+    ip_or_none,
+    nameservers,
+    pools,
+    routes,
+    service_types,
+)
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
 
@@ -12,11 +24,11 @@ MODES = ("dhcpv6-stateful", "dhcpv6-stateless", "slaac")
 ATTRS = (
     *standard(),
     Attr("network_id", Id(), write="c", default=REQUIRED),
-    Attr("ip_version", Whole(values=(4, 6)), write="c", default=UNSET),
+    Attr("ip_version", Whole(values=(4, 6)), write="c", default=REQUIRED),
     Attr("subnetpool_id", Id(nullable=True), write="c", default=None),
     Attr("prefixlen", Whole(0, nullable=True), write="c", default=None, stored=False, shown=False),
     Attr("use_default_subnetpool", Flag(), write="c", default=False, stored=False, shown=False),
-    Attr("cidr", Checked(rule=lambda field, value: None if value is None else cidr(field, value), kind="text"),
+    Attr("cidr", Checked(rule=cidr_or_none, kind="text"),
          write="c", default=None),
     Attr("gateway_ip", Checked(rule=ip_or_none, kind="text"), write="cu", default=UNSET),
     Attr("allocation_pools", Checked(rule=pools), write="cu", default=UNSET, filter=False),
@@ -25,7 +37,7 @@ ATTRS = (
     Attr("enable_dhcp", Flag(), write="cu", default=True),
     Attr("ipv6_ra_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
     Attr("ipv6_address_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
-    Attr("service_types", Checked(rule=words), write="cu", default=list, rule=True, filter=False),
+    Attr("service_types", Checked(rule=service_types), write="cu", default=list, rule=True, filter=False),
     Attr("router_external", Flag(), wire="router:external", stored=False, sort=False),
 )  # fmt: skip
 

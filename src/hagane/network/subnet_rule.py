@@ -27,8 +27,9 @@ def check(row: Row, *, old: Row | None = None) -> None:
         _check_dhcp(prefix)
     if row.get("gateway_ip"):
         _check_gateway(row, prefix)
-    _check_nameservers(row, version)
-    _check_routes(row, version)
+    name = row["id"] if old else "new subnet"
+    _check_nameservers(row, version, name)
+    _check_routes(row, version, name)
     _check_modes(row, old)
     if prefix.prefixlen == 0:
         raise invalid("0 is not allowed as CIDR prefix length")
@@ -51,29 +52,23 @@ def _check_dhcp(prefix: Prefix) -> None:
 
 
 def _check_gateway(row: Row, prefix: Prefix) -> None:
-    """A gateway inside the prefix must be a host's address; one outside of it is reached on the link."""
+    """A gateway inside an IPv4 prefix must be a host's address; one outside of it is reached on the link."""
     address = ip_address(row["gateway_ip"])
     _same_version(row["ip_version"], row["gateway_ip"], "gateway_ip", address.version)
-    if address not in prefix:
-        return
-    if prefix.version == 4 and prefix.prefixlen <= 30:
-        wrong = address in (prefix.network_address, prefix.broadcast_address)
-    else:
-        wrong = prefix.version == 6 and address == prefix.network_address and prefix.prefixlen < 127
-    if wrong:
+    if prefix.version == 4 and address in (prefix.network_address, prefix.broadcast_address):
         raise invalid("Gateway is not valid on subnet")
 
 
-def _check_nameservers(row: Row, version: int) -> None:
+def _check_nameservers(row: Row, version: int, name: str) -> None:
     if len(row["dns_nameservers"]) > MAX_NAMESERVERS:
-        raise error("DNSNameServersExhausted", id=row.get("id", "new subnet"), quota=MAX_NAMESERVERS)
+        raise error("DNSNameServersExhausted", id=name, quota=MAX_NAMESERVERS)
     for server in row["dns_nameservers"]:
         _same_version(version, server, "dns_nameserver", ip_address(server).version)
 
 
-def _check_routes(row: Row, version: int) -> None:
+def _check_routes(row: Row, version: int, name: str) -> None:
     if len(row["host_routes"]) > MAX_ROUTES:
-        raise error("HostRoutesExhausted", id=row.get("id", "new subnet"), quota=MAX_ROUTES)
+        raise error("HostRoutesExhausted", id=name, quota=MAX_ROUTES)
     for route in row["host_routes"]:
         _same_version(version, route["nexthop"], "nexthop", ip_address(route["nexthop"]).version)
         _same_version(version, route["destination"], "destination", ip_network(route["destination"]).version)
@@ -104,14 +99,17 @@ def _check_modes(row: Row, old: Row | None) -> None:
         )
 
 
-def default_gateway(cidr: str) -> str | None:
-    """The first address that a host may have; a prefix of a single address has none."""
+def default_gateway(cidr: str) -> str:
+    """The first address of a host; of an IPv6 prefix the routers' anycast address (RFC 4291, 2.6.1)."""
     prefix = network_of(cidr)
-    if prefix.num_addresses == 1:
-        return None
-    if prefix.prefixlen == prefix.max_prefixlen - 1:
+    if prefix.version == 6:
         return str(prefix.network_address)
-    return str(prefix.network_address + 1)
+    gateway = prefix.network_address + 1
+    if gateway == prefix.broadcast_address:
+        raise error(
+            "IpamValueInvalid", reason=f"Gateway IP {gateway} cannot be the network or broadcast IP address {cidr}"
+        )
+    return str(gateway)
 
 
 def hosts(prefix: Prefix) -> tuple[int, int]:
@@ -141,7 +139,7 @@ def check_pools(row: Row) -> None:
         start, end = ip_address(pool["start"]), ip_address(pool["end"])
         text = f"{start}-{end}"
         if start.version != prefix.version or end.version != prefix.version or int(start) > int(end):
-            raise error("InvalidAllocationPool", pool=f"{pool['start']}-{pool['end']}")
+            raise error("InvalidAllocationPool", pool=pool)
         if int(start) < first or int(end) > last:
             raise error("OutOfBoundsAllocationPool", pool=text, cidr=row["cidr"])
         for other in ranges:

@@ -77,10 +77,8 @@ class SubnetPool(NetResource):
             raise error("InvalidInput", reason=reason)
 
     async def _check_scope(self, request: Request, tx: Tx, row: Row) -> None:
-        """The scope must be the caller's, of the same IP version, and hold none of the pool's addresses yet."""
+        """The scope must be one that the caller may use, of the same IP version, and not hold the pool's addresses."""
         scope = await AddressScope(self.cloud).find(request, tx, row["address_scope_id"])
-        if scope["project_id"] != row["project_id"] and not self.sees_all(request):
-            raise error("IllegalSubnetPoolAssociationToAddressScope", id=row["id"], scope_id=scope["id"])
         if scope["ip_version"] != row["ip_version"]:
             raise error("IllegalSubnetPoolIpVersionAssociationToAddressScope", id=row["id"], scope_id=scope["id"],
                         ip_version=scope["ip_version"])  # fmt: skip
@@ -102,7 +100,7 @@ class SubnetPool(NetResource):
     async def _change_prefixes(self, request: Request, verb: str) -> Response:
         body = await request.json()
         if not isinstance(body, dict) or "prefixes" not in body:
-            raise bad_request("Missing 'prefixes' in request body")
+            raise bad_request("Request body contains invalid data")
         wanted = prefixes("prefixes", body["prefixes"])
 
         async def act(tx: Tx) -> list[str]:

@@ -50,7 +50,8 @@ class Tags:
 
     async def add_all(self, request: Request) -> Response:
         wanted = tag.of_body(await request.json())
-        return json_response(200, {"tags": await self._write(request, "create", lambda have: [*have, *wanted])})
+        await self._write(request, "create", lambda have: [*have, *wanted])
+        return json_response(200, {"tags": wanted})
 
     async def add(self, request: Request) -> Response:
         name = tag.check(request.params["tag"])

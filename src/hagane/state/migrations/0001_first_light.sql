@@ -577,7 +577,6 @@ CREATE TABLE router (
   gateway_port_id TEXT,
   enable_snat BIGINT,
   routes TEXT,
-  distributed BIGINT,
   ha BIGINT,
   availability_zone_hints TEXT,
   PRIMARY KEY (id)
