@@ -7,6 +7,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import MapOf, Obj, Str, Type
 from hagane.cloud import Cloud
+from hagane.compute import query
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import FQDN, NAME, Name
 from hagane.compute.row import SERVER
@@ -141,9 +142,10 @@ class Aggregates:
 
 async def _find(request: Request, reader: Reader) -> Row:
     key = request.params["id"]
-    if not key.isdigit():
+    number = query.whole(key)
+    if number is None:
         raise Invalid(f"Invalid input received: id must be an integer: {key}")
-    row = await AGGREGATE.get(reader, number=min(int(key), 2**62))
+    row = await AGGREGATE.get(reader, number=number)
     if row is None:
         raise NotFound(f"Aggregate {key} could not be found.")
     return row

@@ -11,6 +11,7 @@ from hagane.api.service import Route
 from hagane.api.types import BadValue, Custom, MapOf, Number, Str
 from hagane.compute.base import MOST, V21, ComputeResource, api, at, links, need, next_link, object_of
 from hagane.compute.kinds import BOOLEAN, DESCRIPTION, NAME, NON_NEGATIVE, POSITIVE, printable
+from hagane.compute.query import FALSE, TRUE, whole
 from hagane.errors import Conflict, HaganeError, Invalid
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Sql, Table
@@ -79,9 +80,11 @@ class Flavor(ComputeResource):
         conditions = [self._public(request)]
         for name, column in (("minRam", "ram"), ("minDisk", "disk")):
             if (text := request.args.get(name)) is not None:
-                if not text.lstrip("-").isdigit():
+                least = whole(text.removeprefix("-"))
+                if least is None:
                     raise Invalid(f"Invalid {name} filter [{text}]")
-                conditions.append(Sql(f"flavor.{column} >= :at_least_{column}", {f"at_least_{column}": int(text)}))
+                least = -least if text.startswith("-") else least
+                conditions.append(Sql(f"flavor.{column} >= :at_least_{column}", {f"at_least_{column}": least}))
         return [c for c in conditions if c.text]
 
     def _public(self, request: Request) -> Sql:
@@ -90,11 +93,9 @@ class Flavor(ComputeResource):
         if request.caller.is_admin and word is not None:
             if word.lower() in ("none", "null"):
                 return Sql("")
-            if word.lower() not in ("1", "t", "true", "on", "y", "yes", "0", "f", "false", "off", "n", "no"):
+            if word.lower() not in TRUE | FALSE:
                 raise Invalid(f"Invalid is_public filter [{word}]")
-            return Sql(
-                "flavor.is_public = :public", {"public": int(word.lower() in ("1", "t", "true", "on", "y", "yes"))}
-            )
+            return Sql("flavor.is_public = :public", {"public": int(word.lower() in TRUE)})
         if request.caller.is_admin:
             return Sql("flavor.is_public = 1")
         return Sql(

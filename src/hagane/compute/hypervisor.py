@@ -6,7 +6,8 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Enum, Obj, Str, is_uuid
 from hagane.cloud import Cloud
-from hagane.compute.base import MOST, V21, api, at, need
+from hagane.compute import query
+from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import BOOLEAN, FQDN
 from hagane.compute.row import SERVER
 from hagane.errors import Conflict, Invalid, NotFound
@@ -17,7 +18,6 @@ from hagane.state.database import Row, Tx
 
 PATH, SERVICES = V21 + "/os-hypervisors", V21 + "/os-services"
 COMPUTE = "nova-compute"
-TRUE = ("1", "t", "true", "on", "y", "yes")
 
 
 class Hypervisors:
@@ -38,7 +38,7 @@ class Hypervisors:
         pattern, with_servers = None, False
         if at(request, 53):
             pattern = request.args.get("hypervisor_hostname_pattern")
-            with_servers = _flag(request, "with_servers")
+            with_servers = query.flag(request, "with_servers")
         hosts, more = await self._page(request, pattern)
         views = await self._views(request, hosts, detail=detail, with_servers=with_servers)
         answer: dict[str, Any] = {"hypervisors": views}
@@ -55,12 +55,7 @@ class Hypervisors:
             return self._matching(hosts, pattern), False
         if not at(request, 33):
             return hosts, False
-        text, marker = request.args.get("limit", ""), request.args.get("marker")
-        if text and not text.isdigit():
-            raise Invalid(
-                f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'"
-            )
-        limit = min(int(text or MOST), MOST) or MOST
+        limit, marker = query.limit(request), request.args.get("marker")
         if marker is not None:
             ids = [str(_id(request, host)) for host in hosts]
             if marker not in ids:
@@ -129,7 +124,7 @@ class Hypervisors:
     async def show(self, request: Request) -> Response:
         need(request, api("os-hypervisors:show"), {})
         host = await self._find(request)
-        with_servers = at(request, 53) and _flag(request, "with_servers")
+        with_servers = at(request, 53) and query.flag(request, "with_servers")
         views = await self._views(request, [host], detail=True, with_servers=with_servers)
         return json_response(200, {"hypervisor": views[0]})
 
@@ -190,13 +185,6 @@ class Hypervisors:
 
 def _id(request: Request, host: Row) -> Any:
     return host["id"] if at(request, 53) else host["number"]
-
-
-def _flag(request: Request, name: str) -> bool:
-    text = request.args.get(name, "false").lower()
-    if text not in TRUE and text not in ("0", "f", "false", "off", "n", "no"):
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a boolean")
-    return text in TRUE
 
 
 def _amounts(used: dict[str, Row]) -> dict[str, int]:
@@ -290,11 +278,11 @@ class HostServices:
         key = request.params["id"]
         if at(request, 53) and not is_uuid(key):
             raise Invalid(f"Invalid uuid {key}")
-        if not at(request, 53) and not key.isdigit():
+        if not at(request, 53) and query.whole(key) is None:
             raise Invalid(f"Invalid input received: id must be an integer: {key}")
 
         async def write(tx: Tx) -> None:
-            where = {"service_id": key} if at(request, 53) else {"number": int(key)}
+            where = {"service_id": key} if at(request, 53) else {"number": query.whole(key)}
             row = await HOST.get(tx, **where)
             if row is None:
                 raise NotFound(f"Service {key} not found.")

@@ -5,8 +5,9 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
-from hagane.compute.base import MOST, V21, links
-from hagane.errors import Forbidden, Invalid, NotFound
+from hagane.compute import query
+from hagane.compute.base import V21, links
+from hagane.errors import Forbidden, NotFound
 from hagane.image.base import ImagePolicy
 from hagane.image.image import Image
 from hagane.image.row import complete, visible_to
@@ -39,20 +40,14 @@ class ImageProxy:
         return json_response(200, {"images": [_view(request, row) for row in await self._rows(request)]})
 
     async def _rows(self, request: Request) -> list[Row]:
-        text = request.args.get("limit", "")
-        if text and not text.isdigit():
-            raise Invalid(
-                f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'"
-            )
         wanted: dict[str, Any] = {}
         if "name" in request.args:
             wanted["name"] = request.args["name"]
         if status := request.args.get("status"):
             wanted["status"] = [name for name, shown in _STATUS.items() if shown == status.upper()]
         visible = Sql(_VISIBLE, {"me": request.caller.project_id or ""})
-        limit = min(int(text or MOST), MOST) or MOST
         order = "created_at DESC, id DESC"
-        rows = await IMAGE.select(self.db, wanted, conditions=[visible], order=order, limit=limit)
+        rows = await IMAGE.select(self.db, wanted, conditions=[visible], order=order, limit=query.limit(request))
         return await complete(self.db, rows)
 
     async def show(self, request: Request) -> Response:

@@ -5,11 +5,12 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
-from hagane.compute.base import MOST, V21, api, at, need
+from hagane.compute import query
+from hagane.compute.base import V21, api, at, need
 from hagane.compute.row import KIND, SERVER, host_id
 from hagane.compute.server import find, may_see_all, no_server
 from hagane.errors import Invalid, NotFound
-from hagane.state import clock, event
+from hagane.state import event
 from hagane.state.database import Row
 
 PATH = V21 + "/servers/{id}/os-instance-actions"
@@ -87,10 +88,8 @@ class InstanceActions:
         return view
 
     def _filtered(self, request: Request, actions: list[Row], last: dict[str, str]) -> list[Row]:
-        since = _moment(request, "changes-since")
-        before = _moment(request, "changes-before") if at(request, 66) else None
-        if since and before and before < since:
-            raise Invalid("The value of changes-since must be less than or equal to changes-before.")
+        since, before = query.between(request)
+        before = before if at(request, 66) else None
         return [
             row
             for row in actions
@@ -98,12 +97,7 @@ class InstanceActions:
         ]
 
     def _page(self, request: Request, actions: list[Row]) -> tuple[list[Row], bool]:
-        text, marker = request.args.get("limit", ""), request.args.get("marker")
-        if text and not text.isdigit():
-            raise Invalid(
-                f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'"
-            )
-        limit = min(int(text or MOST), MOST) or MOST
+        limit, marker = query.limit(request), request.args.get("marker")
         if marker is not None:
             ids = [row["request_id"] for row in actions]
             if marker not in ids:
@@ -126,15 +120,3 @@ def _last(rows: list[Row]) -> dict[str, str]:
         moment = row["finished_at"] or row["started_at"]
         found[row["request_id"]] = max(moment, found.get(row["request_id"], ""))
     return found
-
-
-def _moment(request: Request, name: str) -> str | None:
-    text = request.args.get(name)
-    if text is None:
-        return None
-    try:
-        return clock.kept(text.replace(" ", "+"))
-    except ValueError as error:
-        raise Invalid(
-            f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
-        ) from error

@@ -10,15 +10,14 @@ import msgspec
 
 from hagane.api.http import Request
 from hagane.api.listing import Page
-from hagane.compute import nic
-from hagane.compute.base import MOST, api, at, need
+from hagane.compute import nic, query
+from hagane.compute.base import api, at, need
 from hagane.compute.pattern import condition
+from hagane.compute.query import FALSE, TRUE, refused, whole
 from hagane.compute.row import SERVER, special_tasks, states_of
 from hagane.errors import Forbidden, Invalid
-from hagane.state import clock
 from hagane.state.table import Sql
 
-TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _EVERYBODY = {"reservation_id", "name", "status", "image", "flavor", "ip", "changes-since", "all_tenants"}
 _LATER = [
     (5, {"ip6"}), (26, {"tags", "tags-any", "not-tags", "not-tags-any"}), (66, {"changes-before"}), (73, {"locked"}),
@@ -88,14 +87,14 @@ def conditions(request: Request, verb: str) -> tuple[Where, list[Sql]]:
     statuses = [text for name, text in request.query if name == "status"]
     if statuses:
         more.append(_status(request, statuses))
-    _times(args, more)
+    _times(request, args, more)
     return where, [c for c in more if c.text]
 
 
 def _scope(request: Request, args: dict[str, str], verb: str) -> Where:
     """The caller's own project, unless an administrator asks for all."""
     word = args.get("all_tenants")
-    if word is not None and word != "" and word.lower() not in TRUE | {"0", "f", "false", "off", "n", "no"}:
+    if word is not None and word != "" and word.lower() not in TRUE | FALSE:
         raise Invalid("Invalid value for all_tenants")
     if word is None or (word and word.lower() not in TRUE):
         return {"project_id": request.caller.project_id}
@@ -105,9 +104,10 @@ def _scope(request: Request, args: dict[str, str], verb: str) -> Where:
 
 
 def _number(name: str, text: str) -> int:
-    if not text.lstrip("-").isdigit():
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a number")
-    return int(text)
+    value = whole(text)
+    if value is None:
+        raise refused(name, text, "is not a number")
+    return value
 
 
 def _status(request: Request, statuses: list[str]) -> Sql:
@@ -135,25 +135,12 @@ def _status(request: Request, statuses: list[str]) -> Sql:
     return Sql(" OR ".join(texts), params)
 
 
-def _times(args: dict[str, str], more: list[Sql]) -> None:
-    since, before = (
-        _moment(name, args[name]) if name in args else None for name in ("changes-since", "changes-before")
-    )
-    if since and before and before < since:
-        raise Invalid("The value of changes-since must be less than or equal to changes-before.")
-    if since:
+def _times(request: Request, args: dict[str, str], more: list[Sql]) -> None:
+    since, before = query.between(request)
+    if since and "changes-since" in args:
         more.append(Sql("server.updated_at >= :changes_since", {"changes_since": since}))
-    if before:
+    if before and "changes-before" in args:
         more.append(Sql("server.updated_at <= :changes_before", {"changes_before": before}))
-
-
-def _moment(name: str, text: str) -> str:
-    try:
-        return clock.kept(text.replace(" ", "+"))
-    except ValueError as error:
-        raise Invalid(
-            f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
-        ) from error
 
 
 def _tags(name: str) -> str:
@@ -178,7 +165,7 @@ def _by_tags(prefix: str, joiner: str, *, negate: bool) -> Callable[[Request, st
 
 
 def _locked(request: Request, text: str) -> Sql:
-    if text.lower() not in TRUE | {"0", "f", "false", "off", "n", "no"}:
+    if text.lower() not in TRUE | FALSE:
         raise Invalid(f"Unrecognized value '{text}', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', 'off', "
                       "'on', 't', 'true', 'y', 'yes'")  # fmt: skip
     return Sql(f"server.locked_by IS {'NOT ' if text.lower() in TRUE else ''}NULL")
@@ -209,7 +196,7 @@ _SPECIAL: dict[str, Callable[[Request, str], Sql]] = {
 
 def page(request: Request) -> Page:
     """Order and extent: newest first by default. Raises Invalid, Forbidden."""
-    limit = _limit(request.args.get("limit"))
+    limit = query.limit(request)
     keys = [value for name, value in request.query if name == "sort_key"]
     ways = [value for name, value in request.query if name == "sort_dir"]
     sorts: list[tuple[str, bool]] = []
@@ -230,11 +217,3 @@ def page(request: Request) -> Page:
         if column not in [name for name, _ in sorts]:
             sorts.append((column, True))
     return Page(limit, request.args.get("marker") or None, sorts)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return MOST
-    if not text.isdigit():
-        raise Invalid(f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'")
-    return min(int(text or MOST), MOST) or MOST

@@ -7,8 +7,8 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Enum, ListOf, Obj
 from hagane.cloud import Cloud
-from hagane.compute import quota
-from hagane.compute.base import MOST, V21, api, at, need
+from hagane.compute import query, quota
+from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import NAME, POSITIVE
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound, QuotaExceeded
@@ -61,8 +61,8 @@ class ServerGroups:
             need(request, api("os-server-groups:index:all_projects"))
         where = {} if everyone else {"project_id": request.caller.project_id}
         rows = await GROUP.select(self.db, where, order="created_at, id")
-        start, limit = _number(request, "offset", 0), _number(request, "limit", MOST)
-        rows = rows[start : start + min(limit, MOST)]
+        start = query.number(request, "offset", 0)
+        rows = rows[start : start + query.limit(request)]
         return json_response(200, {"server_groups": await self._views(request, self.db, rows)})
 
     async def show(self, request: Request) -> Response:
@@ -147,12 +147,3 @@ def _view(request: Request, row: Row, members: list[str]) -> dict[str, Any]:
     if at(request, 13):
         view |= {"project_id": row["project_id"], "user_id": row["user_id"]}
     return view
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.args.get(name)
-    if text is None or text == "":
-        return default
-    if not text.isdigit():
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. {text!r} does not match '^[0-9]*$'")
-    return int(text)
