@@ -9,6 +9,7 @@ import httpx
 import openstack
 import pytest
 
+from hagane.identity import throttle
 from tests.support import PASSWORD, Running
 
 V3 = "/identity/v3"
@@ -308,6 +309,15 @@ def test_no_token_is_401_everywhere(anyone: httpx.Client, token: str) -> None:
     assert answer.headers["www-authenticate"].startswith("Keystone uri=")
 
 
+def test_a_token_that_is_gone_is_gone_for_everybody(person: Person) -> None:
+    """Clients without rights expect 404 here, not 403: existence comes before the policy."""
+    other = {"X-Subject-Token": person.login().headers["x-subject-token"], "X-Auth-Token": person.token}
+    assert person.anyone.delete(AUTH, headers=other).status_code == 204
+    for method in ("GET", "HEAD", "DELETE"):
+        assert person.anyone.request(method, AUTH, headers=other).status_code == 404
+    assert person.http.head(AUTH, headers={"X-Subject-Token": "rubbish"}).status_code == 404
+
+
 def test_who_may_look_at_a_token(person: Person) -> None:
     own = {"X-Auth-Token": person.token, "X-Subject-Token": person.token}
     assert person.anyone.get(AUTH, headers=own).status_code == 200
@@ -343,3 +353,21 @@ def test_versions_are_found_as_clients_look_for_them(cloud: Running, anyone: htt
         connection = openstack.connect(load_yaml_config=False, load_envvars=False, auth=auth, app_name="hagane-tests")
         assert connection.identity.get_endpoint_data().api_version == (3, 14)
         connection.close()
+
+
+def test_guessing_gets_slow_for_the_guesser_only(
+    person: Person, http: httpx.Client, anyone: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "FIRST", 0.2)
+    other = Person(http, anyone)
+
+    def timed(who: Person, password: str, code: int) -> float:
+        started = time.monotonic()
+        assert who.login(password).status_code == code
+        return time.monotonic() - started
+
+    assert max(timed(person, f"guess {n}", 401) for n in range(4)) < 0.15
+    assert timed(person, "guess", 401) >= 0.2
+    assert timed(other, "first", 201) < 0.15
+    assert 0.4 <= timed(person, "first", 201) < 0.7  # the right password waits too, and then all is forgotten
+    assert timed(person, "guess", 401) < 0.15

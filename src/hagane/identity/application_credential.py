@@ -94,7 +94,6 @@ class ApplicationCredential(IdentityResource):
             row["roles"] = [_role(known[role_id]) for role_id in row["role_ids"] if role_id in known]
         views = await super().present(request, rows, reader)
         for view, row in zip(views, rows, strict=True):
-            view["expires_at"] = f"{row['expires_at']}Z" if row["expires_at"] else None
             if row["access_rule_ids"]:
                 view["access_rules"] = await access_rules_of(reader, row["access_rule_ids"])
         return views

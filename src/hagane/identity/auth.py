@@ -58,7 +58,6 @@ class Auth:
         try:
             token = await (self.tokens.expired(text, GRACE) if late else self.tokens.find(text))
         except Worthless as error:
-            enforce(request, rule, {"target": {}})
             raise NotFound(str(error) if text else "No token in the request") from error
         caller = token.caller
         enforce(

@@ -57,6 +57,7 @@ class Tokens:
         return await load(self.db, text, self._decoded(text), grace=grace)
 
     def _decoded(self, text: str) -> Ticket:
+        self.codec.refresh()  # another process may have changed the keys
         ticket = self.codec.decode(text)
         if ticket is None:
             raise Worthless("not one of ours", "Could not recognize Fernet token")
