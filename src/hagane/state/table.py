@@ -1,10 +1,11 @@
 """Tables: columns declared once, and the handful of statements that every noun needs, for both stores.
 
 A `where` is a dict: a plain value means equality, a list means one of, `None` means IS NULL, and the small classes
-below say the rest. Values are Python's (bool, list, dict); the table codes them. No statement here is run per row.
+below say the rest. Values are Python's (bool, list, dict); the table codes them, by functions that are compiled from
+its columns: a row is one dictionary display. No statement here is run per row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -52,6 +53,31 @@ class Not:
 Where = Mapping[str, Any]
 
 
+_AS_IS = {"text": "{0}", "real": "{0}"}
+_ENCODED = _AS_IS | {"int": "I({0})", "bool": "I({0})", "json": "J({0})"}
+_DECODED = _AS_IS | {
+    "int": "{0}",
+    "bool": "None if {0} is None else {0} != 0",
+    "json": "None if {0} is None else D({0})",
+}
+
+
+def _compiled(argument: str, parts: Iterable[tuple[str, str]]) -> Callable[[Any], Row]:
+    """A function whose value is a dictionary display. The source is made of declared names only."""
+    source = ", ".join(f"{name!r}: {value}" for name, value in parts)
+    names = {"D": _decode, "I": _number, "J": _text}
+    function: Callable[[Any], Row] = eval(f"lambda {argument}: {{{source}}}", names)
+    return function
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else _encode(value).decode()
+
+
 @dataclass(frozen=True)
 class Table:
     """One table. `indexes` are column lists ("project_id, name"); a leading "unique " makes one unique."""
@@ -73,12 +99,12 @@ class Table:
         return {column.name: column.kind for column in self.columns}
 
     @cached_property
-    def _coded(self) -> tuple[tuple[int, str], ...]:
-        return tuple((i, column.kind) for i, column in enumerate(self.columns) if column.kind in ("json", "bool"))
+    def _decoders(self) -> dict[tuple[str, ...], Callable[[Sequence[Any]], Row]]:
+        return {}
 
     @cached_property
-    def _select(self) -> str:
-        return "SELECT " + ", ".join(f"{self.name}.{name}" for name in self.names) + f" FROM {self.name}"
+    def _encoded(self) -> Callable[[Row], Row]:
+        return _compiled("r", ((name, _ENCODED[kind].format(f"r.get({name!r})")) for name, kind in self._kinds.items()))
 
     @cached_property
     def _insert(self) -> str:
@@ -88,24 +114,25 @@ class Table:
     def encode(self, name: str, value: Any) -> Any:
         """A Python value as the store keeps it."""
         kind = self._kinds[name]
-        if value is None:
-            return None
         if kind == "json":
-            return _encode(value).decode()
-        return int(value) if kind in ("bool", "int") else value
+            return _text(value)
+        return _number(value) if kind in ("bool", "int") else value
 
-    def decode(self, values: Sequence[Any]) -> Row:
+    @cached_property
+    def decode(self) -> Callable[[Sequence[Any]], Row]:
         """One fetched tuple, in the order of the columns, as a row of Python values."""
-        row = dict(zip(self.names, values, strict=True))
-        for i, kind in self._coded:
-            value = values[i]
-            if value is not None:
-                row[self.names[i]] = _decode(value) if kind == "json" else bool(value)
-        return row
+        return self._decoder(self.names)
+
+    def _decoder(self, names: tuple[str, ...]) -> Callable[[Sequence[Any]], Row]:
+        found = self._decoders.get(names)
+        if found is None:
+            parts = ((name, _DECODED[self._kinds[name]].format(f"v[{place}]")) for place, name in enumerate(names))
+            found = self._decoders[names] = _compiled("v", parts)
+        return found
 
     async def insert(self, tx: Tx, row: Row) -> None:
         """Insert one row; columns it does not name become NULL. Raises Duplicate."""
-        await tx.execute(self._insert, {name: self.encode(name, row.get(name)) for name in self.names})
+        await tx.execute(self._insert, self._encoded(row))
 
     async def update(self, tx: Tx, where: Where, changes: Row) -> int:
         """Change all rows that match; returns how many. An optimistic update puts the old generation into `where`."""
@@ -131,10 +158,14 @@ class Table:
         conditions: Iterable[Sql] = (),
         order: str = "",
         limit: int | None = None,
+        columns: tuple[str, ...] = (),
     ) -> list[Row]:
-        """Rows that match all of `where` and `conditions`; `order` is SQL ("created_at DESC, id")."""
-        decode = self.decode
-        found = await self.select_tuples(reader, where, conditions=conditions, order=order, limit=limit)
+        """Rows that match all of `where` and `conditions`; `order` is SQL ("created_at DESC, id"); `columns`: with no
+        others than these."""
+        decode = self._decoder(columns) if columns else self.decode
+        found = await self.select_tuples(
+            reader, where, conditions=conditions, order=order, limit=limit, columns=columns
+        )
         return [decode(values) for values in found]
 
     async def select_tuples(
@@ -145,10 +176,12 @@ class Table:
         conditions: Iterable[Sql] = (),
         order: str = "",
         limit: int | None = None,
+        columns: tuple[str, ...] = (),
     ) -> Sequence[Sequence[Any]]:
         """As `select`, but as the store keeps them, in the order of the columns: for long lists."""
         text, params = self._where(where or {}, conditions)
-        sql = self._select + text + (f" ORDER BY {order}" if order else "")
+        wanted = ", ".join(f"{self.name}.{name}" for name in columns or self.names)
+        sql = f"SELECT {wanted} FROM {self.name}{text}" + (f" ORDER BY {order}" if order else "")
         if limit is not None:
             sql += " LIMIT :limit_"
             params["limit_"] = limit
