@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -97,3 +98,16 @@ def test_trees_lists_and_cascades_on_postgresql(two: tuple[Running, Running]) ->
         http.patch(f"{V3}/domains/{domain}", json={"domain": {"enabled": False}})
         assert http.delete(f"{V3}/domains/{domain}").status_code == 204
         assert http.get(query).json()["projects"] == []
+
+
+def test_a_grant_that_many_give_at_once_is_given_once(two: tuple[Running, Running]) -> None:
+    with client(two[0]) as here, client(two[1]) as there, ThreadPoolExecutor(16) as pool:
+        user = here.post(f"{V3}/users", json={"user": {"name": uuid4().hex}}).json()["user"]["id"]
+        group = here.post(f"{V3}/groups", json={"group": {"name": uuid4().hex}}).json()["group"]["id"]
+        role = here.get(f"{V3}/roles?name=member").json()["roles"][0]["id"]
+        for path in (f"{V3}/domains/default/users/{user}/roles/{role}", f"{V3}/groups/{group}/users/{user}"):
+            codes = list(pool.map(lambda n, path=path: (here, there)[n % 2].put(path).status_code, range(32)))
+            assert codes == [204] * 32
+        names = [uuid4().hex] * 32
+        made = pool.map(lambda name: here.post(f"{V3}/projects", json={"project": {"name": name}}).status_code, names)
+        assert sorted(made) == [201] + [409] * 31

@@ -7,7 +7,7 @@ exists and what does not, as the real service does.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 from hagane.api.faults import REASON
@@ -18,9 +18,10 @@ from hagane.api.service import Route
 from hagane.api.types import BadValue, Bool, Int, Str
 from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, NotFound
 from hagane.identity.options import guard_delete, guard_update, merged
-from hagane.state.database import Duplicate, Reader, Row, Tx
+from hagane.state.database import Database, Duplicate, Reader, Row, Tx, Work
 from hagane.state.table import Sql
 
+T = TypeVar("T")
 PREFIX = "/identity"
 V3 = PREFIX + "/v3"
 NAME = Str(255, min=1, pattern=r"[\S]+")
@@ -83,6 +84,14 @@ def links(request: Request, path: str = "") -> dict[str, Any]:
     query = request.scope["query_string"].decode("latin-1")
     own = f"{request.base_url}{path or request.path}" + (f"?{query}" if query else "")
     return {"next": None, "self": own, "previous": None}
+
+
+async def put(db: Database, work: Work[T]) -> T:
+    """Write what may be there already. Whoever loses a race on PostgreSQL looks again, and finds it."""
+    try:
+        return await db.write(work)
+    except Duplicate:
+        return await db.write(work)
 
 
 class IdentityResource(Resource):

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from hagane.cloud import Cloud
 from hagane.identity.assignment import ASSIGNMENT, SYSTEM
-from hagane.identity.base import CHANGED
+from hagane.identity.base import CHANGED, put
 from hagane.identity.catalog import CatalogService, Endpoint, Region
 from hagane.identity.password import Passwords
 from hagane.identity.project import ROOT, Project
@@ -50,7 +50,7 @@ async def bootstrap(
         await _catalog(tx, url.rstrip("/"), services, region or cloud.config.region)
         tx.notify(CHANGED)
 
-    await cloud.db.write(work)
+    await put(cloud.db, work)
 
 
 def _project(description: str) -> Row:

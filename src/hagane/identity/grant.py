@@ -17,7 +17,7 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, Invalid, NotFound
 from hagane.identity.assignment import ASSIGNMENT, SYSTEM
-from hagane.identity.base import CHANGED, V3, IdentityResource, could_not_find, enforce
+from hagane.identity.base import CHANGED, V3, IdentityResource, could_not_find, enforce, put
 from hagane.identity.domain import Domain
 from hagane.identity.group import Group
 from hagane.identity.project import Project
@@ -133,7 +133,7 @@ class Grants:
                 await ASSIGNMENT.insert(tx, row | {"actor_kind": place.actor})
                 await self._tell(tx, place, row)
 
-        await self.db.write(work)
+        await put(self.db, work)
         return empty(204)
 
     async def _fits(self, tx: Tx, place: Place, row: Row, role: Row | None) -> None:

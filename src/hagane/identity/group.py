@@ -9,7 +9,7 @@ from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.api.types import Custom, Str
 from hagane.errors import Invalid, NotFound
-from hagane.identity.base import CHANGED, REF, SHORT_NAME, V3, IdentityResource, could_not_find, enforce, filters
+from hagane.identity.base import CHANGED, REF, SHORT_NAME, V3, IdentityResource, could_not_find, enforce, filters, put
 from hagane.identity.domain import Domain
 from hagane.identity.removal import remove_groups
 from hagane.identity.user import User
@@ -111,7 +111,7 @@ class Group(IdentityResource):
                 await MEMBER.insert(tx, pair)
                 tx.notify(f"{CHANGED}:{pair['user_id']}")
 
-        await self.db.write(work)
+        await put(self.db, work)
         return empty(204)
 
     async def check(self, request: Request) -> Response:
