@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from hagane.errors import Unavailable
+from hagane.errors import Invalid, Unavailable
 from hagane.state.database import Duplicate, Params, Row, Work
 
 T = TypeVar("T")
@@ -38,6 +38,11 @@ def positional(sql: str) -> tuple[str, tuple[str, ...]]:
 
     text = _NAME.sub(number, sql)
     return text, tuple(names)
+
+
+def _unkeepable(error: Exception) -> Invalid:
+    """PostgreSQL keeps and compares no NUL; one may come in any part of a URL."""
+    return Invalid("The request holds text that cannot be: a NUL character.", code="BadText", detail=str(error))
 
 
 class PostgresTx:
@@ -100,6 +105,8 @@ class PostgresDatabase:
         text, names = positional(sql)
         try:
             result: Sequence[Sequence[Any]] = await self._pool.fetch(text, *[(params or {})[name] for name in names])
+        except asyncpg.CharacterNotInRepertoireError as error:
+            raise _unkeepable(error) from error
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
             raise Unavailable("The database does not answer.", detail=str(error)) from error
         return result
@@ -110,6 +117,8 @@ class PostgresDatabase:
                 return await self._once(work)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
                 await asyncio.sleep(random.random() * 0.004 * (attempt + 1))
+            except asyncpg.CharacterNotInRepertoireError as error:
+                raise _unkeepable(error) from error
             except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
                 raise Unavailable("The database does not answer.", detail=str(error)) from error
         raise Unavailable("The database is too contended; try again.", detail=f"{ATTEMPTS} serialization failures")
