@@ -142,10 +142,10 @@ class Aggregates:
 
 async def _find(request: Request, reader: Reader) -> Row:
     key = request.params["id"]
-    number = query.whole(key)
+    number = query.whole(key.removeprefix("-"))
     if number is None:
         raise Invalid(f"Invalid input received: id must be an integer: {key}")
-    row = await AGGREGATE.get(reader, number=number)
+    row = await AGGREGATE.get(reader, number=-number if key.startswith("-") else number)
     if row is None:
         raise NotFound(f"Aggregate {key} could not be found.")
     return row

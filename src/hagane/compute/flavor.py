@@ -11,7 +11,7 @@ from hagane.api.service import Route
 from hagane.api.types import BadValue, Custom, MapOf, Number, Str
 from hagane.compute.base import MOST, V21, ComputeResource, api, at, links, need, next_link, object_of
 from hagane.compute.kinds import BOOLEAN, DESCRIPTION, NAME, NON_NEGATIVE, POSITIVE, printable
-from hagane.compute.query import FALSE, TRUE, whole
+from hagane.compute.query import FALSE, TRUE, limit, whole
 from hagane.errors import Conflict, HaganeError, Invalid
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Sql, Table
@@ -62,6 +62,7 @@ class Flavor(ComputeResource):
 
     async def _list(self, request: Request, *, detail: bool) -> Response:
         page = Page.of(request, _SORTS, most=MOST, default="id")
+        page.limit = limit(request)
         rows = await page.rows(self.db, self.table, {}, self._conditions(request))
         if detail:
             views = await self.present(request, rows)
@@ -132,9 +133,6 @@ class Flavor(ComputeResource):
             row |= {"disabled": False, "extra_specs": {}}
             await self._refuse_taken(tx, row)
             await self.table.insert(tx, row)
-            if not row["is_public"] and request.caller.project_id:
-                # Whoever makes a private flavor may use it.
-                await ACCESS.insert(tx, {"flavor_id": row["id"], "project_id": request.caller.project_id})
             return (await self.present(request, [row], tx))[0]
 
         return json_response(200, {"flavor": await self.db.write(work)})

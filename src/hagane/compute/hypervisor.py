@@ -10,7 +10,7 @@ from hagane.compute import query
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import BOOLEAN, FQDN
 from hagane.compute.row import SERVER
-from hagane.errors import Conflict, Invalid, NotFound
+from hagane.errors import Conflict, Invalid, NotFound, Unsupported
 from hagane.placement.host import DEFAULT_ZONE, HOST, all_hosts, is_up
 from hagane.placement.inventory import INVENTORY, usages
 from hagane.state import clock
@@ -155,7 +155,10 @@ class Hypervisors:
         host = await self._find(request)
         if not is_up(host):
             raise Invalid(f"Compute service of {host['name']} is unavailable at this time.")
-        return json_response(200, {"hypervisor": self._view(request, host) | {"uptime": host["facts"].get("uptime")}})
+        uptime = host["facts"].get("uptime")
+        if uptime is None:
+            raise Unsupported("Virt driver does not implement uptime function.")
+        return json_response(200, {"hypervisor": self._view(request, host) | {"uptime": uptime}})
 
     async def search(self, request: Request) -> Response:
         need(request, api("os-hypervisors:search"), {})

@@ -9,7 +9,7 @@ from hagane.api.listing import Page
 from hagane.api.service import Route
 from hagane.api.types import BadValue, Enum, Obj, Str
 from hagane.cloud import Cloud
-from hagane.compute import keymaker, quota
+from hagane.compute import keymaker, query, quota
 from hagane.compute.base import MOST, V21, api, at, need, object_of
 from hagane.compute.kinds import NAME
 from hagane.errors import Conflict, Invalid, NotFound, QuotaExceeded
@@ -87,7 +87,7 @@ class Keypairs:
             if await KEYPAIR.get(self.db, user_id=user, name=page.marker) is None:
                 raise Invalid(f"marker [{page.marker}] not found")
             conditions.append(Sql("keypair.name > :behind", {"behind": page.marker}))
-        limit = MOST if page.limit is None else page.limit
+        limit = query.limit(request)
         rows = await KEYPAIR.select(self.db, {"user_id": user}, conditions=conditions, order="name", limit=limit)
         return rows, limit
 

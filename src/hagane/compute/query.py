@@ -32,8 +32,8 @@ def number(request: Request, name: str, default: int) -> int:
 
 
 def limit(request: Request) -> int:
-    """How many rows a page has: at most 1,000, and as many without a limit. Raises Invalid."""
-    return min(number(request, "limit", MOST), MOST) or MOST
+    """How many rows a page has: at most 1,000, and as many without a limit; none is none. Raises Invalid."""
+    return min(number(request, "limit", MOST), MOST)
 
 
 def moment(name: str, text: str) -> str:

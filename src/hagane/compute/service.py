@@ -80,7 +80,11 @@ def _documents() -> list[Route]:
         document["links"].append({"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"})
         return json_response(200, {"version": document | more})
 
+    async def older(request: Request) -> Response:
+        return json_response(200, {"version": _v20(request)})
+
     return [
+        Route("GET", ROOT + "/v2/", older, "compute:version:v2", auth=False),
         Route("GET", ROOT, root, "compute:versions", auth=False),
         Route("GET", ROOT + "/", root, "compute:versions:slash", auth=False),
         Route("GET", V21, one, "compute:version", auth=False),

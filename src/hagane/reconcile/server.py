@@ -139,11 +139,13 @@ class ServerReconciler:
         return await server_end.finished(self._db, row, steps, seen, ordered)
 
     async def _unplugged(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row], down: list[str]) -> Outcome:
-        """The machine runs, its ports are not up yet. A Server that runs already does not wait for them."""
-        if row["vm_state"] != VmState.BUILDING:
+        """The machine runs, its ports are not up yet. A Server that ran before waits for new ones only, and not for
+        ever."""
+        building, fresh = row["vm_state"] == VmState.BUILDING, {one["port_id"] for one in row["nics"] if one.get("new")}
+        deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
+        if not building and (not fresh & set(down) or clock.wall() > deadline):
             return await server_end.finished(self._db, row, steps, seen, ordered)
         why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
-        deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
         if clock.wall() > deadline:
             return await self._refused(row, steps, DeviceFailed(why))
         steps.progress("plug", 0)
