@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,12 +15,20 @@ import pytest
 from tests.api.fuzz import Gun, Shot
 from tests.api.people import Person, person
 from tests.api.world import World, secrets
-from tests.support import Running
+from tests.support import Running, running_cloud
 
 SEED = int(os.environ.get("HAGANE_FUZZ_SEED", "1"))
-ROUNDS = int(os.environ.get("HAGANE_FUZZ_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("HAGANE_FUZZ_ROUNDS", "5"))
 SLOWEST = 5.0  # seconds of one request on a busy machine
 LEAKS = ("Traceback (most recent call last)", 'File "/', "asyncpg", "apsw", "SELECT ", "site-packages")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+    """A cloud of the test's own: it is not fit for much afterwards."""
+    more = {"database": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
+    with running_cloud(tmp_path, **more) as running:
+        yield running
 
 
 @pytest.fixture
