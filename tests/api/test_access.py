@@ -20,7 +20,7 @@ OPEN = {
     "/identity", "/identity/", "/identity/v3", "/identity/v3/", "/identity/v3/auth/tokens",
     "/identity/v3/users/{id}/password", "/image", "/image/",
     "/image/versions", "/network", "/network/", "/network/v2.0", "/network/v2.0/", "/compute", "/compute/",
-    "/compute/v2.1", "/compute/v2.1/", "/placement", "/placement/",
+    "/compute/v2", "/compute/v2/", "/compute/v2.1", "/compute/v2.1/", "/placement", "/placement/",
 }  # fmt: skip
 """Paths that need no token in the real services either."""
 
