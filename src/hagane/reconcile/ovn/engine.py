@@ -117,8 +117,10 @@ class RealOvn:
         rows = self._nb.find(NB.PORT, f"port:{port_id}")
         if not rows:
             return None
-        if rows[0]["type"] == "router":
-            return bool(rows[0]["enabled"] is not False)
+        enabled = rows[0]["enabled"] is not False
+        if rows[0]["type"] == "router" or not enabled:
+            return enabled
+        # OVN calls a port up that is plugged in and switched off; nothing passes it.
         seen = self._sb.port(port_id)
         return seen is not None and seen.up and seen.chassis is not None
 
@@ -128,6 +130,7 @@ class RealOvn:
     def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
         self._sb.on_port(port)
         self._sb.on_chassis(lambda name: chassis())
+        self._nb.replica.on_change(NB.PORT, partial(_switched, port))
         for table in NB:
             if table is not NB.GLOBAL:
                 self._nb.replica.on_change(table, partial(self._changed, table, owner))
@@ -150,6 +153,12 @@ class RealOvn:
             key = key_of(NB.PORT, row) if row is not None else None
             if key is not None and owner_of(key) not in self._applying:
                 tell(owner_of(key))
+
+
+def _switched(tell: Callable[[str], None], kind: str, old: Row | None, new: Row | None) -> None:
+    """Tell of a port that was switched on or off, of which the Southbound database says nothing."""
+    if old is not None and new is not None and old["enabled"] != new["enabled"]:
+        tell(new["name"])
 
 
 SHARED_COLUMNS = frozenset({"up", "ports", "nat", "dynamic_addresses", "status", "_uuid"})
