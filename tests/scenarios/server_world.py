@@ -149,16 +149,26 @@ async def world(
     hosts: Sequence[str] = ("sim1", "sim2", "sim3"),
     delays: Delays | None = None,
     url: str = "",
+    lease: float = 15.0,
     **sizes: int,
 ) -> AsyncIterator[World]:
     """A furnished world; `sizes` are those of each Host (vcpus, memory_mb, disk_gb)."""
     drivers = {name: SimHypervisor(name, delays=delays or Delays.none(), **sizes) for name in hosts}
-    config = Config(state=folder, database=url, sim=True)
+    async with beside(folder, drivers, url, lease) as made:
+        await made.furnish()
+        yield made
+
+
+@asynccontextmanager
+async def beside(
+    folder: Path, drivers: dict[str, SimHypervisor], url: str = "", lease: float = 15.0
+) -> AsyncIterator[World]:
+    """A process on these Hosts, with nothing in it but what the store has."""
+    config = Config(state=folder, database=url, sim=True, workers_lease=lease)
     hagane = Hagane(config, Devices(hosts=dict(drivers)), _authenticate)
     await hagane.start()
     made = World(hagane, drivers)
     try:
-        await made.furnish()
         yield made
     finally:
         await made.member.aclose()

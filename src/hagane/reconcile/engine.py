@@ -177,6 +177,9 @@ class Engine:
             answers = await reconciler.reconcile(claims)
         except Exception as error:
             answers = {claim.key: self._retry(claim, error) for claim in claims}
+        except BaseException:
+            self._let_go(claims)
+            raise
         finally:
             places.release()
         ready: dict[str, Outcome] = {}
@@ -198,7 +201,15 @@ class Engine:
             outcome = await answer
         except Exception as error:
             outcome = self._retry(claim, error)
+        except BaseException:
+            self._let_go([claim])
+            raise
         await self._settle([claim], {claim.key: outcome}, started)
+
+    def _let_go(self, claims: list[Claim]) -> None:
+        """Lengthen these leases no more: they run out, and whoever comes next goes on."""
+        for claim in claims:
+            self._held[claim.kind].pop(claim.key, None)
 
     def _retry(self, claim: Claim, error: Exception) -> Wait:
         """An exception is a cause and a later try. Only what nobody foresaw gets a traceback."""
@@ -228,8 +239,7 @@ class Engine:
                     case Done() | Failed():
                         await work.finish(tx, claim)
 
-        for claim in claims:
-            self._held[kind].pop(claim.key, None)
+        self._let_go(claims)
         word = type(outcomes[claims[0].key]).__name__.lower()
         WORK_SECONDS.labels(kind, word).observe(time.perf_counter() - started)
         try:
