@@ -72,6 +72,8 @@ async def add(tx: Tx, project_id: str, flavor: dict[str, Any], count: int) -> No
     """Count `count` Servers of a flavor in, or out when it is negative."""
     values = {"instances": count, "cores": flavor["vcpus"] * count, "ram": flavor["ram"] * count}
     await tx.execute(_ADD, {"project": project_id} | values)
+    if count < 0:
+        await USAGE.delete(tx, {"project_id": project_id} | dict.fromkeys(COUNTED, 0))  # the project may be gone
 
 
 async def take(tx: Tx, project_id: str, flavor: dict[str, Any], least: int, most: int) -> int:

@@ -15,6 +15,7 @@ from hagane.state.database import Row
 
 PREFIX = "/image"
 STORE = "file"  # the one store there is: files in the state folder
+SWEEP = "image"  # the work that an image's end wakes: copies of it may be elsewhere
 
 _PAGE = """<html>
  <head>

@@ -16,10 +16,11 @@ from hagane.api.service import Route
 from hagane.api.types import Bool, Custom, Enum, Int, ListOf, Obj, Str, Time, Type
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from hagane.image import content, patch, query
-from hagane.image.base import PREFIX, STORE, enforce, json_body, json_object, no_image, target
+from hagane.image.base import PREFIX, STORE, SWEEP, enforce, json_body, json_object, no_image, target
 from hagane.image.row import MEMBER, PROPERTY, TAG, complete, member_of, store_properties, store_tags, visible_to
 from hagane.state import clock
 from hagane.state.database import Duplicate, Reader, Row, Tx
+from hagane.state.work import wake
 
 UUID = r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}\Z"
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
@@ -318,3 +319,4 @@ async def forget(tx: Tx, image_id: str) -> None:
     for table in (TAG, PROPERTY, MEMBER):
         await table.delete(tx, {"image_id": image_id})
     await Image.table.delete(tx, {"id": image_id})
+    await wake(tx, SWEEP, image_id)

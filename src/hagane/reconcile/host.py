@@ -23,9 +23,10 @@ from hagane.drivers.hypervisor.base import HostFacts, Seen
 from hagane.errors import HaganeError, Unavailable
 from hagane.placement.host import DEFAULT_ZONE, HOST
 from hagane.placement.inventory import set_inventory
-from hagane.reconcile import server_plan
+from hagane.reconcile import host_image, server_plan
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Outcome, Reconciler, Wait
+from hagane.reconcile.host_image import HostImageReconciler
 from hagane.reconcile.host_registry import Registry, Station
 from hagane.reconcile.server import ServerReconciler
 from hagane.state import clock, work
@@ -44,7 +45,7 @@ class Pace:
     silent: float = 2.0  # and of one that does not
     down_after: float = 20.0  # of silence, after which a Host is down
     orphan: float = 60.0  # that a machine without an owner is left alone
-    disks: float = 60.0  # between looks for disks without an owner
+    disks: float = 60.0  # between looks for disks without an owner, and for images without a disk
 
 
 class HostReconciler:
@@ -122,6 +123,7 @@ class HostReconciler:
         if clock.monotonic() - self._disks_at.get(row["name"], -self.pace.disks) >= self.pace.disks:
             self._disks_at[row["name"]] = clock.monotonic()
             orphans |= await self._ownerless_disks(row, station, rows)
+            await host_image.sweep(self._db, station)
         await self._sweep(row["name"], station, orphans)
 
     async def _ownerless_disks(self, row: Row, station: Station, rows: Mapping[str, Row]) -> set[str]:
@@ -209,7 +211,8 @@ class Hosts:
         self.registry = Registry(cloud.use(Devices).hosts)
         self.hosts = HostReconciler(cloud, self.registry)
         self.servers = ServerReconciler(cloud, self.registry)
-        self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers)
+        images = HostImageReconciler(cloud.db, self.registry)
+        self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers, images)
         cloud.provide(Hosts, self)
         cloud.provide(Consoles, Consoles(self._console_log, self._console))
         self._changes: set[tuple[str, str]] = set()

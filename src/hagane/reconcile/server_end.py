@@ -8,6 +8,7 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.compute import nic, quota
+from hagane.compute.console import TOKEN
 from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
 from hagane.drivers.hypervisor.base import Seen
 from hagane.errors import HaganeError
@@ -176,6 +177,7 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
         await release(tx, row["id"])
         await nic.release(tx, row)
         await quota.add(tx, row["project_id"], row["flavor"], -1)
+        await TOKEN.delete(tx, {"server_id": row["id"]})
         await steps.end(tx)
 
     await cloud.db.write(write)
