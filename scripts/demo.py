@@ -8,14 +8,16 @@ removes it first.
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from hagane import process
-from hagane.config import load
-from hagane.lab import guest, site
+from hagane.config import Config, load
+from hagane.lab import guest
+from hagane.operate.site import site
 from story import access, end, life, machines, onward, order, packets, stage, sweep, world
 from story.client import Client
 from story.guest import Guests
@@ -34,7 +36,7 @@ CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--state", type=Path, default=Path("/var/lib/hagane"), help="the cloud's folder")
+    parser.add_argument("--config", type=Path, help="settings of the cloud (TOML)")
     parser.add_argument("--keep", action="store_true", help="end before everything is deleted")
     given = parser.parse_args()
     if os.geteuid() != 0:
@@ -42,7 +44,7 @@ def main() -> int:
         return 1
     screen = Screen()
     try:
-        _play(screen, given.state.absolute(), keep=given.keep)
+        _play(screen, given.config, keep=given.keep)
     except StoryEnded as error:
         screen.ended(error)
     except KeyboardInterrupt:
@@ -51,12 +53,12 @@ def main() -> int:
     return 1 if screen.failed else 0
 
 
-def _play(screen: Screen, state: Path, *, keep: bool) -> None:
-    clouds = state / "clouds.yaml"
-    client = Client(screen, clouds, Path.cwd())  # it takes a second to get ready, beside the cloud
+def _play(screen: Screen, file: Path | None, *, keep: bool) -> None:
+    config = load(file)
+    client = Client(screen, config.state / "clouds.yaml", Path.cwd())  # it gets ready beside the cloud
     try:
         with screen.chapter("A cloud on this machine"):
-            told = _set(screen, client, state)
+            told = _set(screen, client, config, () if file is None else ("--config", str(file)))
         for title, tell in CHAPTERS:
             if keep and tell is end.tell:
                 screen.note(f"Left as it is. ssh -F {told.guests.config} web")
@@ -67,25 +69,23 @@ def _play(screen: Screen, state: Path, *, keep: bool) -> None:
         client.close()
 
 
-def _set(screen: Screen, client: Client, state: Path) -> stage.Stage:
+def _set(screen: Screen, client: Client, config: Config, words: tuple[str, ...]) -> stage.Stage:
     """Bring up the cloud, remove the rest of a former story, and look at this machine."""
     first, second = guest.build(), guest.build(variant="b")
     screen.note(f"guest image: {first.path}, {first.path.stat().st_size >> 20} MB, built of Debian packages")
-    screen.plain("   $ hagane up --detach")
-    done = subprocess.run([sys.executable, "-m", "hagane", "up", "--detach", "--state", state], text=True,
+    screen.plain(f"   $ {shlex.join(('hagane', 'up', '--detach', *words))}")
+    done = subprocess.run([sys.executable, "-m", "hagane", "up", "--detach", *words], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-    known = process.find(state)
+    known = process.find(config)
     if done.returncode or known is None:
         raise StoryEnded("The cloud did not start", done.stdout)
     screen.note(f"ready at {known.url}")
     if rest := sweep.sweep(client):
         screen.note(f"removed what a former story left: {', '.join(rest)}")
-    config = load(None, state=str(state))
-    place = site.of(config.state, config.hosts, config.external_network)
-    folder = stage.fresh(state)
+    place, folder = site(config), stage.fresh(config.state)
     return stage.Stage(
-        screen=screen, client=client, guests=Guests(screen, folder), site=place, state=state, url=known.url,
-        image=first.path, image_b=second.path, before=world.look(place, stage.database(state)),
+        screen=screen, client=client, guests=Guests(screen, folder), site=place, state=config.state, settings=words,
+        url=known.url, image=first.path, image_b=second.path, before=world.look(place, stage.database(config.state)),
     )  # fmt: skip
 
 

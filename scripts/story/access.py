@@ -26,8 +26,8 @@ def _project(stage: Stage, name: str) -> None:
             "user_domain_name": "Default", "project_domain_name": "Default"}  # fmt: skip
     entry(stage.state, name, {"auth": auth, "region_name": "RegionOne"})
     made = decoded(client.run(
-        name, "application", "credential", "create", "story", "-f", "json", "-c", "id", "-c", "secret", hide="secret",
+        name, "application", "credential", "create", "story", "-f", "json", "-c", "ID", "-c", "Secret", hide="Secret",
     ))  # fmt: skip
-    auth = {"auth_url": f"{stage.url}/identity/v3", "application_credential_id": made["id"],
-            "application_credential_secret": made["secret"]}  # fmt: skip
+    auth = {"auth_url": f"{stage.url}/identity/v3", "application_credential_id": made["ID"],
+            "application_credential_secret": made["Secret"]}  # fmt: skip
     entry(stage.state, name, {"auth_type": "v3applicationcredential", "auth": auth, "region_name": "RegionOne"})

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from story.screen import Screen, StoryEnded
+from story.screen import MOST_LINES, Screen, StoryEnded
 
 LONGEST = 120  # seconds that one command may take
 
@@ -84,11 +84,11 @@ class Client:
         running = self.start(who, *words, terminal=terminal)
         return self.finish(running, hide=hide)
 
-    def finish(self, running: Running, *, hide: str = "") -> str:
-        """Wait for a command that was started, and tell it with its result."""
+    def finish(self, running: Running, *, hide: str = "", most: int = MOST_LINES) -> str:
+        """Wait for a command that was started, and tell it with its result, of which `most` lines are shown."""
         self._screen.command(running.who, _hidden(running.line, hide))
         code, output, seconds = _wait(running)
-        self._screen.result(_hidden(output, hide), seconds)
+        self._screen.result(_hidden(output, hide), seconds, most=most)
         if code:
             raise StoryEnded(f"{_hidden(running.line, hide)} ended with status {code}")
         return output
@@ -127,7 +127,7 @@ def _wait(running: Running) -> tuple[int, str, float]:
     os.close(running.result)
     code, ended = json.loads(told) if told else (70, time.monotonic())
     # A terminal shows of a line that was written over and over only its last form.
-    lines = b"".join(parts).decode(errors="replace").replace("\r\n", "\n").splitlines()
+    lines = b"".join(parts).decode(errors="replace").replace("\r\n", "\n").split("\n")
     return code, "\n".join(line.rsplit("\r", 1)[-1] for line in lines), ended - running.began
 
 

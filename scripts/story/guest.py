@@ -108,22 +108,38 @@ class Guests:
             subprocess.run(["ssh", "-F", str(self.config), "-O", what, name], capture_output=True, timeout=10)
 
 
-def ping(address: str, *, count: int = 3, seconds: int = 4, size: int | None = None) -> str:
-    """busybox's ping as the guests have it, for either IP version; ends after `seconds` at the latest."""
+def ping(address: str, *, source: str = "") -> str:
+    """busybox's ping as the guests have it, for either IP version; `source`: the address or interface to send from."""
     program = "ping6" if ":" in address else "ping"
-    return f"{program} -c {count} -i 0.2 -w {seconds}{f' -s {size}' if size else ''} {address}"
+    return f"{program} -q -c 3 -i 0.2 -W 1{f' -I {source}' if source else ''} {address}"
 
 
-def answered(answer: Answer) -> tuple[int, int]:
-    """How many pings were sent, and how many were answered."""
-    found = PING.search(answer.text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """What a ping measured."""
+
+    sent: int
+    back: int
+    milliseconds: float  # of an average round trip; 0 if nothing came back
+
+    @property
+    def well(self) -> bool:
+        return self.back == self.sent > 0
+
+    @property
+    def silent(self) -> bool:
+        return self.back == 0 < self.sent
+
+    def __str__(self) -> str:
+        told = f"{self.back} of {self.sent} answered"
+        return f"{told}, {self.milliseconds:.1f} ms" if self.back else told
 
 
-def milliseconds(answer: Answer) -> str:
-    """The average round trip that a ping reported."""
-    found = AVERAGE.search(answer.text)
-    return f"{float(found[1]):.1f} ms" if found else "no time"
+def pinged(text: str) -> Pinged:
+    """Read the last summary in a ping's output."""
+    counts, averages = PING.findall(text), AVERAGE.findall(text)
+    sent, back = map(int, counts[-1]) if counts else (0, 0)
+    return Pinged(sent, back, float(averages[-1]) if back and averages else 0.0)
 
 
 class Serial:

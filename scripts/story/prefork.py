@@ -118,4 +118,5 @@ def _run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    with contextlib.suppress(ConnectionError):
+        serve(socket.socket(fileno=int(sys.argv[1])))

@@ -60,8 +60,10 @@ class Screen:
 
     def result(self, output: str, seconds: float, *, most: int = MOST_LINES) -> None:
         """The command's output, cut to the screen, and its time."""
-        lines = output.rstrip().splitlines()
-        if len(lines) > most:
+        lines = [line for line in output.splitlines() if line.strip()]
+        if most == 0:
+            lines = []
+        elif len(lines) > most:
             lines = [*lines[: most - 1], f"... {len(lines) - most + 1} more lines"]
         width = max(60, shutil.get_terminal_size((120, 40)).columns - 12)
         for line in lines[:-1]:

@@ -4,6 +4,8 @@ import json
 import re
 import secrets
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ class Stage:
     guests: Guests
     site: Site
     state: Path
+    settings: tuple[str, ...]  # of the `hagane` command
     url: str
     image: Path
     image_b: Path
@@ -96,8 +99,14 @@ class Stage:
         told = []
         for name in ("web", "db", "app"):
             if name in what:
-                told += [f"-- console log of {name}, its end --", *self._tail(name)]
+                told += ["", f"$ hagane explain server {name}", *self._explained(name)]
+                told += ["", f"$ openstack console log show --lines 15 {name}", *self._tail(name)]
         return "\n".join(told)
+
+    def _explained(self, name: str) -> list[str]:
+        words = (sys.executable, "-m", "hagane", "explain", *self.settings, "server", name)
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+        return done.stdout.splitlines()
 
     def _tail(self, name: str) -> list[str]:
         try:

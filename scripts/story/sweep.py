@@ -3,6 +3,8 @@
 The same commands as any administrator has; what is not there is no error.
 """
 
+import time
+
 from story.client import Client
 from story.stage import ADMIN, DEMO, OTHER
 
@@ -36,8 +38,11 @@ def empty(client: Client, name: str) -> None:
 
 def _servers(client: Client, name: str) -> None:
     words = ("server", "list", "--all-projects", "--project", name, "-c", "ID")
+    until = time.monotonic() + SECONDS
     if servers := _lines(client, *words):
-        client.tried(ADMIN, "server", "delete", "--all-projects", "--wait", *servers)
+        client.tried(ADMIN, "server", "delete", "--all-projects", *servers)
+    while _lines(client, *words) and time.monotonic() < until:
+        time.sleep(0.3)
 
 
 def _networks(client: Client, name: str) -> None:

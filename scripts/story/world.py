@@ -21,7 +21,7 @@ from hagane.lab.site import Site
 
 # Written at any time by the engines themselves, or kept on purpose after a thing is gone.
 ENGINE_TABLES = frozenset({"NB_Global", "SB_Global", "Connection", "SSL", "Chassis", "Chassis_Private", "Encap"})
-HISTORY = frozenset({"event", "work", "revocation", "seeded", "migration"})
+HISTORY = frozenset({"event", "work", "identity_revocation", "network_freed", "seeded", "migration"})
 SOUTHBOUND = ("Datapath_Binding", "Port_Binding", "MAC_Binding", "Port_Group", "Address_Set", "Logical_DP_Group")
 
 
@@ -47,13 +47,14 @@ def look(site: Site, database: Path) -> World:
 
 
 async def _look(site: Site, database: Path) -> World:
-    spaces = netns.named("")
+    spaces = netns.named(f"{site.prefix}-")
     switches = [host.switch(site, name) for name in site.hosts]
     parts: dict[str, Awaitable[Iterable[str]]] = {
-        "interfaces": _each(_links(space) for space in ("", *netns.named(site.prefix))),
+        "interfaces": _each(_links(site.prefix, space) for space in ("", *spaces)),
         "switch ports": _each(_switch_ports(switch.name, switch.remote) for switch in switches),
         "OVN rows": _ovn(site),
         "machines": asyncio.to_thread(_machines, site),
+        "processes": _each(_processes(space) for space in spaces),
         "files": asyncio.to_thread(_files, site),
         "rows": asyncio.to_thread(_rows, database),
     }
@@ -65,8 +66,14 @@ async def _each(looks: Iterable[Awaitable[Iterable[str]]]) -> set[str]:
     return {name for names in await asyncio.gather(*looks) for name in names}
 
 
-async def _links(space: str) -> set[str]:
-    return {f"{space or 'root'}/{link}" for link in await netns.links(space)}
+async def _links(prefix: str, space: str) -> set[str]:
+    """Interfaces in one of our namespaces; of the machine's own, those that are ours by name."""
+    return {f"{space or 'root'}/{link}" for link in await netns.links(space) if space or link.startswith(f"{prefix}-")}
+
+
+async def _processes(space: str) -> set[str]:
+    """QEMU among them, whether libvirt knows it or not."""
+    return {f"{space}/{pid}" for pid in await netns.pids(space)}
 
 
 async def _switch_ports(name: str, remote: str) -> set[str]:
@@ -93,7 +100,7 @@ async def _dump(remote: str, database: str, only: tuple[str, ...]) -> set[str]:
 
 
 def _machines(site: Site) -> set[str]:
-    """libvirt's domains, and QEMU processes whether libvirt knows them or not."""
+    """libvirt's domains, running or not."""
     found = set()
     for name in site.hosts:
         connection = libvirt.open(f"qemu+unix:///system?socket={libvirtd.socket(site.folder(name))}")
@@ -101,17 +108,6 @@ def _machines(site: Site) -> set[str]:
             found |= {f"{name}/{domain.name()}" for domain in connection.listAllDomains()}
         finally:
             connection.close()
-    return found | {f"process {pid}" for pid in _processes("qemu-system")}
-
-
-def _processes(program: str) -> set[str]:
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if program in (folder / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace"):
-                found.add(folder.name)
-        except OSError:  # it has ended since
-            continue
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from story.client import Client, _hidden
-from story.guest import Answer, answered, milliseconds, ping
+from story.guest import ping, pinged
 from story.screen import Screen, StoryEnded
 from story.world import World
 
@@ -49,9 +49,10 @@ def test_secrets_stay_off_the_screen() -> None:
 
 def test_ping_is_read() -> None:
     said = "3 packets transmitted, 2 packets received, 33% packet loss\nround-trip min/avg/max = 0.812/1.25/2.0 ms"
-    answer = Answer(0, said, 1.0)
-    assert answered(answer) == (3, 2) and milliseconds(answer) == "1.2 ms"
-    assert ping("fd00::1").startswith("ping6 ")
+    found = pinged(said)
+    assert str(found) == "2 of 3 answered, 1.2 ms" and not found.well and not found.silent
+    assert pinged("3 packets transmitted, 0 packets received, 100% packet loss").silent
+    assert ping("fd00::1").startswith("ping6 -q ")
 
 
 def test_world_tells_what_came() -> None:
