@@ -1,0 +1,201 @@
+"""RBAC, tags, pages, quotas: what is the same for all resources."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.network.net import ROOT, ZERO, Net
+
+
+def share(net: Net, thing: dict[str, Any], kind: str, target: str, action: str = "access_as_shared") -> dict[str, Any]:
+    return net.make("rbac_policy", object_type=kind, object_id=thing["id"], action=action, target_tenant=target)
+
+
+def test_a_network_is_shared_with_one_project(alice: Net, bob: Net) -> None:
+    network, subnet = alice.wired()
+    policy = share(alice, network, "network", bob.project_id)
+    assert set(policy) == {"id", "project_id", "tenant_id", "object_type", "object_id", "action", "target_tenant"}
+    assert bob.show("network", network)["shared"] is True
+    assert alice.show("network", network)["shared"] is False
+    assert bob.show("subnet", subnet)["id"] == subnet["id"]
+    port = bob.port(network)
+    bob.refused("POST", "/ports", {"port": {"network_id": network["id"], "mac_address": "02:00:00:00:00:05"}}, 403,
+                "PolicyNotAuthorized", "create_port:mac_address")  # fmt: skip
+    path = f"/rbac-policies/{policy['id']}"
+    bob.ask("GET", path, status=404)
+    alice.refused("DELETE", path, None, 409, "RbacPolicyInUse", "cannot be removed because other objects depend on it")
+    bob.delete("port", port)
+    alice.ask("DELETE", path, status=204)
+    bob.refused("GET", f"/networks/{network['id']}", None, 404, "NetworkNotFound")
+
+
+def test_sharing_that_cannot_be_is_refused(alice: Net, bob: Net) -> None:
+    network, foreign = alice.network(), bob.network()
+    good = {"object_type": "network", "object_id": network["id"], "action": "access_as_shared",
+            "target_tenant": bob.project_id}  # fmt: skip
+
+    def refuse(status: int, error: str, text: str = "", **values: Any) -> None:
+        alice.refused("POST", "/rbac-policies", {"rbac_policy": good | values}, status, error, text)
+
+    refuse(403, "PolicyNotAuthorized", "create_rbac_policy:target_tenant", target_tenant="*")
+    refuse(400, "InvalidInput", "'bogus' is not a valid RBAC object type", object_type="bogus")
+    refuse(400, "InvalidActionForType", "Invalid action 'bogus' for object type 'network'", action="bogus")
+    refuse(400, "InvalidInput", "is not a valid target project ID; expected a UUID or '*'", target_tenant="x")
+    refuse(404, "NetworkNotFound", object_id=foreign["id"])
+    refuse(404, "NetworkNotFound", object_id=ZERO)
+    alice.make("rbac_policy", **good)
+    refuse(409, "DuplicateRbacPolicy", "An RBAC policy already exists with those values.")
+
+
+def test_a_security_group_is_used_by_who_it_is_shared_with(alice: Net, bob: Net) -> None:
+    group = alice.make("security_group", name="shared")
+    policy = share(alice, group, "security_group", bob.project_id)
+    assert bob.show("security_group", group)["shared"] is True
+    network, _ = bob.wired()
+    port = bob.port(network, security_groups=[group["id"]])
+    bob.refused("DELETE", f"/security-groups/{group['id']}", None, 403, "PolicyNotAuthorized")
+    alice.refused("DELETE", f"/rbac-policies/{policy['id']}", None, 409, "RbacPolicyInUse")
+    bob.delete("port", port)
+    alice.ask("DELETE", f"/rbac-policies/{policy['id']}", status=204)
+
+
+def test_external_is_a_row_too(root: Net, bob: Net) -> None:
+    network = root.network()
+    policy = share(root, network, "network", bob.project_id, "access_as_external")
+    assert bob.show("network", network)["router:external"] is True
+    root.ask("DELETE", f"/rbac-policies/{policy['id']}", status=204)
+    assert root.show("network", network)["router:external"] is False
+
+
+KINDS = ("network", "subnet", "port", "router", "security_group", "subnetpool")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tags_of_every_resource(alice: Net, bob: Net, reader: Net, kind: str) -> None:
+    network, subnet = alice.wired()
+    thing = {
+        "network": lambda: network, "subnet": lambda: subnet, "port": lambda: alice.port(network),
+        "router": lambda: alice.make("router"), "security_group": lambda: alice.make("security_group"),
+        "subnetpool": lambda: alice.make("subnetpool", name="p", prefixes=["50.0.0.0/16"]),
+    }[kind]()  # fmt: skip
+    path = f"/{kind.replace('_', '-')}s/{thing['id']}"
+    assert alice.ask("PUT", path + "/tags", {"tags": ["a", "b"]}) == {"tags": ["a", "b"]}
+    alice.ask("PUT", path + "/tags/c", status=201)
+    assert alice.get(path + "/tags") == {"tags": ["a", "b", "c"]}
+    alice.ask("GET", path + "/tags/c", status=204)
+    alice.refused("GET", path + "/tags/z", None, 404, "TagNotFound", "Tag z could not be found.")
+    alice.ask("DELETE", path + "/tags/a", status=204)
+    assert alice.show(kind, thing)["tags"] == ["b", "c"]
+    listed, plural = f"/{kind.replace('_', '-')}s", f"{kind}s"
+
+    def found(**query: str) -> bool:
+        return thing["id"] in {each["id"] for each in alice.get(listed, **query)[plural]}
+
+    assert found(tags="b,c") and not found(tags="b,z") and found(**{"tags-any": "b,z"})
+    assert not found(**{"not-tags": "b,c"}) and found(**{"not-tags": "b,z"}) and not found(**{"not-tags-any": "b,z"})
+    bob.ask("PUT", path + "/tags/x", status=404)
+    reader.refused("PUT", path + "/tags/x", None, 403, "PolicyNotAuthorized")
+    alice.refused("PUT", path + "/tags", {"tags": ["x", "x"]}, 400, "InvalidInput", "Duplicate items in the list: 'x'")
+    alice.refused("PUT", path + "/tags", {}, 400, "InvalidInput", "Invalid tags body")
+    many = {"tags": [f"t{i}" for i in range(51)]}
+    alice.refused("PUT", path + "/tags", many, 400, "BadRequest", "exceed the per-resource limit of 50")
+    alice.ask("DELETE", path + "/tags", status=204)
+    assert alice.show(kind, thing)["tags"] == []
+
+
+def test_pages_lead_from_one_to_the_next_and_back(alice: Net) -> None:
+    for number in range(5):
+        alice.network(name=f"page-{number}", description="paged")
+    query = {"description": "paged", "sort_key": "name", "sort_dir": "asc", "limit": 2, "fields": "name"}
+    page = alice.get("/networks", **query)
+    seen = [each["name"] for each in page["networks"]]
+    for _ in range(5):
+        links = {link["rel"]: link["href"] for link in page["networks_links"]}
+        if "next" not in links:
+            break
+        page = alice.http.get(links["next"]).json()
+        seen += [each["name"] for each in page["networks"]]
+    assert seen == [f"page-{number}" for number in range(5)]
+    back = {link["rel"]: link["href"] for link in page["networks_links"]}["previous"]
+    assert [each["name"] for each in alice.http.get(back).json()["networks"]] == ["page-2", "page-3"]
+
+
+def test_lists_refuse_what_they_cannot_do(alice: Net) -> None:
+    def refuse(error: str, text: str, **query: Any) -> None:
+        alice.refused("GET", "/networks", None, 400, error, text, params=query)
+
+    refuse("BadRequest", "Limit must be an integer 0 or greater and not 'x'", limit="x")
+    refuse("HTTPBadRequest", "['foo'] is invalid attribute for sort_keys", sort_key="foo", sort_dir="asc")
+    refuse("HTTPBadRequest", "The number of sort_keys and sort_dirs must be same", sort_key="name")
+    refuse("HTTPBadRequest", "['up'] is invalid value for sort_dirs", sort_key="name", sort_dir="up")
+    refuse("InvalidInput", "'bla' cannot be converted to boolean", admin_state_up="bla")
+    alice.refused("GET", "/networks", None, 404, "NetworkNotFound", params={"limit": 1, "marker": ZERO})
+
+
+def test_quotas_are_read_and_set(alice: Net, bob: Net, root: Net) -> None:
+    own = f"/quotas/{alice.project_id}"
+    assert alice.get(own)["quota"]["port"] == 500
+    assert set(alice.get(own + "/details")["quota"]["network"]) == {"limit", "used", "reserved"}
+    assert alice.get("/quotas/project") == {"project": {"project_id": alice.project_id}}
+    bob.refused("GET", own, None, 403, "PolicyNotAuthorized", "rule:get_quota is disallowed by policy")
+    alice.refused("PUT", own, {"quota": {"port": 1}}, 403, "PolicyNotAuthorized")
+    changed = root.ask("PUT", own, {"quota": {"port": 77, "router": -1}})["quota"]
+    assert (changed["port"], changed["router"]) == (77, -1)
+    used = alice.get(own + "/details")["quota"]["network"]["used"]
+    assert used > 0
+    text = f"Quota limit 0 for network must be greater than or equal to already used {used}"
+    root.refused("PUT", own, {"quota": {"network": 0}}, 400, "HTTPBadRequest", text)
+    root.ask("PUT", own, {"quota": {"network": 0, "force": True}})
+    alice.refused("POST", "/networks", {"network": {}}, 409, "OverQuota", "Quota exceeded for resources: ['network'].")
+    assert {q["project_id"]: q["port"] for q in root.get("/quotas")["quotas"]}[alice.project_id] == 77
+    root.refused("PUT", own, {"quota": {"foo": 1}}, 400, "HTTPBadRequest", "Unrecognized attribute(s) 'foo'")
+    root.refused("PUT", own, {"quota": {"port": "x"}}, 400, "InvalidInput", "'x' is not an integer")
+    root.ask("DELETE", own, status=204)
+    root.refused("DELETE", own, None, 404, "TenantQuotaNotFound")
+    assert alice.get(own)["quota"] == alice.get(own + "/default")["quota"]
+
+
+def test_what_is_used_is_what_is_there(alice: Net, root: Net) -> None:
+    """The counters agree with the rows after all that the tests before did, refusals and all."""
+    used = {name: entry["used"] for name, entry in alice.get(f"/quotas/{alice.project_id}/details")["quota"].items()}
+    for name in ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule",
+                 "subnetpool"):  # fmt: skip
+        path = f"/{name.replace('_', '-')}s"
+        assert used[name] == len(root.get(path, project_id=alice.project_id, fields="id")[f"{name}s"]), name
+
+
+def test_fifty_clients_get_what_the_quota_leaves_and_no_more(root: Net, bob: Net) -> None:
+    network, _ = bob.wired()
+    used = bob.get(f"/quotas/{bob.project_id}/details")["quota"]["port"]["used"]
+    root.ask("PUT", f"/quotas/{bob.project_id}", {"quota": {"port": used + 20}})
+    token, base = bob.http.headers["X-Auth-Token"], str(bob.http.base_url)
+
+    def ask(_: int) -> tuple[int, Any]:
+        with httpx.Client(base_url=base, headers={"X-Auth-Token": token}) as client:
+            answer = client.post(f"{ROOT}/ports", json={"port": {"network_id": network["id"]}})
+            return answer.status_code, answer.json()
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(ask, range(50)))
+    ports = [body["port"] for status, body in answers if status == 201]
+    assert sorted(status for status, _ in answers) == [201] * 20 + [409] * 30
+    assert {body["NeutronError"]["type"] for status, body in answers if status == 409} == {"OverQuota"}
+    assert len({port["fixed_ips"][0]["ip_address"] for port in ports}) == 20
+    assert len({port["mac_address"] for port in ports}) == 20
+    root.ask("DELETE", f"/quotas/{bob.project_id}", status=204)
+
+
+def test_documents_of_administrators(root: Net, alice: Net) -> None:
+    network, subnet = alice.wired("10.50.0.0/24", enable_dhcp=False)
+    alice.port(network)
+    [full] = root.get("/network-ip-availabilities", network_id=network["id"])["network_ip_availabilities"]
+    assert (full["total_ips"], full["used_ips"]) == (253, 1)
+    assert full["subnet_ip_availability"][0]["subnet_id"] == subnet["id"]
+    assert alice.get("/network-ip-availabilities")["network_ip_availabilities"] == []
+    providers = alice.get("/service-providers")["service_providers"]
+    assert providers == [{"service_type": "L3_ROUTER_NAT", "name": "ovn", "default": True}]
+    assert isinstance(root.get("/agents")["agents"], list)
+    assert alice.get("/agents")["agents"] == []
+    root.refused("GET", "/agents/x", None, 404, "AgentNotFound", "Agent x could not be found.")
