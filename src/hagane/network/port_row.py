@@ -40,7 +40,7 @@ ATTRS = (
     Attr("observed_generation", Whole(), shown=False, filter=False, sort=False),
 )  # fmt: skip
 
-INDEXES = ("network_id, mac_address", "project_id", "device_id", "binding_host_id")
+INDEXES = ("network_id, mac_address", "network_id, device_owner", "project_id", "device_id", "binding_host_id")
 PORT = Table("port", tuple(Column(a.name, a.type.column, a.key) for a in ATTRS if a.stored), INDEXES)
 
 MEMBERSHIP = Table(

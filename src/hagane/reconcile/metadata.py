@@ -33,10 +33,14 @@ KINDS = frozenset({"port", "network", "*"})  # work whose wakes may change what 
 GATHER = 0.2  # seconds in which changes are gathered before a look
 AGAIN, FULL = 2.0, 30.0  # seconds until a failed network is tried again; until everything is looked at anyway
 
+_MACHINE = "EXISTS (SELECT 1 FROM port p WHERE p.network_id = n.id AND p.device_owner {0})"
 _WANTED = f"""SELECT n.id, m.id, m.mac_address, n.mtu, m.fixed_ips FROM network n
 JOIN port m ON m.device_id = 'ovnmeta-' || n.id AND m.device_owner = '{OWNER}'
-WHERE EXISTS (SELECT 1 FROM port p WHERE p.network_id = n.id
-AND (p.device_owner LIKE 'compute:%' OR p.device_owner LIKE 'baremetal:%')) ORDER BY n.id"""
+WHERE {_MACHINE.format("{compute}")} OR {_MACHINE.format("{baremetal}")} ORDER BY n.id"""
+_OWNERS = {
+    "sqlite": {"compute": "GLOB 'compute:*'", "baremetal": "GLOB 'baremetal:*'"},  # LIKE would use no index there
+    "postgresql": {"compute": "LIKE 'compute:%'", "baremetal": "LIKE 'baremetal:%'"},
+}
 
 
 class MetadataPart:
@@ -108,7 +112,7 @@ def _driver(devices: Devices, answer: Answer) -> MetadataDriver:
 
 async def wanted(reader: Reader) -> list[Endpoint]:
     """The metadata Ports of all networks that have a machine on them: two queries."""
-    rows = await reader.fetch_tuples(_WANTED)
+    rows = await reader.fetch_tuples(_WANTED.format(**_OWNERS[reader.dialect]))
     ports = [(*row[:4], msgspec.json.decode(row[4] or "[]")) for row in rows]
     sizes = await _sizes(reader, {fixed["subnet_id"] for *_, ips in ports for fixed in ips})
     return [

@@ -532,11 +532,13 @@ CREATE TABLE port (
 
 CREATE INDEX port_0 ON port (network_id, mac_address);
 
-CREATE INDEX port_1 ON port (project_id);
+CREATE INDEX port_1 ON port (network_id, device_owner);
 
-CREATE INDEX port_2 ON port (device_id);
+CREATE INDEX port_2 ON port (project_id);
 
-CREATE INDEX port_3 ON port (binding_host_id);
+CREATE INDEX port_3 ON port (device_id);
+
+CREATE INDEX port_4 ON port (binding_host_id);
 
 CREATE TABLE port_security_group (
   port_id TEXT NOT NULL,
