@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from hagane.drivers.hypervisor.base import Power
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
+from hagane.reconcile import server
 from tests.scenarios.server_world import V21, world
 
 
@@ -186,3 +189,28 @@ async def test_many_at_once_fill_the_hosts_exactly(tmp_path: Path) -> None:
             "FROM placement_inventory i"
         )
         assert all(row["used"] == row["claimed"] for row in sums), sums
+
+
+async def test_a_delete_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an upload that takes a minute, of a guest that does not shut down, of a snapshot: nothing is left half-way."""
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
+    async with world(tmp_path, delays=Delays(image=0, disk=0, start=0, remove=0, shutdown=60, snapshot=60)) as w:
+        asleep = (await w.create())["id"]
+        await w.settled(asleep)
+        assert (await w.act(asleep, **{"os-stop": None})).status_code == 202
+        copied = (await w.create())["id"]
+        await w.settled(copied)
+        assert (await w.act(copied, createImage={"name": "copy"})).status_code == 202
+        for host in w.hosts.values():
+            host.delays = Delays(image=60)
+            await host.sweep_images(set())
+        building = (await w.create())["id"]
+        await asyncio.sleep(0.2)
+        for server_id in (asleep, copied, building):
+            assert (await w.member.delete(f"{V21}/servers/{server_id}")).status_code == 204
+        for server_id in (asleep, copied, building):
+            assert await w.settled(server_id, 5) is None
+        images = (await w.member.get("/image/v2/images")).json()["images"]
+        assert [image["name"] for image in images] == ["small"]
+        await w.pass_over()
+        assert await w.leaks() == {}

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
@@ -31,12 +31,14 @@ from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock
-from hagane.state.database import Row
+from hagane.state.database import Database, Row
 from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 AT_ONCE = 32  # machines that one Host is asked to change at a time
 PLUG_SECONDS = 300  # until a machine whose ports do not come up is given up
+LOOK_SECONDS = 1.0  # between looks at what is wanted meanwhile
 ACTION_SECONDS = 900  # until an action that the Host does not answer is given up
 
 
@@ -58,7 +60,7 @@ class ServerReconciler:
             rows |= await self._db.write(lambda tx: place(tx, fresh))
         ports = await nic.ports_of(self._db, [key for key, row in rows.items() if row["nics"]])
         images = await self._images({row["image_id"] for row in rows.values() if row["image_id"]})
-        return {key: self._one(claims[key], row, hosts.get(row["host"]), ports.get(key, []), images)
+        return {key: self._one(row, hosts.get(row["host"]), ports.get(key, []), images)
                 for key, row in rows.items()}  # fmt: skip
 
     async def _images(self, ids: set[str]) -> dict[str, ImageInfo]:
@@ -71,9 +73,7 @@ class ServerReconciler:
                 continue
         return found
 
-    def _one(
-        self, claim: Claim, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]
-    ) -> Answer:
+    def _one(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Answer:
         """The outcome for one Server, or the work that leads to it."""
         if (
             row["host"] is None
@@ -82,17 +82,21 @@ class ServerReconciler:
             and not row["terminate"]
         ):
             return Failed("No Host has room for it.")
-        return self._next(claim, row, host, ports, images)
+        return self._next(row, host, ports, images)
 
-    async def _next(
-        self, claim: Claim, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]
-    ) -> Outcome:
+    async def _next(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
+        try:
+            return await self._step(row, host, ports, images)
+        except Overtaken:
+            return Wait(0.0, "A later action overtook the one before.")
+
+    async def _step(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
         step = server_plan.plan(row, await self._seen(row, host), host)
         match step:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))
             case Apply():
-                return await self._apply(claim, row, ports, images.get(row["image_id"]))
+                return await self._apply(row, ports, images.get(row["image_id"]))
             case Snapshot():
                 return await self._snapshot(row)
             case Notice(changes):
@@ -118,7 +122,7 @@ class ServerReconciler:
             return await server_end.failed(self._db, row, Steps(row), DeviceFailed(f"{why}; given up."))
         return Wait(10.0, why, deadline)
 
-    async def _apply(self, claim: Claim, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
+    async def _apply(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
         station, steps = self._registry.station(row["host"]), Steps(row)
         ordered = _in_order(row, ports)
         if row["vm_state"] == VmState.BUILDING and image is None:
@@ -150,7 +154,7 @@ class ServerReconciler:
             return await self._refused(row, steps, DeviceFailed(why))
         steps.progress("plug", 0)
         await self._db.write(steps.write)
-        return Wait(1.0, why, deadline)
+        return Wait(5.0, why, deadline)  # whoever sees a port come up wakes its machine
 
     async def _retry(self, row: Row, steps: Steps, error: HaganeError) -> Outcome:
         """No answer: again later, until the action has taken too long."""
@@ -186,7 +190,7 @@ class ServerReconciler:
         stream = station.driver.snapshot(row["id"], disk_key(row))
         steps.progress("upload", 0)
         try:
-            await store.fill(self._cloud, image_id, stream)
+            await _telling(self._db, row, steps, store.fill(self._cloud, image_id, _counted(stream, steps, row)))
         except Unavailable:
             raise
         except HaganeError as error:
@@ -209,6 +213,15 @@ class ServerReconciler:
         return self._gates.setdefault(host, asyncio.Semaphore(AT_ONCE))
 
 
+async def _counted(stream: AsyncGenerator[bytes, None], steps: Steps, row: Row) -> AsyncGenerator[bytes, None]:
+    """The stream, its progress told: by the size of the disk, of which a snapshot is seldom more."""
+    total, sent = max(1, row["flavor"]["disk"]) << 30, 0
+    async for chunk in stream:
+        sent += len(chunk)
+        steps.progress("upload", min(99, sent * 100 // total))
+        yield chunk
+
+
 def _homeless(row: Row) -> bool:
     return row["host"] is None and row["task_state"] == Task.SCHEDULING and not row["terminate"]
 
@@ -227,15 +240,24 @@ def _in_order(row: Row, ports: list[Row]) -> list[Row]:
     return [by_id[port_id] for port_id in port_ids(row) if port_id in by_id]
 
 
-async def _telling(db: Any, row: Row, steps: Steps, work: Coroutine[Any, Any, Seen]) -> Seen:
-    """Wait for the Host's answer; while it takes long, write every second how far it is."""
+class Overtaken(Exception):
+    """While the Host was at work, something else was wanted of the Server."""
+
+
+async def _telling(db: Database, row: Row, steps: Steps, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for the Host. While it takes long, write every second how far it is, and give up when the Server is wanted
+    otherwise: a delete does not wait for the end of an upload. Raises Overtaken.
+    """
     task = asyncio.ensure_future(work)
     try:
         while True:
-            done, _ = await asyncio.wait({task}, timeout=1.0)
+            done, _ = await asyncio.wait({task}, timeout=LOOK_SECONDS)
             if done:
                 return task.result()
             if steps.changed:
                 await db.write(lambda tx: server_end.progress(tx, row, steps))
+            if await SERVER.count(db, {"id": row["id"], "generation": row["generation"]}) == 0:
+                raise Overtaken
     finally:
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
