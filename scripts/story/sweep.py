@@ -13,6 +13,7 @@ SECONDS = 60.0
 
 def sweep(client: Client) -> list[str]:
     """Remove the projects of a former story; returns their names."""
+    _lines(client, "security", "group", "list", "-c", "ID")  # a project's first look makes its default one: be it now
     listed = _lines(client, "project", "list", "-c", "Name")
     found = [name for name in (DEMO, OTHER) if name in listed]
     for name in found:

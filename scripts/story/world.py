@@ -21,7 +21,7 @@ from hagane.lab.site import Site
 
 # Written at any time by the engines themselves, or kept on purpose after a thing is gone.
 ENGINE_TABLES = frozenset({"NB_Global", "SB_Global", "Connection", "SSL", "Chassis", "Chassis_Private", "Encap"})
-HISTORY = frozenset({"event", "work", "identity_revocation", "network_freed", "seeded", "migration"})
+HISTORY = frozenset({"event", "work", "identity_revocation", "network_freed", "network_range", "seeded", "migration"})
 SOUTHBOUND = ("Datapath_Binding", "Port_Binding", "MAC_Binding", "Port_Group", "Address_Set", "Logical_DP_Group")
 
 
@@ -114,13 +114,7 @@ def _machines(site: Site) -> set[str]:
 def _files(site: Site) -> set[str]:
     """Disks, images, config drives and console logs."""
     folders = [site.state / "images", *(libvirtd.pool(site.folder(name)).parent for name in site.hosts)]
-    folders += [site.folder(name).state / "libvirt" / "log" for name in site.hosts]
-    return {str(file) for folder in folders for file in folder.rglob("*") if file.is_file() and not _noted(file)}
-
-
-def _noted(file: Path) -> bool:
-    """Whether libvirt keeps the file as a note of its own, and not for a machine."""
-    return file.name in ("libvirtd.log", "virtlogd.log") or "dnsmasq" in file.parts
+    return {str(file) for folder in folders for file in folder.rglob("*") if file.is_file()}
 
 
 def _rows(database: Path) -> set[str]:
