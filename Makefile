@@ -22,7 +22,7 @@ demo: setup
 	@$(PY) scripts/demo.py
 
 down: setup
-	@$(PY) -m hagane down
+	@$(PY) -m hagane down --delete
 
 test: setup
 	@$(PY) -m pytest
