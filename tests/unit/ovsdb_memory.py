@@ -3,7 +3,7 @@ is tried against where a server would be too slow, and shares no code with the r
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,9 @@ class MemoryDatabase:
                 if key is not None and table not in KEY_COLUMNS:
                     yield table, key, row
 
-    def lost(self, table: str, name: str) -> Any:
-        rows = [row for row in self.tables[table].values() if row.get("name") == name and len(name) >= 36]
-        return rows[0] if rows else None
+    def lost(self, table: str, columns: Mapping[str, Any]) -> Sequence[Any]:
+        name = columns.get("name") or ""
+        return [row for row in self.tables[table].values() if row.get("name") == name and len(name) >= 36]
 
     # Changes
 

@@ -7,12 +7,12 @@
 
 Rows of a table with names should be named hagane... or by a UUID that their key holds too ("port:<id>" and "<id>",
 "sg:<id>" and "pg_<id with underscores>"): then a row whose mark somebody removed or changed is found again, instead of
-standing in the way of a new one.
+standing in the way of a new one. NAT and DHCP options without a mark are found by what they say.
 """
 
 import re
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -63,6 +63,8 @@ _HELD_WEAKLY = (
 )
 _UUID = re.compile(r"[0-9a-f]{8}([-_]?)[0-9a-f]{4}(?:\1[0-9a-f]{4}){2}\1[0-9a-f]{12}")
 _NO_NAME = (Table.ACL, Table.GLOBAL)  # `name` of an ACL is a label for the log
+_SAYING = {Table.NAT.value: ("type", "external_ip", "logical_ip"), Table.DHCP.value: ("cidr", "options")}
+"""Columns that together can only be one row's: a subnet's DHCP options tell an Ethernet address made from its id."""
 
 
 class Northbound:
@@ -78,7 +80,7 @@ class Northbound:
         self._by_owner = {
             table: self.replica.index(table, _part_owner(table)) for table in ours if table not in KEY_COLUMNS
         }
-        self._strays = {table: self.replica.index(table, _stray) for table in ours if table not in _NO_NAME}
+        self._strays = {table: self.replica.index(table, _stray(table)) for table in ours if table not in _NO_NAME}
         for table, column in _HELD_WEAKLY:
             self.replica.holders(table, column)
 
@@ -165,9 +167,9 @@ class Northbound:
             if table not in KEY_COLUMNS:
                 yield from ((table, str(key), row) for key in rows.keys() for row in rows.get(key))  # noqa: SIM118
 
-    def lost(self, table: str, name: str) -> Row | None:
-        rows = self._strays[table].get(name) if table in self._strays else []
-        return rows[0] if rows else None
+    def lost(self, table: str, columns: Mapping[str, Any]) -> Sequence[Row]:
+        wanted = _said(table, columns) if table in _SAYING else columns.get("name")
+        return self._strays[table].get(wanted) if table in self._strays and wanted is not None else []
 
 
 def _key(table: str) -> Callable[[Row], Hashable]:
@@ -184,7 +186,19 @@ def _part_owner(table: str) -> Callable[[Row], Hashable]:
     return owner
 
 
-def _stray(row: Row) -> Any:
+def _stray(table: str) -> Callable[[Row], Hashable]:
+    """What tells of a row that it is ours although its mark does not say so: its name, or all it says."""
+    if table in _SAYING:
+        return lambda row: _said(table, row) if key_of(table, row) is None else None
+    return _stray_name
+
+
+def _said(table: str, columns: Mapping[str, Any]) -> Hashable:
+    values = (columns.get(name) for name in _SAYING[table])
+    return tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values)
+
+
+def _stray_name(row: Row) -> Any:
     """The name of a row which tells that it is ours although its mark does not say so."""
     name, key = row.get("name"), key_of("", row)
     if not isinstance(name, str) or (key is None and name.startswith("hagane")):

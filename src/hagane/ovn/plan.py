@@ -56,8 +56,8 @@ class View(Protocol):
         """(table, key, row) of all rows of ours."""
         ...
 
-    def lost(self, table: str, name: str) -> Row | None:
-        """An unmarked row whose name can only be ours."""
+    def lost(self, table: str, columns: Mapping[str, Any]) -> Sequence[Row]:
+        """Rows without the mark that can only be the one with these columns, by their name or all they say."""
         ...
 
 
@@ -132,8 +132,11 @@ class _Plan:
         return not placed, row["_uuid"]
 
     def _lost(self, want: Desired) -> Row | None:
-        name = want.columns.get("name")
-        return self._actual.lost(want.table, name) if isinstance(name, str) and want.table not in KEY_COLUMNS else None
+        """A row that lost its mark. One that has no name has to be in its place as well."""
+        rows = self._actual.lost(want.table, want.columns) if want.table not in KEY_COLUMNS else ()
+        if want.parent is not None and "name" not in want.columns:
+            rows = [row for row in rows if self._fitness(want, row) == (False, row["_uuid"])]
+        return rows[0] if rows else None
 
     def _doom(self, scope: Scope) -> None:
         for table, key in scope.keys:

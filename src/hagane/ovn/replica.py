@@ -52,6 +52,7 @@ class Replica:
         self.database = database
         self.connection = Connection(remotes, database, tls=tls, leader_only=leader_only, probe=probe)
         self.ready = asyncio.Event()
+        self.sessions = 0  # how often the content became complete anew
         self.resumed = False
         self._schema: Schema | None = None
         self._tables = {name: Table(name, wanted) for name, wanted in tables.items()}
@@ -172,6 +173,7 @@ class Replica:
         finally:
             self._tell(events)
         self._early = None
+        self.sessions += 1
         self.ready.set()
         self._look_again()
         log.info("%s: ready (%s)", self.database, "resumed" if self.resumed else "read anew")

@@ -50,6 +50,11 @@ class Ovn(Protocol):
         """Whether what OVN is known to say is complete."""
         ...
 
+    @property
+    def session(self) -> int:
+        """Another number after each new connection: what changed before it was told to nobody."""
+        ...
+
     async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
         """Make these the rows of these owners. Raises Conflict, DeviceFailed, Unavailable."""
         ...
@@ -88,6 +93,10 @@ class RealOvn:
     @property
     def readable(self) -> bool:
         return self._nb.ready.is_set() and self._sb.ready.is_set()
+
+    @property
+    def session(self) -> int:
+        return self._nb.replica.sessions + self._sb.replica.sessions
 
     async def start(self) -> None:
         await self._nb.start()
@@ -142,15 +151,20 @@ class RealOvn:
             return
         for row in (old, new):
             key = (row.get("external_ids") or {}).get(MARK) if row is not None else None
-            if key is not None and owner_of(key) not in self._applying and not _foreseen(old, new):
+            if key is not None and owner_of(key) not in self._applying and not _foreseen(table, old, new):
                 tell(owner_of(key))
-        if table is NB.PORT_GROUP and old is not None and new is not None and old["ports"] != new["ports"]:
-            self._members_changed(changed(old["ports"], new["ports"]), tell)
+        if table in HELD and old is not None:
+            column, held = HELD[table]
+            if new is None:
+                self._members_changed(held, old[column] if table is NB.PORT_GROUP else (), tell)
+            elif old[column] != new[column]:
+                self._members_changed(held, changed(old[column], new[column]), tell)
 
-    def _members_changed(self, members: Collection[Any], tell: Callable[[str], None]) -> None:
+    def _members_changed(self, table: NB, members: Collection[Any], tell: Callable[[str], None]) -> None:
+        """Tell whose rows somebody put into another row, or took out. Those that ended with it tell of themselves."""
         for member in members:
-            row = self._nb.get(NB.PORT, member)
-            key = key_of(NB.PORT, row) if row is not None else None
+            row = self._nb.get(table, member)
+            key = key_of(table, row) if row is not None else None
             if key is not None and owner_of(key) not in self._applying:
                 tell(owner_of(key))
 
@@ -161,14 +175,18 @@ def _switched(tell: Callable[[str], None], kind: str, old: Row | None, new: Row 
         tell(new["name"])
 
 
-SHARED_COLUMNS = frozenset({"up", "ports", "nat", "dynamic_addresses", "status", "_uuid"})
-"""Columns that OVN itself writes, or that hold rows of other owners, whose own changes tell."""
+HELD = {NB.SWITCH: ("ports", NB.PORT), NB.ROUTER: ("nat", NB.NAT), NB.PORT_GROUP: ("ports", NB.PORT)}
+"""Columns that hold rows of other owners than their own row's: a change there is a change of those."""
+
+OVNS_OWN = frozenset({"up", "dynamic_addresses", "status", "_uuid"})
+"""Columns that OVN itself writes."""
 
 
-def _foreseen(old: Row | None, new: Row | None) -> bool:
+def _foreseen(table: NB, old: Row | None, new: Row | None) -> bool:
     if old is None or new is None:
         return False
-    return not any(column not in SHARED_COLUMNS and old.get(column) != new.get(column) for column in new)
+    shared = {HELD[table][0]} if table in HELD else ()
+    return not any(name not in OVNS_OWN and name not in shared and old.get(name) != new.get(name) for name in new)
 
 
 def _seen(status: ChassisStatus) -> ChassisSeen:
@@ -196,6 +214,10 @@ class SimOvn:
     @property
     def readable(self) -> bool:
         return self.ready.is_set()
+
+    @property
+    def session(self) -> int:
+        return 1
 
     async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
         for owner in owners:

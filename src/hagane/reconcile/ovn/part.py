@@ -168,6 +168,7 @@ class NetworkPart:
     async def _full_passes(self) -> None:
         while True:
             await self._connected()
+            session = self.ovn.session
             try:
                 await self.full_pass()
             except HaganeError as error:
@@ -175,14 +176,15 @@ class NetworkPart:
                 await asyncio.sleep(2)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._disconnected(), FULL_PASS)
+                await asyncio.wait_for(self._disconnected(session), FULL_PASS)
 
     async def _connected(self) -> None:
         while not self.ovn.readable:  # noqa: ASYNC110 - two databases, whose events come and go
             await asyncio.sleep(0.05)
 
-    async def _disconnected(self) -> None:
-        while self.ovn.readable:  # noqa: ASYNC110
+    async def _disconnected(self, session: int) -> None:
+        """A server that was away for a moment only counts as well: nobody told what changed in that moment."""
+        while self.ovn.readable and self.ovn.session == session:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
     async def full_pass(self) -> int:
