@@ -24,15 +24,17 @@ demo: setup
 down: setup
 	@$(PY) -m hagane down --delete
 
+# What needs the real devices runs alone, one after the other; the rest shares the cores.
 test: setup
-	@$(PY) -m pytest
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real"
+	@$(PY) -m pytest -q -m real
 
 check: setup
 	@$(PY) -m ruff format --check src tests scripts bench
 	@$(PY) -m ruff check src tests scripts bench
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
-	@$(PY) -m pytest -q -m "not real and not slow"
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real and not slow"
 
 format: setup
 	@$(PY) -m ruff format src tests scripts bench

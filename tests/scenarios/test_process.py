@@ -14,7 +14,7 @@ import pytest
 
 from tests.outside import Process
 
-NOTHING_LEFT = {"server": 0, "port": 0}
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
