@@ -185,7 +185,7 @@ def test_instance_actions(s: Shop, server: str) -> None:
     assert actions[-1]["action"] == "create"
     shown = s.call("GET", f"/servers/{server}/os-instance-actions/{request_id}").json()["instanceAction"]
     steps = {event["event"]: event for event in shown["events"]}
-    assert set(steps) == {"start"}
+    assert set(steps) == {"stop", "start"}
     assert all(event["result"] == "Success" and event["finish_time"] >= event["start_time"] for event in steps.values())
     assert "host" not in steps["start"]
     assert (

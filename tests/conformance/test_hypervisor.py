@@ -197,16 +197,19 @@ async def test_refusal(host: Host, name: str) -> None:
 
 
 async def test_many_at_once_share_one_upload(host: Host) -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, int]] = []
     image = host.image("empty", 8 << 20)
     wanted = [machine(nics=(nic(number),)) for number in range(1, 9)]
     wanted = [replace(one, disks=(Disk(f"root-{number}", 1, "empty"),)) for number, one in enumerate(wanted)]
     seen = await asyncio.gather(
-        *(host.driver.apply(one, {"empty": image}, lambda step, _percent: steps.append(step)) for one in wanted)
+        *(
+            host.driver.apply(one, {"empty": image}, lambda step, percent: steps.append((step, percent)))
+            for one in wanted
+        )
     )
     assert {one.power for one in seen} == {ON}
     assert set(await host.driver.read()) == {one.id for one in wanted}
-    assert steps.count("start") == 8
+    assert steps.count(("start", 100)) == 8
     assert await host.driver.sweep_images(set()) == set()
     await asyncio.gather(*(host.driver.remove(one.id) for one in wanted))
     assert await host.driver.sweep_images({"empty"}) == set()

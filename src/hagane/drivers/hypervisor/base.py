@@ -101,7 +101,7 @@ class BaseImage:
 
 
 Progress = Callable[[str, int], None]
-"""Told the step ("image", "disk", "start") and its percent."""
+"""Told the step ("image", "disk", "stop", "start") when it begins (0), its percent, and its end (100)."""
 
 
 class Hypervisor(Protocol):

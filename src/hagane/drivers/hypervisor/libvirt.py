@@ -160,6 +160,7 @@ class Libvirt:
             case step.MakeDrive(key):
                 await run(storage.make_drive, machine_id, key, machine.config_drive or b"")
             case step.Stop(soft):
+                progress("stop", 0)
                 await self._stop(machine, soft=soft)
             case step.Unplug(nic):
                 await self._ask_out(machine_id, nic.port_id, f"the NIC of port {nic.port_id}")
@@ -172,6 +173,7 @@ class Libvirt:
             case step.Define():
                 await run(domain.define, machine, self.style)
             case step.Start(paused):
+                progress("start", 0)
                 await run(domain.start, machine_id, paused)
                 progress("start", 100)
             case step.Pause():
@@ -183,12 +185,14 @@ class Libvirt:
 
     async def _make_disk(self, machine_id: str, disk: Disk, images: dict[str, BaseImage], progress: Progress) -> None:
         if disk.image_id is None:
+            progress("disk", 0)
             await self._link.run(storage.make_disk, machine_id, disk, None)
         elif disk.image_id not in images:
             raise DeviceFailed(f"nobody has the bytes of image {disk.image_id}")
         else:
             with self._images.using(disk.image_id):
                 base = await self._images.base(images[disk.image_id], lambda percent: progress("image", percent))
+                progress("disk", 0)
                 try:
                     await self._link.run(storage.make_disk, machine_id, disk, base)
                 except HaganeError:

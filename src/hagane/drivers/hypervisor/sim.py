@@ -216,6 +216,7 @@ class SimHypervisor:
                 await wait(self.delays.disk)
                 record.volumes = (*record.volumes, key)
             case step.Stop(soft):
+                progress("stop", 0)
                 await self._stop(machine, soft=soft)
                 record.power, record.reason = Power.OFF, "the guest shut down" if soft else "powered off"
                 record.ended = self._clock()
@@ -236,6 +237,7 @@ class SimHypervisor:
                 await wait(self.delays.define)
                 record.stored = _essence(machine)
             case step.Start(paused):
+                progress("start", 0)
                 await wait(self.delays.start)
                 self._start(record, paused=paused)
                 progress("start", 100)
@@ -265,6 +267,7 @@ class SimHypervisor:
                 needs = image.virtual_size / (1 << 30)
                 raise DeviceFailed(f"the image needs {needs:.1f} GB, the disk has {disk.size_gb} GB")
             await self._bring(image, progress)
+        progress("disk", 0)
         await self._wait(self.delays.disk)
         progress("disk", 100)
 
@@ -273,6 +276,7 @@ class SimHypervisor:
             return
         async with self._images.setdefault(image.id, asyncio.Lock()):
             if image.id not in self._present:
+                progress("image", 0)
                 await self._wait(self.delays.image)
                 self._present.add(image.id)
                 self._images.pop(image.id, None)
