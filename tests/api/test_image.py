@@ -62,6 +62,15 @@ def test_a_new_image_has_the_keys_of_the_real_service_and_no_others(http: httpx.
     assert http.get(f"{IMAGES}/{image['id']}").json() == image
 
 
+def test_free_properties_may_have_any_name(http: httpx.Client) -> None:
+    own = {"problem": "a", "upload": "b", "properties": "c", "content_format": "d", "a/b": "e", "é": "f"}
+    image = make(http, **own)
+    assert {name: image[name] for name in own} == own
+    new = change(http, image["id"], {"op": "replace", "path": "/problem", "value": "z"}).json()
+    assert (new["problem"], new["upload"]) == ("z", "b")
+    assert [found["id"] for found in http.get(f"{IMAGES}?upload=b&problem=z").json()["images"]] == [image["id"]]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
@@ -82,7 +91,7 @@ def test_a_new_image_has_the_keys_of_the_real_service_and_no_others(http: httpx.
         ({"self": "x"}, 403, "Attribute 'self' is read-only."),
         ({"locations": []}, 403, "Attribute 'locations' is reserved."),
         ({"os_glance_x": "y"}, 403, "Attribute 'os_glance_x' is reserved."),
-        ({"upload": "y"}, 403, "Attribute 'upload' is reserved."),
+        ({"os_glance_upload": "y"}, 403, "Attribute 'os_glance_upload' is reserved."),
         ({"x" * 256: "y"}, 400, "Custom property should not be greater than 255 characters."),
         ({str(n): "y" for n in range(200)}, 413, "number of allowed image properties. Attempted: 200, Maximum: 128"),
         ({"tags": [str(n) for n in range(200)]}, 413, "number of allowed image tags. Attempted: 200, Maximum: 128"),

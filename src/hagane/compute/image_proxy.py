@@ -10,7 +10,7 @@ from hagane.compute.base import V21, links
 from hagane.errors import Forbidden, NotFound
 from hagane.image.base import ImagePolicy
 from hagane.image.image import Image
-from hagane.image.row import complete, visible_to
+from hagane.image.row import visible_to
 from hagane.image.store import discard
 from hagane.state import clock
 from hagane.state.database import Row
@@ -47,12 +47,11 @@ class ImageProxy:
             wanted["status"] = [name for name, shown in _STATUS.items() if shown == status.upper()]
         visible = Sql(_VISIBLE, {"me": request.caller.project_id or ""})
         order = "created_at DESC, id DESC"
-        rows = await IMAGE.select(self.db, wanted, conditions=[visible], order=order, limit=query.limit(request))
-        return await complete(self.db, rows)
+        return await IMAGE.select(self.db, wanted, conditions=[visible], order=order, limit=query.limit(request))
 
     async def show(self, request: Request) -> Response:
         row = await self._find(request)
-        return json_response(200, {"image": _view(request, (await complete(self.db, [row]))[0])})
+        return json_response(200, {"image": _view(request, row)})
 
     async def delete(self, request: Request) -> Response:
         row = await self._find(request)

@@ -8,6 +8,7 @@ Whatever is not an attribute of the service is a free property of the image, a p
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
@@ -17,7 +18,7 @@ from hagane.api.types import Bool, Custom, Enum, Int, ListOf, Obj, Str, Time, Ty
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from hagane.image import content, patch, query
 from hagane.image.base import PREFIX, STORE, SWEEP, enforce, json_body, json_object, no_image, target
-from hagane.image.row import MEMBER, PROPERTY, TAG, complete, member_of, store_properties, store_tags, visible_to
+from hagane.image.row import MEMBER, PROPERTY, TAG, member_of, store_properties, store_tags, visible_to
 from hagane.state import clock
 from hagane.state.database import Duplicate, Reader, Row, Tx
 from hagane.state.work import wake
@@ -69,10 +70,12 @@ class Image(Resource):
         Attr("id", Str(pattern=UUID), write="c", key=True),
         Attr("created_at", Time()),
         Attr("updated_at", Time()),
-        Attr("tags", _TAGS, write="cu", stored=False, default=list),
-        Attr("content_format", Str(), shown=False),  # what the bytes are, whatever the label says
-        Attr("problem", Str(), shown=False),  # why no server can start from it
-        Attr("upload", Str(), shown=False),  # the attempt whose bytes are or become the content
+        Attr("tags", _TAGS, write="cu", default=list),
+        # Columns that are not shown have reserved names outside, so that they take none from the free properties.
+        Attr("properties", Type(), shown=False, wire="os_glance_properties"),
+        Attr("content_format", Str(), shown=False, wire="os_glance_content"),  # what the bytes are, whatever the label
+        Attr("problem", Str(), shown=False, wire="os_glance_problem"),  # why no server can start from it
+        Attr("upload", Str(), shown=False, wire="os_glance_upload"),  # the attempt whose bytes are the content
     )
 
     # -- who may see and do what ---------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ class Image(Resource):
         return target(row)
 
     async def find(self, request: Request, reader: Reader, key: str) -> Row:
-        """The complete row, if the caller may know of it. Raises NotFound."""
+        """The row, if the caller may know of it. Raises NotFound."""
         row = await self.table.get(reader, id=key)
         if row is None or not await visible_to(reader, request.caller, row):
             raise no_image(key)
@@ -89,7 +92,7 @@ class Image(Resource):
             row["member_id"] = request.caller.project_id
         if not request.allowed("get_image", self.target(row)):
             raise no_image(key)
-        return (await complete(reader, [row]))[0]
+        return row
 
     # -- bodies --------------------------------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class Image(Resource):
 
     async def create_row(self, request: Request, tx: Tx, body: dict[str, Any]) -> Row:
         row = self.parse_create(request, body)
-        row.setdefault("properties", {})
+        row = dict.fromkeys(self.table.names) | {"properties": {}} | row
         if "owner" not in body:
             row["owner"] = request.caller.project_id
         row |= {"status": "queued", "tags": sorted(set(row["tags"]))}
@@ -155,7 +158,7 @@ class Image(Resource):
         conditions = query.conditions(request, self)
         if page.marker is not None:
             await self._marker(request, page.marker)
-        rows = await complete(self.db, await page.rows(self.db, self.table, {}, conditions) if page.limit else [])
+        rows = await page.rows(self.db, self.table, {}, conditions) if page.limit else []
         answer = {"images": [view(row) for row in rows]} | query.links(request, page)
         return json_response(200, answer)
 
@@ -292,15 +295,16 @@ class Image(Resource):
         return Obj(fields=fields | {name: Str() for name in ("self", "file", "schema", "stores")}, open=True)
 
 
-_SHOWN = tuple(attr.name for attr in Image.attrs if attr.shown and attr.stored)
+_SHOWN = tuple(attr.name for attr in Image.attrs if attr.shown)
+_shown = itemgetter(*_SHOWN)
 
 
 def view(row: Row) -> dict[str, Any]:
-    """A complete row as the API shows it. Links are relative to the service, as the real one gives them."""
+    """A row as the API shows it. Links are relative to the service, as the real one gives them."""
     link = f"/v2/images/{row['id']}"
-    answer: dict[str, Any] = row["properties"] | {name: row.get(name) for name in _SHOWN}
+    answer: dict[str, Any] = row["properties"] | dict(zip(_SHOWN, _shown(row), strict=True))
     answer["created_at"], answer["updated_at"] = clock.iso_z(row["created_at"]), clock.iso_z(row["updated_at"])
-    answer |= {"tags": row["tags"], "self": link, "file": f"{link}/file", "schema": "/v2/schemas/image"}
+    answer["self"], answer["file"], answer["schema"] = link, f"{link}/file", "/v2/schemas/image"
     if row["status"] in ("active", "deactivated"):
         answer["stores"] = STORE
     return answer

@@ -121,10 +121,12 @@ class Tags:
             image = await self._changing(request, tx)
             if tag in image["tags"]:
                 return
+            tags = sorted([*image["tags"], tag])
             if len(image["tags"]) >= MOST:
                 raise TooLarge(f"The limit has been exceeded on the number of allowed image tags."
                                f" Attempted: {MOST + 1}, Maximum: {MOST}", code="LimitExceeded")  # fmt: skip
             await TAG.insert(tx, {"image_id": image["id"], "tag": tag})
+            await _tag(tx, image, tags)
 
         await self.db.write(work)
         return empty()
@@ -134,6 +136,7 @@ class Tags:
             image = await self._changing(request, tx)
             if not await TAG.delete(tx, {"image_id": image["id"], "tag": request.params["tag"]}):
                 raise NotFound("The resource could not be found.", code="TagNotFound")
+            await _tag(tx, image, [tag for tag in image["tags"] if tag != request.params["tag"]])
 
         await self.db.write(work)
         return empty()
@@ -141,7 +144,6 @@ class Tags:
     async def _changing(self, request: Request, tx: Tx) -> Row:
         image = await _image(self._images, request, tx)
         enforce(request, "modify_image", self._images.target(image))
-        await Image.table.update(tx, {"id": image["id"]}, {"updated_at": clock.now()})
         return image
 
     def routes(self) -> tuple[Route, ...]:
@@ -150,6 +152,10 @@ class Tags:
             Route("PUT", path, self.add, "tag:add", rule="modify_image", status=204),
             Route("DELETE", path, self.remove, "tag:remove", rule="modify_image", status=204),
         )
+
+
+async def _tag(tx: Tx, image: Row, tags: list[str]) -> None:
+    await Image.table.update(tx, {"id": image["id"]}, {"tags": tags, "updated_at": clock.now()})
 
 
 async def _image(images: Image, request: Request, reader: Reader) -> Row:

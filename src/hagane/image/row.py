@@ -1,4 +1,7 @@
-"""What belongs to an image and is not a column: tags, free properties and members, rows of their own to filter by."""
+"""Tags, free properties and members of an image as rows of their own, to filter by.
+
+Tags and properties are in the image's row as well, from where they are shown: the same, the other way round.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,21 +27,6 @@ MEMBER = Table(
     ),
     ("member_id, status",),
 )
-
-
-async def complete(reader: Reader, rows: list[Row]) -> list[Row]:
-    """Give each image row its `tags` (sorted) and `properties`: two queries, however many rows."""
-    ids = [row["id"] for row in rows]
-    tags: dict[str, list[str]] = {key: [] for key in ids}
-    properties: dict[str, dict[str, Any]] = {key: {} for key in ids}
-    if ids:
-        for found in await TAG.select(reader, {"image_id": ids}, order="tag"):
-            tags[found["image_id"]].append(found["tag"])
-        for found in await PROPERTY.select(reader, {"image_id": ids}, order="name"):
-            properties[found["image_id"]][found["name"]] = found["value"]
-    for row in rows:
-        row["tags"], row["properties"] = tags[row["id"]], properties[row["id"]]
-    return rows
 
 
 async def store_tags(tx: Tx, image_id: str, old: Iterable[str], new: Iterable[str]) -> None:

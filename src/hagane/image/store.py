@@ -21,7 +21,7 @@ from hagane.image import content
 from hagane.image.content import Writer, Written
 from hagane.image.image import Image, forget
 from hagane.image.inspection import Inspection
-from hagane.image.row import complete, store_properties, visible_to
+from hagane.image.row import store_properties, visible_to
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 
@@ -59,11 +59,11 @@ async def base_image(reader: Reader, cloud: Cloud, image_id: str, *, caller: Cal
     row = await Image.table.get(reader, id=image_id)
     if row is None or not (caller is None or await visible_to(reader, caller, row)):
         raise NotFound(f"No image found with ID {image_id}", code="ImageNotFound")
-    return info(cloud, (await complete(reader, [row]))[0])
+    return info(cloud, row)
 
 
 def info(cloud: Cloud, row: Row) -> ImageInfo:
-    """A complete row as others see it."""
+    """A row as others see it."""
     size = row["size"] or 0
     plain = row["content_format"] in ("gpt", "iso", None)
     return ImageInfo(
@@ -93,7 +93,7 @@ async def new_image(tx: Tx, *, name: str, owner: str | None, properties: dict[st
     moment, image_id = clock.now(), str(uuid4())
     row: Row = {"id": image_id, "name": name, "owner": owner, "status": "queued", "visibility": "private"}
     row |= {"disk_format": "qcow2", "container_format": "bare", "min_disk": 0, "min_ram": 0, "protected": False}
-    row |= {"os_hidden": False, "created_at": moment, "updated_at": moment} | more
+    row |= {"tags": [], "properties": properties, "os_hidden": False, "created_at": moment, "updated_at": moment} | more
     await Image.table.insert(tx, row)
     await store_properties(tx, image_id, {}, properties)
     return image_id

@@ -354,6 +354,8 @@ CREATE TABLE image (
   id TEXT NOT NULL,
   created_at TEXT,
   updated_at TEXT,
+  tags TEXT,
+  properties TEXT,
   content_format TEXT,
   problem TEXT,
   upload TEXT,
