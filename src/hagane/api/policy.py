@@ -65,6 +65,8 @@ class Policy:
     def __init__(self, service: str, rules: dict[str, tuple[frozenset[str] | None, Test]]) -> None:
         self.service = service
         self._rules = rules
+        self.changed: frozenset[str] = frozenset()
+        """Rules that do not mean what they mean by default: the operator's file changes them, or one they refer to."""
         self._unknown: set[str] = set()
 
     @classmethod
@@ -200,7 +202,19 @@ class _Loader:
         for name in self.nodes:
             known = self.defaults.rules.get(name)
             policy._rules[name] = (known.scope if known else None, self._test(name))
+        policy.changed = self._changed()
         return policy
+
+    def _changed(self) -> frozenset[str]:
+        """The overridden rules and all that refer to them."""
+        changed = {name for name in self.nodes if name in self.overrides or self._is_renamed(name)}
+        while more := {name for name in self.nodes.keys() - changed if changed & set(references(self.nodes[name]))}:
+            changed |= more
+        return frozenset(changed)
+
+    def _is_renamed(self, name: str) -> bool:
+        rule = self.defaults.rules.get(name)
+        return rule is not None and rule.replaces is not None and rule.replaces["name"] in self.overrides
 
     def _admin(self, policy: Policy) -> Callable[[Creds], bool | None]:
         if self.service in _ADMIN_IN_CREDS:

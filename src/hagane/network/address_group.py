@@ -3,17 +3,20 @@
 The compiler reads the `addresses` of a rule's remote group; a change wakes every security group with such a rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
+from hagane.api.resource import Attr
 from hagane.api.service import Route
 from hagane.network import rbac
-from hagane.network.base import Attr, Checked, Flag, NetResource, standard
+from hagane.network.attr import standard
+from hagane.network.base import NetResource
 from hagane.network.errors import bad_request, error
+from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.security_group_row import RULE
-from hagane.network.value import prefixes
+from hagane.network.value import Checked, Flag, prefixes
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 
@@ -35,10 +38,10 @@ class AddressGroup(NetResource):
         super().stamp(row)
         row["tags"] = []
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        shared = await rbac.shared_with(reader, self.rbac, [row["id"]], request.caller.project_id)
-        return target | {"shared": bool(shared)}
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        await self.with_shared(request, reader, rows, targets)
+        return targets
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         if await RULE.count(tx, {"remote_address_group_id": row["id"]}):

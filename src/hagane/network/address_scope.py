@@ -1,14 +1,16 @@
 """Address scopes: sets of subnet pools whose addresses do not overlap, so that they need no translation."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request
-from hagane.api.resource import REQUIRED
+from hagane.api.resource import REQUIRED, Attr
 from hagane.network import rbac
-from hagane.network.base import UNSET, Attr, Flag, Given, Id, NetResource, Text, Whole
+from hagane.network.attr import UNSET, Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
+from hagane.network.permit import Target
 from hagane.network.present import Made
+from hagane.network.value import Flag, Id, Text, Whole
 from hagane.state.database import Reader, Row, Tx
 
 
@@ -31,12 +33,10 @@ class AddressScope(NetResource):
         shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
         return [{"shared": row["id"] in shared} for row in rows]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        if "shared" not in row:
-            shared = await rbac.shared_with(reader, self.rbac, [row["id"]], request.caller.project_id)
-            target["shared"] = bool(shared)
-        return target
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        await self.with_shared(request, reader, rows, targets)
+        return targets
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         if row.pop("shared"):

@@ -13,7 +13,7 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route
 from hagane.cloud import Cloud
-from hagane.network.base import ROOT
+from hagane.network.attr import ROOT
 from hagane.network.errors import bad_request, error
 
 

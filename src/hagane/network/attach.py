@@ -16,10 +16,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from hagane.network import dns, port_make, port_row, rbac, subnet_row
-from hagane.network.base import shared_sql
 from hagane.network.errors import error
 from hagane.network.listing import like
 from hagane.network.network import Network, usable
+from hagane.network.permit import shared_sql
 from hagane.network.port_row import PORT, binding
 from hagane.network.router_row import FLOATING
 from hagane.network.security_group_row import GROUP

@@ -7,7 +7,7 @@ from hagane.api.policy import Policy
 from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.network import subnet_row, subnet_rule
-from hagane.network.base import ROOT
+from hagane.network.attr import ROOT
 from hagane.network.errors import error
 from hagane.network.network import Network
 from hagane.network.value import Whole

@@ -2,7 +2,7 @@
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
-from hagane.network.base import ROOT
+from hagane.network.attr import ROOT
 from hagane.network.errors import error
 
 # alias: (name, description, updated)

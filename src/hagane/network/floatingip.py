@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from hagane.api.http import Request
 from hagane.network import floating_link, port_make, port_row, router_row, subnet_row
-from hagane.network.base import Given, NetResource
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.network import Network
 from hagane.network.present import Made

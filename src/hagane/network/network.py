@@ -5,16 +5,18 @@ network takes its subnets and the ports that this service made itself with it.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request
+from hagane.api.resource import Attr
 from hagane.network import metadata, rbac, segment, subnet_row
 from hagane.network.agent import check_zones
-from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, shared_sql, standard
+from hagane.network.attr import UNSET, Given, standard
+from hagane.network.base import NetResource
 from hagane.network.dns_value import dns_domain
 from hagane.network.errors import error
+from hagane.network.permit import Target, shared_sql
 from hagane.network.present import Made
-from hagane.network.value import words
+from hagane.network.value import Checked, Flag, Id, Text, Whole, words
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
@@ -58,11 +60,10 @@ class Network(NetResource):
         shared = await rbac.shared_with(reader, "network", [row["id"] for row in rows], request.caller.project_id)
         return [{"shared": row["id"] in shared, "availability_zones": []} for row in rows]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        if "shared" not in row:
-            target["shared"] = bool(await rbac.shared_with(reader, "network", [row["id"]], request.caller.project_id))
-        return target
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        await self.with_shared(request, reader, rows, targets)
+        return targets
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         row |= {"status": "ACTIVE", "subnets": [], "ipv4_address_scope": None, "ipv6_address_scope": None}

@@ -4,13 +4,16 @@
 Every change wakes "port".
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
 from hagane.network import address, port_change, port_row, quota, rbac, tag
-from hagane.network.base import Given, NetResource
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.network import Network
+from hagane.network.permit import Target
 from hagane.network.port_filter import FILTERS
 from hagane.network.port_make import complete
 from hagane.state import work
@@ -29,23 +32,29 @@ class Port(NetResource):
     def visible_to(self, request: Request) -> list[str]:
         return [*super().visible_to(request), "port.network_id IN (SELECT id FROM network WHERE project_id = :me)"]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        network = await Network.table.get(reader, id=row["network_id"])
-        target = await super().target_of(request, reader, row)
-        return target if network is None else target | await self._of_network(request, reader, network)
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        ids = list({row["network_id"] for row in rows})
+        networks = await Network.table.select(reader, {"id": ids})
+        known = await self._of_networks(request, reader, networks)
+        for row, target in zip(rows, targets, strict=True):
+            target |= known.get(row["network_id"], {})
+        return targets
 
-    async def _of_network(self, request: Request, reader: Reader, network: Row) -> dict[str, Any]:
-        """What policy rules ask about a port's network. Its owner need not be told whether it is shared."""
+    async def _of_networks(self, request: Request, reader: Reader, networks: Sequence[Row]) -> dict[str, Target]:
+        """What policy rules ask about ports' networks. Their owner need not be told whether they are shared."""
         me = request.caller.project_id
-        shared = me != network["project_id"] and await rbac.shared_with(reader, "network", [network["id"]], me)
-        return {"network:project_id": network["project_id"], "network:shared": bool(shared)}
+        foreign = [network["id"] for network in networks if network["project_id"] != me]
+        shared = await rbac.shared_with(reader, "network", foreign, me) if foreign else set()
+        return {n["id"]: {"network:project_id": n["project_id"], "network:shared": n["id"] in shared} for n in networks}
 
     async def make(self, request: Request, tx: Tx, row: Row, given: Given) -> Row:
         """As the base does it, but the network is looked up once and for all."""
         row = dict(row)
         self.stamp(row)
         network = await self._networks.find(request, tx, row["network_id"])
-        target = await super().target_of(request, tx, row) | await self._of_network(request, tx, network)
+        [target] = await super().targets_of(request, tx, [row])
+        target |= (await self._of_networks(request, tx, [network]))[network["id"]]
         self.check(request, "create", target, row, given)
         if row["device_owner"]:
             await port_change.refuse_foreign_router(tx, row, sees_all=self.sees_all(request))

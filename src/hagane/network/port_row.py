@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import address, dns, quota, tag
-from hagane.network.base import UNSET, standard
+from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
 from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs

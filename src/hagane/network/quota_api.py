@@ -8,7 +8,7 @@ from hagane.api.policy import Policy
 from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.network import quota
-from hagane.network.base import ROOT
+from hagane.network.attr import ROOT
 from hagane.network.errors import bad_request, error
 from hagane.network.value import Whole
 from hagane.state.database import Tx

@@ -3,16 +3,18 @@
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.api.resource import REQUIRED
+from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import is_uuid
 from hagane.network import rbac
 from hagane.network.address_group import AddressGroup
 from hagane.network.address_scope import AddressScope
-from hagane.network.base import UNSET, Attr, Checked, Given, Id, NetResource, Text
+from hagane.network.attr import UNSET, Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error, invalid
 from hagane.network.network import Network
 from hagane.network.security_group import SecurityGroup
 from hagane.network.subnetpool import SubnetPool
+from hagane.network.value import Checked, Id, Text
 from hagane.state.database import Row, Tx
 
 OBJECTS: dict[str, type[NetResource]] = {

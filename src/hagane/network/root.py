@@ -3,7 +3,7 @@
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.network.agent import selected
-from hagane.network.base import ROOT
+from hagane.network.attr import ROOT
 
 CORE = ("network", "subnet", "subnetpool", "port")
 

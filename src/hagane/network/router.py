@@ -11,7 +11,8 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.network import router_gateway, router_interface, router_route, router_row
 from hagane.network.agent import check_zones
-from hagane.network.base import Given, NetResource
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.present import Made
 from hagane.state import work

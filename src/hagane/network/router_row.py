@@ -6,7 +6,7 @@ from typing import Any
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import BadValue
 from hagane.network.address import INTERFACE
-from hagane.network.base import UNSET, standard
+from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_domain, relative_name
 from hagane.network.port_row import PORT
 from hagane.network.value import Checked, Flag, Id, Text, fixed_ips, ip_or_none, routes, truth, words

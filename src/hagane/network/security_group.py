@@ -6,12 +6,13 @@ group or of its rules wakes "security_group" with the group's id.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request, Response
 from hagane.network import quota, rbac, security_group_row
-from hagane.network.base import Given, NetResource
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
+from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.security_group_row import RULE, view_rule
 from hagane.state import work
@@ -31,10 +32,10 @@ class SecurityGroup(NetResource):
         shared = await rbac.shared_with(reader, "security_group", ids, request.caller.project_id)
         return [{"security_group_rules": rules[group], "shared": group in shared} for group in ids]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        shared = await rbac.shared_with(reader, "security_group", [row["id"]], request.caller.project_id)
-        return target | {"shared": bool(shared)}
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        await self.with_shared(request, reader, rows, targets)
+        return targets
 
     async def list(self, request: Request) -> Response:
         """The caller's default group exists from the moment it could be seen."""

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import quota
-from hagane.network.base import UNSET, standard
+from hagane.network.attr import UNSET, standard
 from hagane.network.present import Made
 from hagane.network.rule_value import ethertype, port_number, prefix, protocol
 from hagane.network.value import Checked, Flag, Id, OneOf, Text, Whole

@@ -4,13 +4,14 @@ Exact refusals matter here: clients and test suites match on the sentences.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.network import security_group_row
 from hagane.network.address_group import AddressGroup
-from hagane.network.base import Given, NetResource
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
+from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.rule_check import check, refuse_duplicate, sameness
 from hagane.network.rule_value import normalized
@@ -31,12 +32,15 @@ class SecurityGroupRule(NetResource):
         own = "security_group_rule.security_group_id IN (SELECT id FROM security_group WHERE project_id = :me)"
         return [*super().visible_to(request), own]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        group = await GROUP.get(reader, id=row["security_group_id"])
-        if group is None:
-            raise error("SecurityGroupNotFound", id=row["security_group_id"])
-        return target | {"security_group:project_id": group["project_id"]}
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        ids = list({row["security_group_id"] for row in rows})
+        owners = {group["id"]: group["project_id"] for group in await GROUP.select(reader, {"id": ids})}
+        for row, target in zip(rows, targets, strict=True):
+            if row["security_group_id"] not in owners:
+                raise error("SecurityGroupNotFound", id=row["security_group_id"])
+            target["security_group:project_id"] = owners[row["security_group_id"]]
+        return targets
 
     def stamp(self, row: Row) -> None:
         super().stamp(row)

@@ -47,7 +47,8 @@ from hagane.network.address_group import AddressGroup
 from hagane.network.address_scope import AddressScope
 from hagane.network.agent import Agents
 from hagane.network.availability import Availability
-from hagane.network.base import NetResource, envelope, wording
+from hagane.network.base import NetResource
+from hagane.network.fault import envelope, wording
 from hagane.network.floatingip import FloatingIp
 from hagane.network.network import Network
 from hagane.network.port import Port

@@ -4,13 +4,14 @@ Every change wakes "network": what is compiled from a subnet belongs to its netw
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request
 from hagane.network import address, metadata, port_row, sequence, subnet_row, subnet_rule, subnetpool_rule
-from hagane.network.base import Given, NetResource, shared_sql
+from hagane.network.attr import Given
+from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.network import Network
+from hagane.network.permit import Target, shared_sql
 from hagane.network.present import Made
 from hagane.network.subnet_row import SUBNET, is_auto
 from hagane.network.subnetpool import SubnetPool
@@ -38,14 +39,19 @@ class Subnet(NetResource):
         external = {n["id"]: n["router_external"] for n in await Network.table.select(reader, {"id": ids})}
         return [{"router:external": external.get(row["network_id"], False)} for row in rows]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        network = await Network.table.get(reader, id=row["network_id"])
-        if network is None:
-            raise error("NetworkNotFound", id=row["network_id"])
-        seen = await Network(self.cloud).target_of(request, reader, network)
-        return target | {"network:project_id": network["project_id"], "router:external": network["router_external"],
-                         "network:shared": seen["shared"]}  # fmt: skip
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        ids = list({row["network_id"] for row in rows})
+        networks = await Network.table.select(reader, {"id": ids})
+        seen = await Network(self.cloud).targets_of(request, reader, networks)
+        known = {network["id"]: target for network, target in zip(networks, seen, strict=True)}
+        for row, target in zip(rows, targets, strict=True):
+            network = known.get(row["network_id"])
+            if network is None:
+                raise error("NetworkNotFound", id=row["network_id"])
+            target |= {"network:project_id": network["project_id"], "network:shared": network["shared"],
+                       "router:external": network["router:external"]}  # fmt: skip
+        return targets
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         network = await Network(self.cloud).find(request, tx, row["network_id"])

@@ -2,7 +2,7 @@
 
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import quota, sequence, tag
-from hagane.network.base import UNSET, standard
+from hagane.network.attr import UNSET, standard
 from hagane.network.value import (
     Checked,
     Flag,

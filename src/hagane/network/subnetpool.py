@@ -5,18 +5,19 @@ their networks keeps its address.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from hagane.api.http import Request, Response, json_response
-from hagane.api.resource import REQUIRED
+from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.network import rbac, subnetpool_rule
 from hagane.network.address_scope import AddressScope
-from hagane.network.base import UNSET, Attr, Checked, Flag, Given, Id, NetResource, Text, Whole, standard
+from hagane.network.attr import UNSET, Given, standard
+from hagane.network.base import NetResource
 from hagane.network.errors import bad_request, error
+from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.subnet_row import SUBNET
-from hagane.network.value import prefixes
+from hagane.network.value import Checked, Flag, Id, Text, Whole, prefixes
 from hagane.state.database import Reader, Row, Tx
 
 
@@ -42,12 +43,10 @@ class SubnetPool(NetResource):
         shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
         return [{"shared": row["id"] in shared} for row in rows]
 
-    async def target_of(self, request: Request, reader: Reader, row: Row) -> dict[str, Any]:
-        target = await super().target_of(request, reader, row)
-        if "shared" not in row:
-            shared = await rbac.shared_with(reader, self.rbac, [row["id"]], request.caller.project_id)
-            target["shared"] = bool(shared)
-        return target
+    async def targets_of(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Target]:
+        targets = await super().targets_of(request, reader, rows)
+        await self.with_shared(request, reader, rows, targets)
+        return targets
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         subnetpool_rule.complete(row)

@@ -147,3 +147,37 @@ async def test_a_machine_gets_ports_and_gives_them_back(cloud: Cloud, client: ht
             lambda tx: attach.make(tx, row, project="alice", device="x", owner="compute:nova", fixed_ip="10.9.0.1")
         )
     assert await attach.ports_of(cloud.db, ["x"]) == {"x": []}
+
+
+async def test_an_operators_rule_is_asked_about_every_row(tmp_path: Path) -> None:
+    rule = '"get_network": "role:reader and project_id:%(project_id)s and not \'secret\':%(name)s"\n'
+    hide = '"get_port:mac_address": "project_id:%(network:project_id)s"\n'
+    (tmp_path / "network.yaml").write_text(rule + hide)
+    db = await open_database("sqlite::memory:")
+    await migrate(db)
+    cloud = Cloud(Config(state=tmp_path, policy=str(tmp_path)), db)
+    callers = {"alice": ALICE, "bob": Caller(user_id="v", project_id="bob", roles=frozenset({"member", "reader"}))}
+
+    async def authenticate(request: Request) -> Caller:
+        return callers[request.headers.get("x-auth-token", "alice")]
+
+    transport = httpx.ASGITransport(app=Application(cloud, [service(cloud)], authenticate))
+    async with httpx.AsyncClient(transport=transport, base_url="http://cloud") as client:
+        for name in ("open", "secret"):
+            await make(client, "network", name=name)
+        listed = (await client.get(f"{ROOT}/networks")).json()["networks"]
+        assert [each["name"] for each in listed] == ["open"]
+        share = {"object_type": "network", "object_id": listed[0]["id"], "action": "access_as_shared",
+                 "target_tenant": "b" * 32}  # fmt: skip
+        callers["bob"] = Caller(user_id="v", project_id="b" * 32, roles=frozenset({"member", "reader"}))
+        answer = await client.post(f"{ROOT}/rbac-policies", json={"rbac_policy": share})
+        assert answer.status_code == 201
+        bobs = {"X-Auth-Token": "bob"}
+        body = {"port": {"network_id": listed[0]["id"]}}
+        assert (await client.post(f"{ROOT}/ports", json=body, headers=bobs)).status_code == 201
+        await make(client, "port", network_id=listed[0]["id"])
+        [own] = (await client.get(f"{ROOT}/ports", headers=bobs)).json()["ports"]
+        assert "mac_address" not in own
+        ports = (await client.get(f"{ROOT}/ports")).json()["ports"]
+        assert ["mac_address" in port for port in ports] == [True, True]
+    await db.close()
