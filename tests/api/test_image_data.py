@@ -5,7 +5,8 @@ import hashlib
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from hagane.config import Config
 from hagane.image import store
 from hagane.image.image import Image
+from tests.outside import Process
 from tests.support import Running, running_cloud
 
 IMAGES = "/image/v2/images"
@@ -126,6 +128,18 @@ def test_a_problem_is_said_in_words(cloud: Running, http: httpx.Client, tmp_path
     assert info(cloud, image_id).problem == "Its disk format is raw, but its content is qcow2."
 
 
+def test_no_server_starts_from_a_problem(http: httpx.Client) -> None:
+    flavor = {"flavor": {"name": f"f{time.time_ns()}", "ram": 64, "vcpus": 1, "disk": 1}}
+    flavor_id = http.post("/compute/v2.1/flavors", json=flavor).json()["flavor"]["id"]
+    image_id = make(http, "qcow2")
+    put(http, image_id, os.urandom(2048))
+    server = {"name": "x", "flavorRef": flavor_id, "imageRef": image_id, "networks": "none"}
+    headers = {"OpenStack-API-Version": "compute latest"}
+    answer = http.post("/compute/v2.1/servers", json={"server": server}, headers=headers)
+    assert answer.status_code == 400
+    assert "its content is no known disk format" in answer.json()["badRequest"]["message"]
+
+
 def test_a_good_qcow2(cloud: Running, http: httpx.Client, tmp_path: Path) -> None:
     image_id = make(http, "qcow2")
     assert put(http, image_id, qcow2(tmp_path / "x")).status_code == 204
@@ -196,12 +210,16 @@ def half_upload(cloud: Running, image_id: str) -> socket.socket:
     return peer
 
 
+def until(look: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for it to be so."""
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def wait_for(http: httpx.Client, image_id: str, status: str) -> None:
-    for _ in range(200):
-        if show(http, image_id)["status"] == status:
-            return
-        subprocess.run(["sleep", "0.02"], check=True)
-    raise AssertionError(f"{image_id} is {show(http, image_id)['status']}, not {status}")
+    until(lambda: show(http, image_id)["status"] == status)
 
 
 def test_a_broken_connection_leaves_a_queued_image(cloud: Running, http: httpx.Client) -> None:
@@ -364,3 +382,25 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
             assert files(cloud) == []
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_kill_9_in_an_upload_leaves_a_queued_image(tmp_path: Path) -> None:
+    process = Process(tmp_path / "state")
+    process.start()
+    try:
+        image = process.connect().image
+        made = image.create_image(name="x", disk_format="raw", container_format="bare", allow_duplicates=True)
+        host, _, port = process.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as peer:
+            head = f"PUT {IMAGES}/{made.id}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {image.get_token()}\r\n"
+            head += "Content-Type: application/octet-stream\r\nContent-Length: 5000000\r\n\r\n"
+            peer.sendall(head.encode() + b"x" * 2_000_000)
+            until(lambda: image.get_image(made.id).status == "saving")
+            process.kill()
+        left = list((tmp_path / "state" / "images").iterdir())
+        assert len(left) == 1
+        process.start()
+        until(lambda: not left[0].exists())
+        assert process.connect().image.get_image(made.id).status == "queued"
+    finally:
+        process.stop()
