@@ -10,8 +10,9 @@ from hagane.cloud import Cloud
 from hagane.compute.base import V21, api, need, object_of
 from hagane.compute.flavor import FLAVOR, find
 from hagane.errors import Invalid, NotFound
-from hagane.state.database import Reader, Tx
+from hagane.state.database import Reader, Row, Tx
 
+PATH, RULE = V21 + "/flavors/{id}/os-extra_specs", "os-flavor-extra-specs"
 KEY = re.compile(r"[a-zA-Z0-9-_:. ]{1,255}")
 
 
@@ -30,71 +31,73 @@ def _checked(specs: dict[str, Any]) -> dict[str, str]:
     return {key: _value(key, value) for key, value in specs.items()}
 
 
-def routes(cloud: Cloud) -> list[Route]:
-    path = V21 + "/flavors/{id}/os-extra_specs"
-    base = "os-flavor-extra-specs"
+class FlavorSpecs:
+    """/flavors/{id}/os-extra_specs."""
 
-    async def index(request: Request) -> Response:
-        need(request, api(f"{base}:index"))
-        return json_response(200, {"extra_specs": (await _flavor(cloud.db, request))["extra_specs"]})
+    def __init__(self, cloud: Cloud) -> None:
+        self.db = cloud.db
 
-    async def show(request: Request) -> Response:
-        need(request, api(f"{base}:show"))
-        flavor = await _flavor(cloud.db, request)
-        key = request.params["key"]
+    async def index(self, request: Request) -> Response:
+        need(request, api(f"{RULE}:index"))
+        return json_response(200, {"extra_specs": (await self._flavor(request, self.db))["extra_specs"]})
+
+    async def show(self, request: Request) -> Response:
+        need(request, api(f"{RULE}:show"))
+        flavor, key = await self._flavor(request, self.db), request.params["key"]
         if key not in flavor["extra_specs"]:
-            raise NotFound(f"Flavor {flavor['id']} has no extra specs with key {key}.")
+            raise _missing(flavor, key)
         return json_response(200, {key: flavor["extra_specs"][key]})
 
-    async def store(request: Request, specs: dict[str, str]) -> None:
-        async def work(tx: Tx) -> None:
-            flavor = await _flavor(tx, request)
-            await _save(tx, flavor["id"], flavor["extra_specs"] | specs)
-
-        await cloud.db.write(work)
-
-    async def create(request: Request) -> Response:
-        need(request, api(f"{base}:create"))
+    async def create(self, request: Request) -> Response:
+        need(request, api(f"{RULE}:create"))
         specs = _checked(object_of(await request.json(), "extra_specs"))
-        await store(request, specs)
+        await self._store(request, specs)
         return json_response(200, {"extra_specs": specs})
 
-    async def update(request: Request) -> Response:
-        need(request, api(f"{base}:update"))
+    async def update(self, request: Request) -> Response:
+        need(request, api(f"{RULE}:update"))
         body, key = await request.json(), request.params["key"]
         if not isinstance(body, dict) or len(body) != 1:
             raise Invalid("Malformed request body")
         if key not in body:
             raise Invalid("Request body and URI mismatch")
         specs = _checked(body)
-        await store(request, specs)
+        await self._store(request, specs)
         return json_response(200, specs)
 
-    async def delete(request: Request) -> Response:
-        need(request, api(f"{base}:delete"))
+    async def _store(self, request: Request, specs: dict[str, str]) -> None:
+        async def work(tx: Tx) -> None:
+            flavor = await self._flavor(request, tx)
+            await FLAVOR.update(tx, {"id": flavor["id"]}, {"extra_specs": flavor["extra_specs"] | specs})
+
+        await self.db.write(work)
+
+    async def delete(self, request: Request) -> Response:
+        need(request, api(f"{RULE}:delete"))
 
         async def work(tx: Tx) -> None:
-            flavor = await _flavor(tx, request)
+            flavor = await self._flavor(request, tx)
             specs, key = dict(flavor["extra_specs"]), request.params["key"]
             if specs.pop(key, None) is None:
-                raise NotFound(f"Flavor {flavor['id']} has no extra specs with key {key}.")
-            await _save(tx, flavor["id"], specs)
+                raise _missing(flavor, key)
+            await FLAVOR.update(tx, {"id": flavor["id"]}, {"extra_specs": specs})
 
-        await cloud.db.write(work)
+        await self.db.write(work)
         return empty(200)
 
-    return [
-        Route("GET", path, index, "flavor_specs:list", rule=api(f"{base}:index")),
-        Route("POST", path, create, "flavor_specs:create", rule=api(f"{base}:create")),
-        Route("GET", path + "/{key}", show, "flavor_specs:show", rule=api(f"{base}:show")),
-        Route("PUT", path + "/{key}", update, "flavor_specs:update", rule=api(f"{base}:update")),
-        Route("DELETE", path + "/{key}", delete, "flavor_specs:delete", rule=api(f"{base}:delete")),
-    ]
+    async def _flavor(self, request: Request, reader: Reader) -> Row:
+        return await find(reader, request, request.params["id"])
+
+    def routes(self) -> list[Route]:
+        one = PATH + "/{key}"
+        return [
+            Route("GET", PATH, self.index, "flavor_specs:list", rule=api(f"{RULE}:index")),
+            Route("POST", PATH, self.create, "flavor_specs:create", rule=api(f"{RULE}:create")),
+            Route("GET", one, self.show, "flavor_specs:show", rule=api(f"{RULE}:show")),
+            Route("PUT", one, self.update, "flavor_specs:update", rule=api(f"{RULE}:update")),
+            Route("DELETE", one, self.delete, "flavor_specs:delete", rule=api(f"{RULE}:delete")),
+        ]
 
 
-async def _flavor(reader: Reader, request: Request) -> dict[str, Any]:
-    return await find(reader, request, request.params["id"])
-
-
-async def _save(tx: Tx, flavor_id: str, specs: dict[str, str]) -> None:
-    await FLAVOR.update(tx, {"id": flavor_id}, {"extra_specs": specs})
+def _missing(flavor: Row, key: str) -> NotFound:
+    return NotFound(f"Flavor {flavor['id']} has no extra specs with key {key}.")

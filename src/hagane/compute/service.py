@@ -17,7 +17,6 @@ from hagane.compute import (
     console,
     extension,
     flavor_access,
-    flavor_specs,
     migration,
     server_parts,
     zone,
@@ -27,7 +26,9 @@ from hagane.compute.aggregate import AGGREGATE, Aggregates
 from hagane.compute.base import ROOT, V21, envelope, wording
 from hagane.compute.console_socket import ConsoleSocket
 from hagane.compute.flavor import ACCESS, FLAVOR, Flavor
-from hagane.compute.hypervisor import HostServices, Hypervisors
+from hagane.compute.flavor_specs import FlavorSpecs
+from hagane.compute.host_service import HostServices
+from hagane.compute.hypervisor import Hypervisors
 from hagane.compute.image_proxy import ImageProxy
 from hagane.compute.instance_action import InstanceActions
 from hagane.compute.interface import Interfaces
@@ -41,8 +42,8 @@ from hagane.compute.server_group import GROUP, ServerGroups
 OLDEST, NEWEST = "2.1", "2.96"
 TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, console.TOKEN)
 RESOURCES = (
-    Flavor, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions, Hypervisors,
-    HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy,
+    Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
+    Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy,
 )  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 
@@ -58,7 +59,7 @@ def service(cloud: Cloud) -> Service:
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
-    for module in (flavor_access, flavor_specs, zone, migration, extension, console):
+    for module in (flavor_access, zone, migration, extension, console):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
     verbs = (action_other, action_rebuild, action_image, console)

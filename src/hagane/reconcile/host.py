@@ -223,7 +223,8 @@ class Hosts:
 
         async def write(tx: Tx) -> None:
             known = {row["name"] for row in await HOST.select(tx)}
-            for name in known | set(self.registry.stations):
+            for name in sorted(known | set(self.registry.stations)):
+                await _introduce(tx, name)
                 await work.wake(tx, KIND, name)
 
         await self._cloud.db.write(write)
