@@ -32,6 +32,7 @@ def tell(stage: Stage) -> None:
     client.run(OTHER, "network", "delete", "front")
     _people(stage)
     _nothing(stage)
+    _agreed(stage)
 
 
 def _none(stage: Stage, who: str) -> bool | None:
@@ -54,6 +55,13 @@ def _nothing(stage: Stage) -> None:
     text = f"nothing is left, {took:.1f} s later: the same {stage.before.counts()} as before the story"
     stage.screen.proof(text, holds=not left, evidence=evidence)
     shutil.rmtree(folder(stage.state))
+
+
+def _agreed(stage: Stage) -> None:
+    """The cloud's own comparison of its rows with the world."""
+    stage.screen.plain("   $ hagane doctor")
+    code, lines = stage.hagane("doctor")
+    stage.screen.proof(f"hagane doctor: {lines[-1].strip('✓ ')}", holds=code == 0, evidence="\n".join(lines))
 
 
 def _said(left: dict[str, list[str]]) -> str:

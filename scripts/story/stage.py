@@ -99,14 +99,15 @@ class Stage:
         told = []
         for name in ("web", "db", "app"):
             if name in what:
-                told += ["", f"$ hagane explain server {name}", *self._explained(name)]
+                told += ["", f"$ hagane explain server {name}", *self.hagane("explain", "server", name)[1]]
                 told += ["", f"$ openstack console log show --lines 15 {name}", *self._tail(name)]
         return "\n".join(told)
 
-    def _explained(self, name: str) -> list[str]:
-        words = (sys.executable, "-m", "hagane", "explain", *self.settings, "server", name)
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
-        return done.stdout.splitlines()
+    def hagane(self, command: str, *words: str) -> tuple[int, list[str]]:
+        """Status and output of a command of the cloud's own."""
+        argv = (sys.executable, "-m", "hagane", command, *self.settings, *words)
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        return done.returncode, done.stdout.splitlines()
 
     def _tail(self, name: str) -> list[str]:
         try:

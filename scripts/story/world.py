@@ -9,9 +9,10 @@ the OVN databases, machines from libvirt, files from the disk, allocations from 
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import libvirt
 
@@ -101,14 +102,28 @@ async def _dump(remote: str, database: str, only: tuple[str, ...]) -> set[str]:
 
 def _machines(site: Site) -> set[str]:
     """libvirt's domains, running or not."""
-    found = set()
+    return {f"{name}/{domain.name()}" for name, domain in _domains(site)}
+
+
+def _domains(site: Site) -> Iterator[tuple[str, Any]]:
     for name in site.hosts:
         connection = libvirt.open(f"qemu+unix:///system?socket={libvirtd.socket(site.folder(name))}")
         try:
-            found |= {f"{name}/{domain.name()}" for domain in connection.listAllDomains()}
+            yield from ((name, domain) for domain in connection.listAllDomains())
         finally:
             connection.close()
-    return found
+
+
+def running(site: Site) -> set[str]:
+    """Ids of the Servers whose machine runs, by libvirt."""
+    return {domain.name().removeprefix("hagane-") for _, domain in _domains(site) if domain.isActive()}
+
+
+def plugged(site: Site) -> set[str]:
+    """Ids of the Ports that a Host has plugged and whose flows are installed, by OVN's Southbound database."""
+    words = ("ovn-sbctl", f"--db={central.address(site).sb}", "-f", "json", "--columns=logical_port")
+    shown = json.loads(asyncio.run(run(*words, "find", "Port_Binding", "up=true")))
+    return {row[0] for row in shown["data"]}
 
 
 def _files(site: Site) -> set[str]:
