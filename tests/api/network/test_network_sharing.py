@@ -196,6 +196,10 @@ def test_documents_of_administrators(root: Net, alice: Net) -> None:
     assert alice.get("/network-ip-availabilities")["network_ip_availabilities"] == []
     providers = alice.get("/service-providers")["service_providers"]
     assert providers == [{"service_type": "L3_ROUTER_NAT", "name": "ovn", "default": True}]
-    assert isinstance(root.get("/agents")["agents"], list)
+    agents = root.get("/agents")["agents"]
+    assert {agent["agent_type"] for agent in agents} <= {"OVN Controller agent", "OVN Controller Gateway agent"}
+    assert agents and all(agent["alive"] and agent["binary"] == "ovn-controller" for agent in agents)
+    assert root.get(f"/agents/{agents[0]['id']}")["agent"]["host"] == agents[0]["host"]
+    assert len(root.get("/agents", host=agents[0]["host"])["agents"]) == 1
     assert alice.get("/agents")["agents"] == []
     root.refused("GET", "/agents/x", None, 404, "AgentNotFound", "Agent x could not be found.")

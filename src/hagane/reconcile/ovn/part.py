@@ -14,12 +14,14 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.errors import HaganeError
+from hagane.network.agent import Chassis
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
 from hagane.network.router_row import FLOATING, ROUTER
 from hagane.network.security_group_row import GROUP
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.ovn import group
+from hagane.reconcile.ovn.agents import OvnChassis
 from hagane.reconcile.ovn.engine import ChassisSeen, Ovn, RealOvn, SimOvn
 from hagane.reconcile.ovn.reconciler import OvnReconciler
 from hagane.reconcile.ovn.rows import Compiler
@@ -64,6 +66,7 @@ class NetworkPart:
         self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         cloud.provide(NetworkPart, self)
+        cloud.provide(Chassis, OvnChassis(self.chassis))  # type: ignore[type-abstract]
 
     async def start(self) -> None:
         self.ovn.listen(self._port_heard, self._owner_heard, self._chassis_heard)
