@@ -9,6 +9,7 @@ from hagane.drivers.hypervisor.base import Power
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
 from hagane.reconcile import server
+from hagane.reconcile.server_history import HistoryReconciler
 from tests.scenarios.server_world import V21, world
 
 
@@ -214,3 +215,19 @@ async def test_a_delete_does_not_wait(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [image["name"] for image in images] == ["small"]
         await w.pass_over()
         assert await w.leaks() == {}
+
+
+async def test_events_outlive_their_server_for_a_week(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        server_id = (await w.create())["id"]
+        await w.settled(server_id)
+        await w.member.delete(f"{V21}/servers/{server_id}")
+        assert await w.settled(server_id) is None
+        answer = await w.member.get(f"{V21}/servers/{server_id}/os-instance-actions")
+        assert [one["action"] for one in answer.json()["instanceActions"]] == ["delete", "create"]
+        history = HistoryReconciler(w.cloud)
+        await history.reconcile([])
+        assert await w.db.fetch("SELECT * FROM event WHERE key = :id", {"id": server_id})
+        await w.db.write(lambda tx: tx.execute("UPDATE event SET started_at = '2001-01-01T00:00:00.000000'"))
+        await history.reconcile([])
+        assert await w.db.fetch("SELECT * FROM event WHERE key = :id", {"id": server_id}) == []

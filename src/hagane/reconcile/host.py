@@ -29,6 +29,8 @@ from hagane.reconcile.engine import Answer, Done, Outcome, Reconciler, Wait
 from hagane.reconcile.host_image import HostImageReconciler
 from hagane.reconcile.host_registry import Registry, Station
 from hagane.reconcile.server import ServerReconciler
+from hagane.reconcile.server_history import KIND as HISTORY
+from hagane.reconcile.server_history import HistoryReconciler
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.work import Claim
@@ -212,7 +214,7 @@ class Hosts:
         self.hosts = HostReconciler(cloud, self.registry)
         self.servers = ServerReconciler(cloud, self.registry)
         images = HostImageReconciler(cloud.db, self.registry)
-        self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers, images)
+        self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers, images, HistoryReconciler(cloud))
         cloud.provide(Hosts, self)
         cloud.provide(Consoles, Consoles(self._console_log, self._console))
         self._changes: set[tuple[str, str]] = set()
@@ -223,6 +225,7 @@ class Hosts:
 
         async def write(tx: Tx) -> None:
             known = {row["name"] for row in await HOST.select(tx)}
+            await work.wake(tx, HISTORY, SERVER_KIND)
             for name in sorted(known | set(self.registry.stations)):
                 await _introduce(tx, name)
                 await work.wake(tx, KIND, name)
