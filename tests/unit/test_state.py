@@ -59,6 +59,20 @@ async def test_conditions(db: Database) -> None:
     assert await THING.count(db, {"on_": False}) == 3
 
 
+async def test_a_long_list_is_of_one_moment_and_lets_others_go_on(db: Database) -> None:
+    async def many(tx: Tx) -> None:
+        for i in range(1500):
+            await THING.insert(tx, {"id": f"{i:04}", "name": f"n{i}", "tags": [i]})
+
+    async def move() -> None:
+        await db.write(lambda tx: THING.update(tx, {"id": Op(">", "1")}, {"size": 1}))
+
+    await db.write(many)
+    rows, _ = await asyncio.gather(THING.select(db, order="id", columns=("id", "size", "tags")), move())
+    assert rows == [{"id": f"{i:04}", "size": None, "tags": [i]} for i in range(1500)]
+    assert await THING.count(db, {"size": 1}) == 500
+
+
 async def test_a_failed_work_leaves_nothing_and_fails_alone(db: Database) -> None:
     async def bad(tx: Tx) -> None:
         await THING.insert(tx, {"id": "bad", "name": "bad"})

@@ -5,15 +5,18 @@ for the disk, runs in a thread. Transactions that arrive while a commit is under
 
     write ─▶ queue ─▶ BEGIN, each work in its own savepoint ─▶ COMMIT in a thread ─▶ answers, then after-calls
 
-A work that fails rolls back to its savepoint and fails alone.
+A work that fails rolls back to its savepoint and fails alone. Neither a long list nor a long queue of works holds the
+event loop: both are done in slices, between which others have their turn.
 """
 
 import asyncio
 import re
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,7 +26,8 @@ from hagane.errors import Unavailable
 from hagane.state.database import Duplicate, Params, Row, Work
 
 T = TypeVar("T")
-BATCH = 64  # works that may share one commit, so that the event loop is not held for long
+BATCH_SECONDS = 0.008  # works that fit into this time share one commit
+SLICE = 500  # rows read at a time
 
 
 class SqliteTx:
@@ -103,10 +107,23 @@ class SqliteDatabase:
             raise Unavailable(f"Another process has the database {path} open.") from error
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
-        return _rows(self._reader, sql, params)
+        cursor = self._reader.execute(sql, params or {})
+        names = _names(cursor)
+        return [dict(zip(names, row, strict=True)) for row in await self._all(cursor)]
 
     async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
-        return self._reader.execute(sql, params or {}).fetchall()
+        return await self._all(self._reader.execute(sql, params or {}))
+
+    async def _all(self, cursor: apsw.Cursor) -> list[tuple[Any, ...]]:
+        """All rows, as they were when the first was read."""
+        if self._reader is self._writer:
+            return list(cursor)
+        rows = slice_ = list(islice(cursor, SLICE))
+        while len(slice_) == SLICE:
+            await asyncio.sleep(0)
+            slice_ = list(islice(cursor, SLICE))
+            rows += slice_
+        return rows
 
     async def write(self, work: Work[T]) -> T:
         loop = asyncio.get_running_loop()
@@ -119,7 +136,7 @@ class SqliteDatabase:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
-            settled = [self._work(*self._queue.popleft()) for _ in range(min(BATCH, len(self._queue)))]
+            settled = [self._work(*entry) for entry in self._batch()]
             try:
                 if self._writer.in_transaction:
                     await loop.run_in_executor(self._thread, self._writer.execute, "COMMIT")
@@ -128,6 +145,12 @@ class SqliteDatabase:
                 continue
             for future, tx, result in settled:
                 self._settle(future, tx, result)
+
+    def _batch(self) -> Iterator[tuple[Work[Any], asyncio.Future[Any]]]:
+        until = time.monotonic() + BATCH_SECONDS
+        yield self._queue.popleft()
+        while self._queue and time.monotonic() < until:
+            yield self._queue.popleft()
 
     def _work(self, work: Work[Any], future: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], SqliteTx, Any]:
         """Run one work in its savepoint; its result, or the exception it raised, waits for the commit."""
@@ -210,11 +233,15 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def _rows(connection: apsw.Connection, sql: str, params: Params | None) -> list[Row]:
     cursor = connection.execute(sql, params or {})
-    try:
-        names = [column[0] for column in cursor.get_description()]
-    except apsw.ExecutionCompleteError:
-        return []
+    names = _names(cursor)
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _names(cursor: apsw.Cursor) -> list[str]:
+    try:
+        return [column[0] for column in cursor.get_description()]
+    except apsw.ExecutionCompleteError:
+        return []  # there are no rows either
 
 
 def _drive(coroutine: Awaitable[T]) -> T:
