@@ -181,12 +181,15 @@ async def networks_of(reader: Reader, ports: Iterable[Row]) -> dict[str, Row]:
     return found
 
 
+_SHOWN = ("id", "network_id", "device_id", "mac_address", "fixed_ips", "security_groups")
+
+
 async def addresses_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[Address]]:
     """device -> its fixed and floating addresses, in the order of its ports."""
     found: dict[str, list[Address]] = {device: [] for device in devices}
     if not devices:
         return found
-    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id")
+    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id", columns=_SHOWN)
     ids = list({port["network_id"] for port in ports})
     if not ids:
         return found
@@ -209,7 +212,7 @@ async def groups_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[st
     found: dict[str, list[str]] = {device: [] for device in devices}
     if not devices:
         return found
-    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id")
+    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id", columns=_SHOWN)
     ids = list({group for port in ports for group in port["security_groups"]})
     names = {row["id"]: row["name"] for row in await GROUP.select(reader, {"id": ids})} if ids else {}
     for port in ports:

@@ -30,9 +30,11 @@ from pathlib import Path
 from hagane.api.policy import Policy
 from hagane.api.service import Service
 from hagane.cloud import Cloud
+from hagane.identity.removal import on_project_deleted
 from hagane.network import (
     extension,
     port_row,
+    project,
     quota,
     rbac,
     root,
@@ -76,6 +78,7 @@ TABLES: tuple[Table, ...] = (
 def service(cloud: Cloud) -> Service:
     """The network API with all its routes."""
     policy = Policy.load("network", Path(cloud.config.policy) if cloud.config.policy else None)
+    on_project_deleted(cloud, project.deleted)
     resources = [kind(cloud) for kind in RESOURCES]
     routes = [route for resource in resources for route in resource.routes()]
     for part in (Quotas(cloud, policy), Agents(cloud, policy), Availability(cloud, policy)):

@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from tests.api.network.net import ROOT, ZERO, Net
+from tests.api.people import person
+from tests.support import Running
 
 
 def share(net: Net, thing: dict[str, Any], kind: str, target: str, action: str = "access_as_shared") -> dict[str, Any]:
@@ -203,3 +205,14 @@ def test_documents_of_administrators(root: Net, alice: Net) -> None:
     assert len(root.get("/agents", host=agents[0]["host"])["agents"]) == 1
     assert alice.get("/agents")["agents"] == []
     root.refused("GET", "/agents/x", None, 404, "AgentNotFound", "Agent x could not be found.")
+
+
+def test_what_was_made_for_a_project_goes_with_it(cloud: Running, root: Net, alice: Net) -> None:
+    who = person(cloud)
+    gone = Net(who.http, who.project_id)
+    share(alice, alice.network(), "network", gone.project_id)
+    gone.get("/security-groups")
+    assert root.get("/security-groups", project_id=gone.project_id)["security_groups"]
+    root.http.delete(f"/identity/v3/projects/{gone.project_id}").raise_for_status()
+    assert root.get("/security-groups", project_id=gone.project_id)["security_groups"] == []
+    assert root.get("/rbac-policies", target_tenant=gone.project_id)["rbac_policies"] == []
