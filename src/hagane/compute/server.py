@@ -5,6 +5,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.listing import Page
 from hagane.api.service import Route
+from hagane.api.turns import in_turns
 from hagane.cloud import Cloud
 from hagane.compute import server_create, server_filter
 from hagane.compute.base import V21, api, at, links, need, next_link
@@ -35,7 +36,7 @@ class Servers:
         need(request, api("servers:detail"))
         rows, page = await self._rows(request, "detail")
         around, view = await gather(self.db, rows), View(request)
-        return self._listed(request, [view.full(row, around, one=False) for row in rows], page)
+        return self._listed(request, await in_turns(rows, lambda row: view.full(row, around, one=False)), page)
 
     async def _rows(self, request: Request, verb: str) -> tuple[Any, Page]:
         where, conditions = server_filter.conditions(request, verb)
