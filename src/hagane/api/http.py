@@ -119,7 +119,7 @@ class Request:
         scheme = self.headers.get("x-forwarded-proto", self.scope.get("scheme", "http"))
         return f"{scheme}://{self.headers.get('x-forwarded-host') or self.headers.get('host', 'localhost')}"
 
-    @property
+    @cached_property
     def url(self) -> str:
         """The service's own root as the client sees it: http://host/network."""
         return self.base_url + self.service.prefix
