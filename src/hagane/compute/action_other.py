@@ -9,9 +9,10 @@ from hagane.compute import nic
 from hagane.compute.action import Action, intend, refuse_state, told
 from hagane.compute.base import api, need
 from hagane.compute.kinds import NAME, PASSWORD
-from hagane.compute.row import NOSTATE, RUNNING, Task, VmState
+from hagane.compute.row import KIND, NOSTATE, RUNNING, Task, VmState
 from hagane.compute.server import find, refuse_locked, terminate
 from hagane.errors import Conflict, Invalid
+from hagane.state import work
 from hagane.state.database import Row, Tx
 
 REBOOT = Obj(fields={"type": Enum(values=("HARD", "Hard", "hard", "SOFT", "Soft", "soft"))}, required=("type",))
@@ -115,7 +116,10 @@ class Verbs:
             }  # fmt: skip
             if active:
                 changes |= {"power": "on", "fault": None}
-            await told(request, tx, row, "resetState", changes | {"observed_generation": row["generation"]})
+            # What is being done about it is overtaken by this.
+            changes["generation"] = changes["observed_generation"] = row["generation"] + 1
+            await told(request, tx, row, "resetState", changes)
+            await work.wake(tx, KIND, row["id"], request_id=request.id)
 
         await self.db.write(write)
         return empty(202)
