@@ -216,3 +216,5 @@ def test_what_was_made_for_a_project_goes_with_it(cloud: Running, root: Net, ali
     root.http.delete(f"/identity/v3/projects/{gone.project_id}").raise_for_status()
     assert root.get("/security-groups", project_id=gone.project_id)["security_groups"] == []
     assert root.get("/rbac-policies", target_tenant=gone.project_id)["rbac_policies"] == []
+    who.http.close()
+    cloud.settle()
