@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
+
+from hagane.api.http import Response, json_response
 
 T = TypeVar("T")
 V = TypeVar("V")
 SLICE = 200
+LONG = 1000  # entries of a list that are encoded at once
+_encode = msgspec.json.Encoder().encode
 
 
 async def in_turns(items: Sequence[T], make: Callable[[T], V], size: int = SLICE) -> list[V]:
@@ -17,3 +23,14 @@ async def in_turns(items: Sequence[T], make: Callable[[T], V], size: int = SLICE
             await asyncio.sleep(0)
         made += [make(item) for item in items[start : start + size]]
     return made
+
+
+async def list_response(answer: dict[str, Any], name: str) -> Response:
+    """The response with the list `name` and whatever else `answer` holds."""
+    entries = answer[name]
+    if len(entries) <= LONG:
+        return json_response(200, answer)
+    slices = [entries[start : start + LONG] for start in range(0, len(entries), LONG)]
+    pieces = await in_turns(slices, lambda slice_: _encode(slice_)[1:-1], 1)
+    rest = _encode({key: value for key, value in answer.items() if key != name})[1:]
+    return Response(200, b"".join((b"{", _encode(name), b":[", b",".join(pieces), b"]", b"," * (rest != b"}"), rest)))

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
+from hagane.api.turns import list_response
 from hagane.errors import Precondition
 from hagane.network import quota, tag
 from hagane.network.attr import ROOT, Given, Special
@@ -138,7 +139,7 @@ class NetResource(Bodies):
         answer: dict[str, Any] = {self.plural: await self.list_views(request, found)}
         if links := extent.links(request, [values[0] for values in found]):
             answer[f"{self.plural}_links"] = links
-        return json_response(200, answer)
+        return await list_response(answer, self.plural)
 
     async def _allowed(self, request: Request, found: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
         """What the operator's own rule lets through; it may ask for anything, so each row is asked about."""

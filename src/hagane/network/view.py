@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
+from hagane.api.turns import in_turns
 from hagane.network.permit import Permits
 from hagane.network.present import FromTuple, Made, compiled, from_row
 from hagane.state.database import Reader, Row
@@ -67,11 +68,9 @@ class Views(Permits):
             return []
         made = await self._list_computed(request, found)
         presenters = await self._presenters(request, found)
-        if len(presenters) == 1:
-            [presenter] = presenters.values()
-            return [presenter(values, extra) for values, extra in zip(found, made, strict=True)]
         owner = self._owner_place()
-        return [presenters[values[owner]](values, extra) for values, extra in zip(found, made, strict=True)]
+        pairs = list(zip(found, made, strict=True))
+        return await in_turns(pairs, lambda pair: presenters[pair[0][owner]](*pair), 1000)
 
     async def _list_computed(self, request: Request, found: Sequence[Sequence[Any]]) -> Sequence[Made]:
         if all(column is not None for _, column in self._labels):
