@@ -1,13 +1,14 @@
 """`python -m hagane` under a stopwatch: which callbacks, and which collections of garbage, held the event loop long.
 
 `python bench/stalls.py REPORT up --sim ...` writes to REPORT when the process ends: when (monotonic), how long, what; a
-line for each hold, most of them caused by one callback that did too much at a time. A callback that waits for a core
-counts as well: look at the best of several runs. The stopwatch costs each callback about half a microsecond.
+line for each hold, most of them caused by one callback that did too much at a time. The time for which others had the
+core does not count (schedstat's run delay, proc(5)). The stopwatch costs each callback a few microseconds.
 """
 
 import asyncio.events
 import atexit
 import gc
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,13 @@ from typing import Any
 LONG = 0.010  # seconds
 
 _holds: list[tuple[float, float, str]] = []  # when it ended, seconds, what
+_schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+
+
+def _clock() -> float:
+    """Seconds in which this thread ran, or waited for anything but a core."""
+    delay = int(os.pread(_schedstat, 64, 0).split()[1]) / 1e9
+    return time.monotonic() - delay
 
 
 def _describe(handle: Any) -> str:
@@ -37,11 +45,11 @@ def _watch_callbacks() -> None:
 
     def timed(self: Any) -> None:
         before = _describe(self)
-        began = time.monotonic()
+        began = _clock()
         run(self)
-        ended = time.monotonic()
-        if ended - began > LONG:
-            _holds.append((ended, ended - began, f"{before} | {_describe(self)}"))
+        seconds = _clock() - began
+        if seconds > LONG:
+            _holds.append((time.monotonic(), seconds, f"{before} | {_describe(self)}"))
 
     asyncio.events.Handle._run = timed  # type: ignore[method-assign]
 
@@ -52,9 +60,9 @@ def _watch_garbage() -> None:
     def told(phase: str, info: dict[str, int]) -> None:
         nonlocal began
         if phase == "start":
-            began = time.monotonic()
-        elif (ended := time.monotonic()) - began > LONG:
-            _holds.append((ended, ended - began, f"garbage collection of generation {info['generation']}"))
+            began = _clock()
+        elif (seconds := _clock() - began) > LONG:
+            _holds.append((time.monotonic(), seconds, f"garbage collection of generation {info['generation']}"))
 
     gc.callbacks.append(told)
 
