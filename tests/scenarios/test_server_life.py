@@ -9,6 +9,7 @@ from hagane.drivers.hypervisor.base import Power
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
 from hagane.reconcile import server
+from hagane.reconcile.ovn.part import NetworkPart
 from hagane.reconcile.server_history import HistoryReconciler
 from tests.scenarios.server_world import V21, world
 
@@ -231,3 +232,32 @@ async def test_events_outlive_their_server_for_a_week(tmp_path: Path) -> None:
         await w.db.write(lambda tx: tx.execute("UPDATE event SET started_at = '2001-01-01T00:00:00.000000'"))
         await history.reconcile([])
         assert await w.db.fetch("SELECT * FROM event WHERE key = :id", {"id": server_id}) == []
+
+
+async def test_a_network_that_does_not_plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ACTIVE means plugged: a port that stays down is an error with the cause, and claims nothing any more."""
+    monkeypatch.setattr(server, "PLUG_SECONDS", -1)
+    monkeypatch.setattr(NetworkPart, "_status", lambda self, row: "DOWN")
+    async with world(tmp_path) as w:
+        shown = await w.settled((await w.create())["id"])
+        assert shown is not None
+        assert shown["status"] == "ERROR"
+        assert shown["fault"]["message"].startswith("The network has not yet plugged 1 port(s): ")
+        assert await w.db.fetch("SELECT * FROM placement_allocation") == []
+        assert not any([await host.read() for host in w.hosts.values()])
+        assert (await w.member.delete(f"{V21}/servers/{shown['id']}")).status_code == 204
+        assert await w.settled(shown["id"]) is None
+        assert await w.leaks() == {}
+
+
+async def test_an_image_that_is_deleted_meanwhile(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        for host in w.hosts.values():
+            host.die()
+        made = await w.create()
+        await w.admin.delete(f"/image/v2/images/{w.image_id}")
+        for host in w.hosts.values():
+            host.revive()
+        shown = await w.settled(made["id"])
+        assert shown is not None
+        assert (shown["status"], shown["fault"]["message"]) == ("ERROR", f"Image {w.image_id} could not be found.")

@@ -126,7 +126,7 @@ class ServerReconciler:
         station, steps = self._registry.station(row["host"]), Steps(row)
         ordered = _in_order(row, ports)
         if row["vm_state"] == VmState.BUILDING and image is None:
-            return await self._refused(row, steps, _gone(row))
+            return await self._refused(row, steps, _gone(row), final=True)
         bases: dict[str, BaseImage] = {image.id: base_of(image)} if image else {}
         try:
             machine = machine_of(row, ordered, image, await self._drive(row, ordered))
@@ -151,7 +151,7 @@ class ServerReconciler:
             return await server_end.finished(self._db, row, steps, seen, ordered)
         why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
         if clock.wall() > deadline:
-            return await self._refused(row, steps, DeviceFailed(why))
+            return await self._refused(row, steps, DeviceFailed(why), final=True)  # no fault of this Host
         steps.progress("plug", 0)
         await self._db.write(steps.write)
         return Wait(5.0, why, deadline)  # whoever sees a port come up wakes its machine
@@ -162,13 +162,13 @@ class ServerReconciler:
             return await self._refused(row, steps, DeviceFailed(error.message, detail=error.detail))
         raise error
 
-    async def _refused(self, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+    async def _refused(self, row: Row, steps: Steps, error: HaganeError, *, final: bool = False) -> Outcome:
         """The Host said no. What a failed build left there goes at once, or with the Host's own pass."""
         if row["vm_state"] == VmState.BUILDING:
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
         self._registry.station(row["host"]).stale()
-        return await server_end.failed(self._db, row, steps, error)
+        return await server_end.failed(self._db, row, steps, error, final=final)
 
     async def _remove(self, row: Row, *, touch: bool) -> Outcome:
         steps = Steps(row)

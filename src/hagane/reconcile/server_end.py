@@ -83,10 +83,12 @@ async def progress(tx: Tx, row: Row, steps: Steps) -> None:
     await steps.write(tx)
 
 
-async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:
-    """The Host said no. A new Server goes to another Host; anything else ends here, and says why."""
+async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, final: bool = False) -> Outcome:
+    """The Host said no. A new Server goes to another Host unless that is `final`; anything else ends here, and says
+    why.
+    """
     if row["vm_state"] == VmState.BUILDING:
-        return await _build_failed(db, row, steps, error)
+        return await _build_failed(db, row, steps, error, final=final)
     task, moment = row["task_state"], clock.now()
     changes: dict[str, Any] = {"task_state": None, "observed_generation": row["generation"], "soft": False}
     changes["fault"] = fault(500, error.message, error.detail or error.message, moment)
@@ -112,17 +114,21 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Ou
     return Wait(0.0, error.message)  # what the Host shows after that is looked at once more
 
 
-async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError) -> Outcome:
+async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, final: bool) -> Outcome:
     tried = [*row["tried"], {"host": row["host"], "why": error.message}]
-    again = len(tried) < MOST_TRIES
+    again = len(tried) < MOST_TRIES and not final
     changes: dict[str, Any] = {"tried": tried, "host": None}
     if again:
         changes["task_state"] = Task.SCHEDULING
     else:
         told = "; ".join(f"{one['host']}: {one['why']}" for one in tried)
         message = (
-            f"Exceeded maximum number of retries. Exceeded max scheduling attempts {MOST_TRIES} for instance "
-            f"{row['id']}. Last exception: {error.message}"
+            error.message
+            if final
+            else (
+                f"Exceeded maximum number of retries. Exceeded max scheduling attempts {MOST_TRIES} for instance "
+                f"{row['id']}. Last exception: {error.message}"
+            )
         )
         changes |= {
             "task_state": None, "vm_state": VmState.ERROR, "power_state": NOSTATE, "secret": None,

@@ -45,7 +45,8 @@ async def _claim(tx: Tx, row: Row, choice: Choice, inventories: dict[str, dict[s
 
 
 def _on(row: Row, host: Row) -> Row:
-    return {"host": host["name"], "task_state": Task.SPAWNING, "updated_at": clock.now()}
+    moment = clock.now()  # deadlines count from here: each Host has its own
+    return {"host": host["name"], "task_state": Task.SPAWNING, "acted_at": moment, "updated_at": moment}
 
 
 def _nowhere(row: Row, choice: Choice) -> Row:
