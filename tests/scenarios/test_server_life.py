@@ -261,3 +261,22 @@ async def test_an_image_that_is_deleted_meanwhile(tmp_path: Path) -> None:
         shown = await w.settled(made["id"])
         assert shown is not None
         assert (shown["status"], shown["fault"]["message"]) == ("ERROR", f"Image {w.image_id} could not be found.")
+
+
+async def test_a_port_that_an_administrator_deletes(tmp_path: Path) -> None:
+    """The machine loses the NIC, the Server forgets it and goes on."""
+    async with world(tmp_path) as w:
+        server_id = (await w.create())["id"]
+        await w.settled(server_id)
+        row = await w.row(server_id)
+        answer = await w.admin.delete(f"/network/v2.0/ports/{row['nics'][0]['port_id']}")
+        assert answer.status_code == 204, answer.text
+
+        async def unplugged() -> bool:
+            seen = (await w.hosts[row["host"]].read())[server_id]
+            return not seen.nics and (await w.row(server_id))["nics"] == []
+
+        await w.until(unplugged, 3)
+        shown = await w.settled(server_id)
+        assert shown is not None
+        assert (shown["status"], shown["addresses"]) == ("ACTIVE", {})

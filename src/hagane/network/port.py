@@ -82,3 +82,5 @@ class Port(NetResource):
         await address.release_all(tx, row["id"])
         await port_row.leave_groups(tx, row["id"])
         await work.wake(tx, "port", row["id"], request_id=request.id)
+        if row["device_owner"].startswith("compute:"):
+            await work.wake(tx, "server", row["device_id"], request_id=request.id)  # it loses a NIC

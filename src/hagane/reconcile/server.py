@@ -91,7 +91,8 @@ class ServerReconciler:
             return Wait(0.0, "A later action overtook the one before.")
 
     async def _step(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
-        step = server_plan.plan(row, await self._seen(row, host), host)
+        lost = not set(port_ids(row)) <= {port["id"] for port in ports}
+        step = server_plan.plan(row, await self._seen(row, host), host, lost=lost)
         match step:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))

@@ -74,8 +74,10 @@ _VM = {
 SNAPSHOTS = (Task.SNAPSHOT, Task.UPLOADING)
 
 
-def plan(row: Row, seen: Seen | None, host: Row | None) -> Step:
-    """`seen` is what the Host shows of the machine, None: nothing; `host` its row, None: there is no such Host."""
+def plan(row: Row, seen: Seen | None, host: Row | None, *, lost: bool = False) -> Step:
+    """`seen` is what the Host shows of the machine, None: nothing; `host` its row, None: there is no such Host. `lost`:
+    somebody deleted a port that it has.
+    """
     placed, reachable = row["host"] is not None, host is not None and is_up(dict(host))
     if row["terminate"]:
         return Remove() if placed and reachable else Forget()
@@ -90,7 +92,8 @@ def plan(row: Row, seen: Seen | None, host: Row | None) -> Step:
         return Snapshot()
     if row["task_state"] is not None or row["observed_generation"] < row["generation"]:
         return Apply()
-    return _observe(row, seen)
+    step = _observe(row, seen)
+    return Apply() if lost and isinstance(step, Settled) else step
 
 
 def _observe(row: Row, seen: Seen | None) -> Step:
