@@ -92,6 +92,8 @@ def room(used: int, capacity: int = 10) -> dict[str, dict[str, int]]:
             dict.fromkeys("bc", "the scheduler hints ask not to share it"),
         ),
         (Wanted({"VCPU": 1}, avoid=frozenset("b")), ["a", "c"], {"b": "the server failed to build there before"}),
+        (Wanted({"VCPU": 1}, burden={"b": 1}), ["a", "c", "b"], {}),
+        (Wanted({"VCPU": 1}, burden={"c": -2}), ["c", "b", "a"], {}),
         (Wanted({"CUSTOM": 1}), [], dict.fromkeys("abc", "it has no CUSTOM")),
     ],
 )

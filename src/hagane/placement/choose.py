@@ -24,6 +24,7 @@ class Wanted:
     near: frozenset[str] | None = None
     apart: frozenset[str] = frozenset()
     avoid: frozenset[str] = frozenset()  # where it failed before
+    burden: Mapping[str, int] = field(default_factory=dict)  # Hosts with less of it come first
 
 
 @dataclass
@@ -56,7 +57,7 @@ def choose(hosts: Iterable[Row], inventories: Mapping[str, Mapping[str, Row]], w
             choice.refused[host["name"]] = reason
         else:
             choice.hosts.append(host)
-    choice.hosts.sort(key=lambda host: _load(inventories[host["id"]]))
+    choice.hosts.sort(key=lambda host: (wanted.burden.get(host["name"], 0), _load(inventories[host["id"]])))
     return choice
 
 

@@ -1,6 +1,8 @@
 """Finding Hosts for new Servers, many in one transaction. A Server that fits nowhere says why, Host by Host."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hagane.compute import nic
@@ -82,35 +84,40 @@ async def _wanted(tx: Tx, row: Row) -> Wanted:
     near: frozenset[str] | None = None
     apart: frozenset[str] = frozenset()
     if ids := _listed(hints.get("same_host")):
-        near = await _hosts_of(tx, {"id": ids})
+        near = frozenset(await _hosts_of(tx, {"id": ids}))
     if ids := _listed(hints.get("different_host")):
-        apart = await _hosts_of(tx, {"id": ids})
-    if row["group_id"]:
-        near, apart = await _grouped(tx, row, near, apart)
-    tried = frozenset(one["host"] for one in row["tried"])
-    return Wanted(
-        resources_of(row["flavor"]), row["zone"], place.get("host"), bool(place.get("forced")), near, apart, tried
-    )
+        apart = frozenset(await _hosts_of(tx, {"id": ids}))
+    wanted = Wanted(
+        resources_of(row["flavor"]), row["zone"], place.get("host"), bool(place.get("forced")), near, apart,
+        frozenset(one["host"] for one in row["tried"]),
+    )  # fmt: skip
+    return await _grouped(tx, row["group_id"], wanted) if row["group_id"] else wanted
 
 
-async def _grouped(
-    tx: Tx, row: Row, near: frozenset[str] | None, apart: frozenset[str]
-) -> tuple[frozenset[str] | None, frozenset[str]]:
-    group = await GROUP.get(tx, id=row["group_id"])
-    if group is None or group["policy"].startswith("soft-"):
-        return near, apart
-    others = await _hosts_of(tx, {"group_id": group["id"]})
-    if group["policy"] == "anti-affinity":
-        return near, apart | others
-    if not others:
-        return near, apart
-    return (others if near is None else near & others), apart
+async def _grouped(tx: Tx, group_id: str, wanted: Wanted) -> Wanted:
+    """The group's policy: a Host that must, must not, should or should not be shared with the others."""
+    group = await GROUP.get(tx, id=group_id)
+    if group is None:
+        return wanted
+    others = await _hosts_of(tx, {"group_id": group_id})
+    match group["policy"]:
+        case "affinity" if others:
+            near = frozenset(others) if wanted.near is None else wanted.near & set(others)
+            return replace(wanted, near=near)
+        case "anti-affinity":
+            most = (group["rules"] or {}).get("max_server_per_host", 1)
+            return replace(wanted, apart=wanted.apart | {name for name, count in others.items() if count >= most})
+        case "soft-affinity":
+            return replace(wanted, burden={name: -count for name, count in others.items()})
+        case "soft-anti-affinity":
+            return replace(wanted, burden=others)
+    return wanted
 
 
 def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-async def _hosts_of(tx: Tx, where: Row) -> frozenset[str]:
-    rows = await SERVER.select(tx, where)
-    return frozenset(row["host"] for row in rows if row["host"])
+async def _hosts_of(tx: Tx, where: Row) -> Counter[str]:
+    """How many of these Servers are on which Host."""
+    return Counter(row["host"] for row in await SERVER.select(tx, where) if row["host"])
