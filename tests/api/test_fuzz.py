@@ -18,7 +18,7 @@ from tests.api.world import World, secrets
 from tests.support import Running, running_cloud
 
 SEED = int(os.environ.get("HAGANE_FUZZ_SEED", "1"))
-ROUNDS = int(os.environ.get("HAGANE_FUZZ_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("HAGANE_FUZZ_ROUNDS", "3"))
 SLOWEST = 5.0  # seconds of one request on a busy machine
 LEAKS = ("Traceback (most recent call last)", 'File "/', "asyncpg", "apsw", "SELECT ", "site-packages")
 
