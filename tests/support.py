@@ -55,6 +55,7 @@ class Running:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         await bootstrap(self.hagane.cloud, PASSWORD, self.url)
+        await self.hagane.meet_hosts()
         self._ready.set()
         await serving
         await self.hagane.stop()

@@ -98,6 +98,17 @@ class Hagane:
         own = [*health(self.cloud), metrics.ROUTE, *openapi.routes(services)]
         return [Service("", "", NoPolicy(), faults.plain, routes=own), *services]
 
+    async def meet_hosts(self, timeout: float = 15.0) -> None:
+        """Wait until every Host has answered once in this cloud's life, or `timeout` seconds: a Server that is ordered
+        before would find no Host at all. Hosts that answered in an earlier life are not waited for."""
+        until = asyncio.get_running_loop().time() + timeout
+        while asyncio.get_running_loop().time() < until:
+            names = await self.cloud.db.fetch_tuples("SELECT name FROM host WHERE seen_at IS NOT NULL")
+            if set(self._devices.hosts) <= {row[0] for row in names}:
+                return
+            await asyncio.sleep(0.05)
+        log.warning("not every Host has answered yet; new Servers go to those that have")
+
     async def stop(self) -> None:
         """Finish what runs, give back the leases by letting them go, close the devices, then the store."""
         await self.engine.stop()

@@ -107,6 +107,7 @@ async def run(config: Config, say: Say) -> None:
         password = credentials(config, url)
         await bootstrap(hagane.cloud, password, url)
         await seed.seed(hagane.app, hagane.cloud.db, config, password)
+        await hagane.meet_hosts()
 
         def ready() -> None:
             process.write(config, url)
