@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
     ("Delete everything; nothing is left", end.tell),
     ("How to go on", onward.tell),
 )
+HOST_SECONDS = 30.0
 
 
 def main() -> int:
@@ -48,6 +50,7 @@ def main() -> int:
     except StoryEnded as error:
         screen.ended(error)
     except KeyboardInterrupt:
+        print("\nInterrupted. The next run removes what is left of this one; `make down` removes everything.")
         return 130
     screen.summary()
     return 1 if screen.failed else 0
@@ -71,22 +74,42 @@ def _play(screen: Screen, file: Path | None, *, keep: bool) -> None:
 
 def _set(screen: Screen, client: Client, config: Config, words: tuple[str, ...]) -> stage.Stage:
     """Bring up the cloud, remove the rest of a former story, and look at this machine."""
+    if not config.database_url.startswith("sqlite:"):
+        raise StoryEnded("The demo reads the cloud's database file, to count what is left: it needs SQLite.")
+    database = Path(config.database_url.removeprefix("sqlite:"))
     first, second = guest.build(), guest.build(variant="b")
     screen.note(f"guest image: {first.path}, {first.path.stat().st_size >> 20} MB, built of Debian packages")
-    screen.plain(f"   $ {shlex.join(('hagane', 'up', '--detach', *words))}")
-    done = subprocess.run([sys.executable, "-m", "hagane", "up", "--detach", *words], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-    known = process.find(config)
-    if done.returncode or known is None:
-        raise StoryEnded("The cloud did not start", done.stdout)
-    screen.note(f"ready at {known.url}")
+    url = _up(screen, config, words)
+    _hosts(client, config.hosts + len(config.libvirt))
     if rest := sweep.sweep(client):
         screen.note(f"removed what a former story left: {', '.join(rest)}")
     place, folder = site(config), stage.fresh(config.state)
     return stage.Stage(
         screen=screen, client=client, guests=Guests(screen, folder), site=place, state=config.state, settings=words,
-        url=known.url, image=first.path, image_b=second.path, before=world.look(place, stage.database(config.state)),
+        url=url, image=first.path, image_b=second.path, before=world.look(place, database), database=database,
     )  # fmt: skip
+
+
+def _up(screen: Screen, config: Config, words: tuple[str, ...]) -> str:
+    """Start the cloud, or find it; returns its address."""
+    screen.plain(f"   $ {shlex.join(('hagane', 'up', '--detach', *words))}")
+    argv = [sys.executable, "-m", "hagane", "up", "--detach", *words]
+    done = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    known = process.find(config)
+    if done.returncode or known is None:
+        raise StoryEnded("The cloud did not start", done.stdout)
+    screen.note(f"ready at {known.url}")
+    return known.url
+
+
+def _hosts(client: Client, count: int) -> None:
+    """Wait until the Hosts have answered, so that what they have to give is not taken for a trace of the story."""
+    until = time.monotonic() + HOST_SECONDS
+    while client.ask(stage.ADMIN, "hypervisor", "list", "-f", "value", "-c", "State").split().count("up") < count:
+        if time.monotonic() > until:
+            raise StoryEnded(f"Not all Hosts answer within {HOST_SECONDS:.0f} s", client.ask(
+                stage.ADMIN, "hypervisor", "list"))  # fmt: skip
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def serve(link: socket.socket) -> None:
     """Fork for each request until the other side hangs up."""
     _load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: each tells its own result
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us will hang up
     link.send(b"ready")
     while True:
         message, fds, _, _ = socket.recv_fds(link, LARGEST, 3)
@@ -76,7 +77,8 @@ def _child(request: dict[str, Any], input_fd: int, output_fd: int, result_fd: in
     """One command; never returns."""
     code = 70  # EX_SOFTWARE
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         signal.alarm(request["seconds"])
         _wear(request, input_fd, output_fd)
         code = _run(request["argv"])

@@ -34,6 +34,7 @@ class Stage:
     guests: Guests
     site: Site
     state: Path
+    database: Path
     settings: tuple[str, ...]  # of the `hagane` command
     url: str
     image: Path
@@ -56,7 +57,7 @@ class Stage:
 
     def look(self) -> World:
         """What exists on this machine now."""
-        return look(self.site, database(self.state))
+        return look(self.site, self.database)
 
     def until(self, look: Callable[[], T | None], seconds: float, what: str, *, pause: float = 0.25) -> tuple[T, float]:
         """Look again and again; what was found, and after how long. Raises StoryEnded."""
@@ -119,11 +120,6 @@ class Stage:
 def folder(state: Path) -> Path:
     """The story's own folder in the cloud's state folder."""
     return state / "story"
-
-
-def database(state: Path) -> Path:
-    """The cloud's database file."""
-    return state / "hagane.db"
 
 
 def fresh(state: Path) -> Path:
