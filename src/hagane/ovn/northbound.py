@@ -167,6 +167,12 @@ class Northbound:
             if table not in KEY_COLUMNS:
                 yield from ((table, str(key), row) for key in rows.keys() for row in rows.get(key))  # noqa: SIM118
 
+    def all_keys(self) -> Iterable[str]:
+        """The keys of all rows of ours."""
+        for table, rows in self._by_key.items():
+            if table not in KEY_COLUMNS:
+                yield from map(str, rows.keys())
+
     def lost(self, table: str, columns: Mapping[str, Any]) -> Sequence[Row]:
         wanted = _said(table, columns) if table in _SAYING else columns.get("name")
         return self._strays[table].get(wanted) if table in self._strays and wanted is not None else []

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
+from hagane.api.turns import in_turns
 from hagane.cloud import Cloud
 from hagane.compute.console import Consoles, Viewer
 from hagane.compute.row import KIND as SERVER_KIND
@@ -118,7 +119,8 @@ class HostReconciler:
     async def _compare(self, row: Row, station: Station, seen: Mapping[str, Seen]) -> None:
         """Wake the Servers whose machine differs, and find machines without one."""
         rows = await _light(self._db, row["name"])
-        differing = [key for key, server in rows.items() if server_plan.differs(server, seen.get(key))]
+        differ = await in_turns(list(rows.items()), lambda item: server_plan.differs(item[1], seen.get(item[0])), 500)
+        differing = [key for key, differs in zip(rows, differ, strict=True) if differs]
         if differing:
             await self._db.write(lambda tx: _wake(tx, differing))
         orphans = {machine for machine in seen if machine not in rows}

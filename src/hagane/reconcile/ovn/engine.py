@@ -120,7 +120,7 @@ class RealOvn:
         return bool(self._nb.plan(desired, Scope(owners=owners)))
 
     def owners(self) -> set[str]:
-        return {owner_of(key) for _, key, _ in self._nb.all_ours()}
+        return {owner_of(key) for key in self._nb.all_keys()}
 
     def up(self, port_id: str) -> bool | None:
         rows = self._nb.find(NB.PORT, f"port:{port_id}")

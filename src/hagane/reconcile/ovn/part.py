@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 GATHER = 0.02  # seconds in which what OVN says is gathered into one transaction
 FULL_PASS = 600.0  # seconds between full passes
-CHUNK = 200  # keys compared at a time, so that the event loop is not held
+CHUNK = 100  # keys compared at a time, so that the event loop is not held
 TABLES: dict[str, Table] = {
     "network": Network.table,
     "security_group": GROUP,
@@ -209,11 +209,16 @@ class NetworkPart:
                 known.update(f"{kind}:{key}" for key in some)
                 for key in await reconciler.differing(some):
                     yield kind, key
-                await asyncio.sleep(0)
+        strange: dict[str, list[str]] = {kind: [] for kind in self._by_kind}
         for owner in sorted(self.ovn.owners() - known):
             kind, _, key = owner.partition(":")
-            if kind in self._by_kind:
-                yield kind, key
+            strange.get(kind, []).append(key)
+        for kind, keys in strange.items():
+            for some in _chunks(keys, CHUNK):
+                # What came since its kind was looked at is no stranger.
+                for key in await self._by_kind[kind].differing(some):
+                    yield kind, key
+                await asyncio.sleep(0)
 
     async def _all(self, kind: str) -> Any:
         last = ""
@@ -223,6 +228,7 @@ class NetworkPart:
             )
             if not rows:
                 return
+            await asyncio.sleep(0)
             yield [row[0] for row in rows]
             last = rows[-1][0]
 

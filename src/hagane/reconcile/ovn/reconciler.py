@@ -4,6 +4,7 @@ Each kind of row (network, port, router, floatingip, security_group) is one reco
 is gone compiles to nothing, so what it owned in OVN is removed.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from hagane.errors import Conflict, HaganeError, Unavailable
@@ -21,8 +22,8 @@ SOON = 0.1  # seconds until another try when a row that this one refers to is no
 class OvnReconciler:
     """Brings the rows of one kind to OVN."""
 
-    batch = 100
-    parallel = 2
+    batch = 64
+    parallel = 3
 
     def __init__(self, kind: str, ovn: Ovn, compile_rows: Compile) -> None:
         self.kind = kind
@@ -32,6 +33,7 @@ class OvnReconciler:
         if not self._ovn.ready.is_set():
             return {claim.key: Wait(1.0, "OVN's Northbound database is not connected.") for claim in keys}
         wanted = await self._compile([claim.key for claim in keys])
+        await asyncio.sleep(0)  # reading and compiling take milliseconds, planning again
         try:
             await self._apply(wanted, [claim.key for claim in keys])
         except HaganeError as error:
