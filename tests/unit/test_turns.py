@@ -30,4 +30,6 @@ async def test_a_list_in_pieces_is_the_same_list(count: int, more: dict[str, obj
     answer = {"things": [{"id": n, "name": f"[{n},"} for n in range(count)]} | more
     response = await list_response(answer, "things")
     assert response.status == 200
-    assert msgspec.json.decode(response.body) == msgspec.json.decode(json_response(200, answer).body)
+    body = response.body if isinstance(response.body, bytes) else b"".join([piece async for piece in response.body])
+    assert int(response.headers.get("content-length", len(body))) == len(body)
+    assert msgspec.json.decode(body) == msgspec.json.decode(json_response(200, answer).body)

@@ -1,7 +1,7 @@
 """Long lists without holding the event loop: after each slice of a list the others have their turn."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,4 +33,13 @@ async def list_response(answer: dict[str, Any], name: str) -> Response:
     slices = [entries[start : start + LONG] for start in range(0, len(entries), LONG)]
     pieces = await in_turns(slices, lambda slice_: _encode(slice_)[1:-1], 1)
     rest = _encode({key: value for key, value in answer.items() if key != name})[1:]
-    return Response(200, b"".join((b"{", _encode(name), b":[", b",".join(pieces), b"]", b"," * (rest != b"}"), rest)))
+    body = [b"{" + _encode(name) + b":["]
+    for number, piece in enumerate(pieces):
+        body += [b","] * (number > 0) + [piece]
+    body.append(b"]" + b"," * (rest != b"}") + rest)
+    return Response(200, _each(body), {"content-length": str(sum(map(len, body)))})
+
+
+async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
