@@ -20,39 +20,51 @@ class Station:
     def __init__(self, name: str, driver: Hypervisor) -> None:
         self.name, self.driver = name, driver
         self.seen: dict[str, Seen] = {}
-        self.read_at = 0.0  # monotonic; 0: never, or something changed since
-        self.answered_at = time.monotonic()
-        self._reading: asyncio.Task[dict[str, Seen]] | None = None
+        self._read_at = self._changed_at = 0.0  # monotonic: when the last reading began, and the last sign of change
+        self._told: dict[str, tuple[float, Seen | None]] = {}  # what a driver said of one machine, and when
+        self._reading: asyncio.Task[None] | None = None
 
     async def read(self, *, age: float = 0.0) -> dict[str, Seen]:
-        """What is on the Host, not older than `age` seconds. Those who ask at the same time share one reading."""
-        if self.read_at and time.monotonic() - self.read_at <= age:
-            return self.seen
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read())
-        return await asyncio.shield(self._reading)
+        """What is on the Host, by a reading that began `age` seconds ago at the most and after the last sign of change.
 
-    async def _read(self) -> dict[str, Seen]:
+        Those who ask before it begins share it.
+        """
+        since = max(time.monotonic() - age, self._changed_at)
+        while self._read_at < since:
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.get_running_loop().create_task(self._read())
+            await asyncio.shield(self._reading)
+        return self.seen
+
+    async def _read(self) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(READ_SECONDS):
-                self.seen = await self.driver.read()
+                seen = await self.driver.read()
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer within {READ_SECONDS:.0f} s") from error
-        self.read_at, self.answered_at = began, time.monotonic()
-        return self.seen
+        # A machine that was changed meanwhile is as the change left it, whether the reading caught it or not.
+        self._told = {key: (when, one) for key, (when, one) in self._told.items() if when >= began}
+        for key, (_, one) in self._told.items():
+            if one is None:
+                seen.pop(key, None)
+            else:
+                seen[key] = one
+        self.seen, self._read_at = seen, began
 
     def stale(self) -> None:
         """Something happened there: what was seen is not to be trusted."""
-        self.read_at = 0.0
+        self._changed_at = time.monotonic()
 
     def saw(self, seen: Seen) -> None:
         """A machine as the driver has just shown it."""
         self.seen[seen.id] = seen
-        self.answered_at = time.monotonic()
+        self._told[seen.id] = (time.monotonic(), seen)
 
     def forgot(self, machine_id: str) -> None:
+        """A machine that the driver has just removed."""
         self.seen.pop(machine_id, None)
+        self._told[machine_id] = (time.monotonic(), None)
 
 
 class Registry:

@@ -52,8 +52,7 @@ class ServerReconciler:
         self._gates: dict[str, asyncio.Semaphore] = {}
 
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
-        claims = {claim.key: claim for claim in keys}
-        rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": list(claims)})}
+        rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": [claim.key for claim in keys]})}
         hosts = {host["name"]: host for host in await HOST.select(self._db)}
         fresh = [key for key, row in rows.items() if _homeless(row)]
         if fresh:
@@ -64,23 +63,17 @@ class ServerReconciler:
                 for key, row in rows.items()}  # fmt: skip
 
     async def _images(self, ids: set[str]) -> dict[str, ImageInfo]:
-        """Those of the images that still exist."""
+        """Those of the images that still exist; few, however many Servers."""
         found = {}
         for image_id in ids:
-            try:
+            with contextlib.suppress(NotFound):
                 found[image_id] = await store.base_image(self._db, self._cloud, image_id)
-            except NotFound:
-                continue
         return found
 
     def _one(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Answer:
         """The outcome for one Server, or the work that leads to it."""
-        if (
-            row["host"] is None
-            and row["vm_state"] == VmState.ERROR
-            and row["task_state"] is None
-            and not row["terminate"]
-        ):
+        idle = row["task_state"] is None and not row["terminate"]
+        if idle and row["host"] is None and row["vm_state"] == VmState.ERROR:
             return Failed("No Host has room for it.")
         return self._next(row, host, ports, images)
 
@@ -92,7 +85,10 @@ class ServerReconciler:
 
     async def _step(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
         lost = not set(port_ids(row)) <= {port["id"] for port in ports}
-        step = server_plan.plan(row, await self._seen(row, host), host, lost=lost)
+        step = server_plan.plan(row, await self._seen(row, host, age=60.0), host, lost=lost)
+        if isinstance(step, Notice):
+            # Before anything is said of it the Host is asked once more: a reading that began after the row was read.
+            step = server_plan.plan(row, await self._seen(row, host), host, lost=lost)
         match step:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))
@@ -106,13 +102,13 @@ class ServerReconciler:
                 return await self._blocked(row, why)
         return Done()
 
-    async def _seen(self, row: Row, host: Row | None) -> Seen | None:
+    async def _seen(self, row: Row, host: Row | None, *, age: float = 0.0) -> Seen | None:
         """What the Host shows of the machine. A Server being worked at needs no look: applying looks by itself."""
         pending = row["task_state"] is not None or row["terminate"]
         if pending or row["host"] is None or host is None or not is_up(host):
             return None
         station = self._registry.station(row["host"])
-        return (await station.read(age=60.0)).get(row["id"])
+        return (await station.read(age=age)).get(row["id"])
 
     async def _blocked(self, row: Row, why: str) -> Outcome:
         """The Host is away. A Server that was being built is tried elsewhere; anything else waits for it."""
