@@ -34,7 +34,8 @@ class ConsoleSocket:
         try:
             viewer = await self._cloud.use(Consoles).live(server["host"], server["id"])
         except HaganeError as error:
-            await send({"type": "websocket.close", "code": AWAY, "reason": error.message[:120]})
+            reason = error.message.encode()[:120].decode("utf-8", "ignore")
+            await send({"type": "websocket.close", "code": AWAY, "reason": reason})
             return
         offered = scope.get("subprotocols") or []
         await send({"type": "websocket.accept", "subprotocol": "binary" if "binary" in offered else None})

@@ -5,13 +5,16 @@ change (a machine went off by itself, the connection was lost) makes the Host be
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from hagane.drivers.hypervisor.base import Hypervisor, Seen
 from hagane.errors import Unavailable
 
 READ_SECONDS = 20.0  # a Host that has not answered by then does not answer
+AT_ONCE = 32  # machines that one Host is asked to change at a time
+QUEUE = 64  # and how many wait for that in this process; the others wait as work
 
 
 class Station:
@@ -23,6 +26,25 @@ class Station:
         self._read_at = self._changed_at = 0.0  # monotonic: when the last reading began, and the last sign of change
         self._told: dict[str, tuple[float, Seen | None]] = {}  # what a driver said of one machine, and when
         self._reading: asyncio.Task[None] | None = None
+        self._gate, self._waiting = asyncio.Semaphore(AT_ONCE), 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many wait for this Host that another should not: one that hangs must not hold up the others."""
+        return self._waiting >= QUEUE
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn to change a machine."""
+        self._waiting += 1
+        try:
+            await self._gate.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._gate.release()
 
     async def read(self, *, age: float = 0.0) -> dict[str, Seen]:
         """What is on the Host, by a reading that began `age` seconds ago at the most and after the last sign of change.

@@ -36,7 +36,6 @@ from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-AT_ONCE = 32  # machines that one Host is asked to change at a time
 PLUG_SECONDS = 300  # until a machine whose ports do not come up is given up
 LOOK_SECONDS = 1.0  # between looks at what is wanted meanwhile
 ACTION_SECONDS = 900  # until an action that the Host does not answer is given up
@@ -49,7 +48,6 @@ class ServerReconciler:
 
     def __init__(self, cloud: Cloud, registry: Registry) -> None:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
-        self._gates: dict[str, asyncio.Semaphore] = {}
 
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
         rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": [claim.key for claim in keys]})}
@@ -89,6 +87,8 @@ class ServerReconciler:
         if isinstance(step, Notice):
             # Before anything is said of it the Host is asked once more: a reading that began after the row was read.
             step = server_plan.plan(row, await self._seen(row, host), host, lost=lost)
+        if isinstance(step, Apply | Remove) and self._registry.station(row["host"]).busy:
+            return Wait(1.0, f"Host {row['host']} is busy with other machines.", _deadline(row))
         match step:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))
@@ -127,7 +127,7 @@ class ServerReconciler:
         bases: dict[str, BaseImage] = {image.id: base_of(image)} if image else {}
         try:
             machine = machine_of(row, ordered, image, await self._drive(row, ordered))
-            async with self._gate(row["host"]):
+            async with station.turn():
                 seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
         except DeviceFailed as error:
             return await self._refused(row, steps, error)
@@ -173,7 +173,7 @@ class ServerReconciler:
             station = self._registry.station(row["host"])
             steps.progress("remove", 0)
             try:
-                async with self._gate(row["host"]):
+                async with station.turn():
                     await station.driver.remove(row["id"])
             except DeviceFailed as error:
                 return await server_end.stuck(self._db, row, steps, error)
@@ -205,9 +205,6 @@ class ServerReconciler:
         networks = await nic.networks_of(self._db, ports)
         files = metadata.documents(row, ports, networks, password=secret, seed=os.urandom(512))
         return await asyncio.to_thread(configdrive.build, metadata.on_drive(files))
-
-    def _gate(self, host: str) -> asyncio.Semaphore:
-        return self._gates.setdefault(host, asyncio.Semaphore(AT_ONCE))
 
 
 async def _counted(stream: AsyncGenerator[bytes, None], steps: Steps, row: Row) -> AsyncGenerator[bytes, None]:
