@@ -1,15 +1,17 @@
 """Address scopes: sets of subnet pools whose addresses do not overlap, so that they need no translation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import rbac
-from hagane.network.attr import UNSET, Given
+from hagane.network.attr import UNSET, Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.permit import Target
 from hagane.network.present import Made
+from hagane.network.shared_filter import by_shared
 from hagane.network.value import Flag, Id, Text, Whole
 from hagane.state.database import Reader, Row, Tx
 
@@ -28,6 +30,7 @@ class AddressScope(NetResource):
         Attr("updated_at", Text(), shown=False, filter=False, sort=False),
     )
     indexes = ("project_id",)
+    special: ClassVar[Mapping[str, Special]] = {"shared": by_shared("address_scope", "address_scope.id")}
 
     async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
         shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)

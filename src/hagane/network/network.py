@@ -4,18 +4,20 @@
 network takes its subnets and the ports that this service made itself with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
 from hagane.network import metadata, rbac, segment, subnet_row
 from hagane.network.agent import check_zones
-from hagane.network.attr import UNSET, Given, standard
+from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
 from hagane.network.dns_value import dns_domain
 from hagane.network.errors import error
 from hagane.network.permit import Target, shared_sql
 from hagane.network.present import Made
+from hagane.network.shared_filter import by_shared
 from hagane.network.value import Checked, Flag, Id, Text, Whole, words
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
@@ -51,6 +53,7 @@ class Network(NetResource):
         Attr("ipv6_address_scope", Id(), filter=False),
     )  # fmt: skip
     indexes = ("project_id", "name")
+    special: ClassVar[Mapping[str, Special]] = {"shared": by_shared("network", "network.id")}
 
     def visible_to(self, request: Request) -> list[str]:
         external = shared_sql("network", "access_as_external")

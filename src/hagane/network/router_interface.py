@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from hagane.api.http import Request
 from hagane.api.types import is_uuid
-from hagane.network import port_make, port_row, router_row, subnet_row, subnet_rule
+from hagane.network import address, port_make, port_row, router_row, subnet_row, subnet_rule
 from hagane.network.address import INTERFACE
 from hagane.network.errors import error
 from hagane.network.network import get
@@ -65,8 +65,25 @@ async def _add_subnet(resource: "Router", request: Request, tx: Tx, router: Row,
     _check_mode(subnet)
     await _check_overlap(tx, router, [subnet])
     fixed = {"subnet_id": subnet["id"], "ip_address": subnet["gateway_ip"]}
+    if subnet["ip_version"] == 6 and (port := await _sixth(tx, router, network)):
+        return await _extend(request, tx, port, subnet, fixed)
     return await port_make.make(tx, network, project=router["project_id"], owner=INTERFACE, device=router["id"],
                                 fixed=[fixed], groups=[], request_id=request.id)  # fmt: skip
+
+
+async def _sixth(tx: Tx, router: Row, network: Row) -> Row | None:
+    """The router's port that announces IPv6 prefixes on a network already; one port announces them all."""
+    for port in await interfaces(tx, router["id"]):
+        if port["network_id"] == network["id"] and any(":" in f["ip_address"] for f in port["fixed_ips"]):
+            return port
+    return None
+
+
+async def _extend(request: Request, tx: Tx, port: Row, subnet: Row, fixed: dict[str, str]) -> Row:
+    added = await address.take_wishes(tx, port, [fixed], [subnet])
+    changes = {"fixed_ips": port["fixed_ips"] + added}
+    await port_row.change(tx, port["id"], changes, request_id=request.id)
+    return port | changes
 
 
 async def _add_port(resource: "Router", request: Request, tx: Tx, router: Row, port_id: str) -> Row:
@@ -157,7 +174,12 @@ async def remove(resource: "Router", request: Request, tx: Tx, router: Row, body
             raise error("RouterInterfaceNotFoundForSubnet", router_id=router["id"], subnet_id=ids[0])
     for subnet_id in ids:
         await _check_free(tx, router, subnet_id)
-    await port_row.remove(tx, found[0], request_id=request.id)
+    rest = [fixed for fixed in found[0]["fixed_ips"] if fixed["subnet_id"] not in ids]
+    if rest:
+        await address.release(tx, found[0]["id"], [f for f in found[0]["fixed_ips"] if f not in rest])
+        await port_row.change(tx, found[0]["id"], {"fixed_ips": rest}, request_id=request.id)
+    else:
+        await port_row.remove(tx, found[0], request_id=request.id)
     return _answer(router, found[0], ids)
 
 

@@ -5,16 +5,18 @@ members talk to each other and everything out. It is this row that the compiler 
 group or of its rules wakes "security_group" with the group's id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from hagane.api.http import Request, Response
 from hagane.network import quota, rbac, security_group_row
-from hagane.network.attr import Given
+from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.security_group_row import RULE, view_rule
+from hagane.network.shared_filter import by_shared
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 
@@ -23,6 +25,7 @@ class SecurityGroup(NetResource):
     name, plural, missing, quota = "security_group", "security_groups", "SecurityGroupNotFound", "security_group"
     rbac = "security_group"
     attrs, indexes = security_group_row.ATTRS, security_group_row.INDEXES
+    special: ClassVar[Mapping[str, Special]] = {"shared": by_shared("security_group", "security_group.id")}
 
     async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
         ids = [row["id"] for row in rows]

@@ -3,16 +3,18 @@
 Every change wakes "network": what is compiled from a subnet belongs to its network. The metadata port follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from hagane.api.http import Request
-from hagane.network import address, metadata, port_row, sequence, subnet_row, subnet_rule, subnetpool_rule
-from hagane.network.attr import Given
+from hagane.network import address, gateway_row, metadata, port_row, sequence, subnet_row, subnet_rule, subnetpool_rule
+from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.network.network import Network
 from hagane.network.permit import Target, shared_sql
 from hagane.network.present import Made
+from hagane.network.shared_filter import by_external, by_shared
 from hagane.network.subnet_row import SUBNET, is_auto
 from hagane.network.subnetpool import SubnetPool
 from hagane.state import clock, work
@@ -22,6 +24,10 @@ from hagane.state.database import Reader, Row, Tx
 class Subnet(NetResource):
     name, plural, missing, quota = "subnet", "subnets", "SubnetNotFound", "subnet"
     attrs, indexes = subnet_row.ATTRS, subnet_row.INDEXES
+    special: ClassVar[Mapping[str, Special]] = {
+        "shared": by_shared("network", "subnet.network_id"),
+        "router:external": by_external,
+    }
     needs = ("id", "network_id")
 
     def visible_to(self, request: Request) -> list[str]:
@@ -131,6 +137,8 @@ class Subnet(NetResource):
         await metadata.follow(tx, network, request_id=request.id)
         if row["ip_version"] == 6 and is_auto(row):
             await self._address_ports(request, tx, row)
+        if network["router_external"]:
+            await gateway_row.follow(tx, row, request_id=request.id)
         await work.wake(tx, "network", network["id"], request_id=request.id)
 
     async def _scopes(self, tx: Tx, network: Row, row: Row) -> Row:

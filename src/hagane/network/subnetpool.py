@@ -4,18 +4,20 @@ A pool may belong to an address scope: then no two pools of the scope hold the s
 their networks keeps its address.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.network import rbac, subnetpool_rule
 from hagane.network.address_scope import AddressScope
-from hagane.network.attr import UNSET, Given, standard
+from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
 from hagane.network.errors import bad_request, error
 from hagane.network.permit import Target
 from hagane.network.present import Made
+from hagane.network.shared_filter import by_shared
 from hagane.network.subnet_row import SUBNET
 from hagane.network.value import Checked, Flag, Id, Text, Whole, prefixes
 from hagane.state.database import Reader, Row, Tx
@@ -38,6 +40,7 @@ class SubnetPool(NetResource):
         Attr("address_scope_id", Id(nullable=True), write="cu", default=None),
     )
     indexes = ("project_id", "address_scope_id")
+    special: ClassVar[Mapping[str, Special]] = {"shared": by_shared("subnetpool", "subnetpool.id")}
 
     async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
         shared = await rbac.shared_with(reader, self.rbac, [row["id"] for row in rows], request.caller.project_id)
