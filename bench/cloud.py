@@ -32,17 +32,17 @@ def environment() -> dict[str, str]:
 class Process:
     """A process that serves HTTP on a loopback port."""
 
-    def __init__(self, command: list[str], port: int, log: Path) -> None:
-        self.port = port
-        self._log = log
+    def start(self, command: list[str], port: int, log: Path, patience: float = 60.0) -> None:
+        """Start it and wait until it answers. Raises RuntimeError with the end of its log."""
+        self.port, self._log = port, log
         self.started = time.monotonic()
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, env=environment())
-        self.ready_seconds = self._wait()
+        self.ready_seconds = self._wait(patience)
 
-    def _wait(self) -> float:
+    def _wait(self, patience: float) -> float:
         """Seconds until it answered."""
-        while time.monotonic() - self.started < 60:
+        while time.monotonic() - self.started < patience:
             if self._process.poll() is not None:
                 break
             try:
@@ -102,14 +102,18 @@ class Cloud(Process):
         settings += [f"{name} = {value}" for name, value in BIG.items()]
         (self.folder / "hagane.toml").write_text("\n".join(settings) + "\n")
         self.stalls = self.folder / "stalls.txt" if stalls else None
-        self._up()
+        try:
+            self._up()
+        except BaseException:
+            self.stop()
+            raise
 
     def _up(self) -> None:
         port = free_port()
         start = [str(ROOT / "bench" / "stalls.py"), str(self.stalls)] if self.stalls else ["-m", "hagane"]
         command = [sys.executable, *start, "up", "--sim", "--config", str(self.folder / "hagane.toml"), "--state",
                    str(self.state), "--listen", f"127.0.0.1:{port}", "--log-level", "warning"]  # fmt: skip
-        super().__init__(command, port, self.folder / "log")
+        self.start(command, port, self.folder / "log")
         self.token, self.project = self.login()
 
     def restart(self) -> float:

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import central
-from cloud import Cloud
+from cloud import ROOT, Cloud
 from measure import start
 from measure.floor import Floor
 from measure.port import Ports
@@ -37,6 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         if arguments.real:
+            sys.path.insert(0, str(ROOT / "src"))
             from measure import boot
 
             numbers = boot.numbers()

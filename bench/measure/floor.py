@@ -16,7 +16,8 @@ class Floor:
     def __init__(self, folder: Path) -> None:
         port = free_port()
         command = [sys.executable, str(ROOT / "bench" / "floor.py"), str(port), f"sqlite:{folder}/floor.db"]
-        self._process = Process(command, port, folder / "floor.log")
+        self._process = Process()
+        self._process.start(command, port, folder / "floor.log")
         self.constant, self.bare, self.durable = Runs(), Runs(), Runs()
 
     def round(self) -> None:
