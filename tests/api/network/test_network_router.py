@@ -238,3 +238,29 @@ def test_an_external_network_runs_out_of_addresses(alice: Net, root: Net) -> Non
     body = {"floatingip": {"floating_network_id": network["id"]}}
     alice.refused("POST", "/floatingips", body, 400, "ExternalIpAddressExhausted",
                   f"Unable to find any IP address on external network {network['id']}.")  # fmt: skip
+
+
+def test_one_port_announces_all_ipv6_prefixes_of_a_network(alice: Net) -> None:
+    network = alice.network()
+    slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    one, two = (alice.subnet(network, f"fd00:{n}::/64", **slaac) for n in (10, 11))
+    router = alice.make("router")
+    first, second = (attach(alice, router, subnet_id=subnet["id"]) for subnet in (one, two))
+    assert first["port_id"] == second["port_id"]
+    port = {"id": first["port_id"]}
+    assert [f["ip_address"] for f in alice.show("port", port)["fixed_ips"]] == ["fd00:10::", "fd00:11::"]
+    detach(alice, router, subnet_id=one["id"])
+    assert [f["subnet_id"] for f in alice.show("port", port)["fixed_ips"]] == [two["id"]]
+    detach(alice, router, subnet_id=two["id"])
+    alice.refused("GET", f"/ports/{port['id']}", None, 404, "PortNotFound")
+
+
+def test_a_gateway_gets_an_address_of_each_ip_version(alice: Net, root: Net) -> None:
+    network, _ = external(root, "192.0.2.0/24")
+    router = alice.make("router", external_gateway_info={"network_id": network["id"]})
+    six = root.subnet(network, "2001:db8::/64", enable_dhcp=False)
+    root.subnet(network, "198.18.0.0/24", enable_dhcp=False)
+    fixed = alice.show("router", router)["external_gateway_info"]["external_fixed_ips"]
+    assert [entry["ip_address"] for entry in fixed] == ["192.0.2.2", "2001:db8::1"]
+    assert fixed[1]["subnet_id"] == six["id"]
+    assert root.get("/ports", device_id=router["id"])["ports"][0]["fixed_ips"] == fixed

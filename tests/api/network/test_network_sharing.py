@@ -218,3 +218,17 @@ def test_what_was_made_for_a_project_goes_with_it(cloud: Running, root: Net, ali
     assert root.get("/rbac-policies", target_tenant=gone.project_id)["rbac_policies"] == []
     who.http.close()
     cloud.settle()
+
+
+def test_lists_are_filtered_by_what_is_shared(alice: Net, bob: Net, root: Net) -> None:
+    network, subnet = alice.wired()
+    share(alice, network, "network", bob.project_id)
+
+    def found(kind: str, thing: dict[str, Any], **query: Any) -> bool:
+        return thing["id"] in {each["id"] for each in bob.get(f"/{kind}s", **query)[f"{kind}s"]}
+
+    for kind, thing in (("network", network), ("subnet", subnet)):
+        assert found(kind, thing, shared=True) and not found(kind, thing, shared=False)
+        assert found(kind, thing, shared=["true", "false"])
+    assert found("subnet", subnet, **{"router:external": False})
+    assert not found("subnet", subnet, **{"router:external": True})
