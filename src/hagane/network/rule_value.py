@@ -13,7 +13,8 @@ NUMBERS = {
 """IP protocols by name (IANA). The compiler reads a rule's `protocol` as one of these names or a number in text."""
 SUPPORTED: tuple[Any, ...] = (None, "any", *NUMBERS)
 ANY = (None, "any")
-WITH_PORTS = ("dccp", "sctp", "tcp", "udp", "udplite")
+WITH_PORTS = ("sctp", "tcp", "udp")
+"""The real service also takes ports of DCCP and UDP-Lite; OVN cannot match them, so they are refused, not ignored."""
 ICMP = ("icmp", "ipv6-icmp", "icmpv6", "1", "58")
 ONLY_V6 = ("ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route")
 

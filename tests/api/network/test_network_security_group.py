@@ -111,6 +111,8 @@ BAD: list[tuple[dict[str, Any], int, str, str]] = [
      "ICMP code (port-range-max) 6 is provided but ICMP type (port-range-min) is missing."),
     ({"protocol": "vrrp", "port_range_min": 1, "port_range_max": 2}, 400, "SecurityGroupInvalidProtocolForPort",
      "Ports cannot be specified for protocol 112."),
+    ({"protocol": "udplite", "port_range_min": 1, "port_range_max": 2}, 400, "SecurityGroupInvalidProtocolForPort",
+     "Ports are only supported for SCTP, TCP, UDP."),
     ({"protocol": "bogus"}, 400, "SecurityGroupRuleInvalidProtocol",
      "Security group rule protocol bogus not supported. Only protocol values (None, 'any', 'ah',"),
     ({"protocol": 300}, 400, "SecurityGroupRuleInvalidProtocol", "protocol 300 not supported"),

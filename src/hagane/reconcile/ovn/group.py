@@ -5,6 +5,7 @@ connections it had allowed at their next packet. A remote group is the address s
 """
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 from hagane.ovn.desired import Desired
 from hagane.ovn.northbound import Table
@@ -68,18 +69,24 @@ def match(rule: Row, group_name: str, prefixes: dict[str, Sequence[str]]) -> str
     side = "src" if ingress else "dst"
     parts = [f"{'outport' if ingress else 'inport'} == @{group_name}", version]
     if rule.get("remote_ip_prefix") and not rule["remote_ip_prefix"].endswith("/0"):
-        parts.append(f"{version}.{side} == {rule['remote_ip_prefix']}")
+        parts.append(f"{version}.{side} == {_network(rule['remote_ip_prefix'])}")
     if rule.get("remote_group_id"):
         parts.append(f"{version}.{side} == ${name(rule['remote_group_id'])}_{version}")
     if rule.get("remote_address_group_id"):
-        mine = [p for p in prefixes.get(rule["remote_address_group_id"], ()) if (":" in p) == (version == "ip6")]
+        known = prefixes.get(rule["remote_address_group_id"], ())
+        mine = [_network(prefix) for prefix in known if (":" in prefix) == (version == "ip6")]
         parts.append(f"{version}.{side} == {{{', '.join(mine)}}}" if mine else "0")
     return " && ".join([*parts, *_protocol(rule)])
 
 
+def _network(prefix: str) -> str:
+    """OVN refuses an expression whose prefix has bits set behind it, as users write them."""
+    return str(ip_network(prefix, strict=False))
+
+
 def _protocol(rule: Row) -> list[str]:
     protocol = str(rule.get("protocol") or "any")
-    if protocol in ("any", "0"):
+    if protocol in ("any", "ip", "hopopt", "0"):
         return []
     number = _PROTOCOLS.get(protocol) or int(protocol)
     low, high = rule.get("port_range_min"), rule.get("port_range_max")
