@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def main() -> int:
         _play(screen, given.config, keep=given.keep)
     except StoryEnded as error:
         screen.ended(error)
+    except Exception as error:  # an answer that the story did not foresee: told as what it is, a failure
+        screen.ended(StoryEnded(f"{type(error).__name__}: {error}", traceback.format_exc()))
     except KeyboardInterrupt:
         print("\nInterrupted. The next run removes what is left of this one; `make down` removes everything.")
         return 130
@@ -83,6 +86,7 @@ def _set(screen: Screen, client: Client, config: Config, words: tuple[str, ...])
     _hosts(client, config.hosts + len(config.libvirt))
     if rest := sweep.sweep(client):
         screen.note(f"removed what a former story left: {', '.join(rest)}")
+    screen.note("Commands that do not depend on each other run at the same time; each shows the time it took itself.")
     place, folder = site(config), stage.fresh(config.state)
     return stage.Stage(
         screen=screen, client=client, guests=Guests(screen, folder), site=place, state=config.state, settings=words,

@@ -67,7 +67,7 @@ def _networks(stage: Stage) -> None:
         (*four, BACK, "--network", "back", "back-4"),
         (*six, BACK_6, "--network", "back", "back-6"),
     )
-    stage.screen.note("Another project takes the same addresses, and lets everything in:")
+    stage.screen.note("Another project takes the same addresses, and lets every ping in:")
     client.run(OTHER, "network", "create", "front", *ONE)
     client.together(
         OTHER,

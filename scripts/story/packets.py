@@ -11,6 +11,7 @@ from story.stage import DEMO, OTHER, Stage, decoded
 from story.stream import Stream
 
 ECHO_PORT = 9000
+METADATA = "169.254.169.254"
 SPOOFED_IP, SPOOFED_MAC = "10.10.0.99", "02:00:00:00:66:66"
 
 
@@ -53,8 +54,11 @@ def _outside(stage: Stage) -> None:
     answer = _here("ping", "-c", "3", "-i", "0.2", "-w", "4", stage.floating)
     stage.screen.proof(f"in: ping from this machine to the floating IP {stage.floating} is answered",
                        holds=answer.code == 0, evidence=answer.text)  # fmt: skip
-    with socket.create_connection((stage.floating, 22), timeout=5) as link:
-        banner = link.recv(64).partition(b"\r\n")[0].decode()
+    try:
+        with socket.create_connection((stage.floating, 22), timeout=5) as link:
+            banner = link.recv(64).partition(b"\r\n")[0].decode()
+    except OSError as error:
+        banner = str(error)
     stage.screen.proof(f"in: TCP to the floating IP: {banner!r}", holds=banner.startswith("SSH-2.0"))
 
 
@@ -166,11 +170,11 @@ def _stranger(stage: Stage) -> None:
     url = stage.client.run(OTHER, "console", "url", "show", "--serial", "stranger", "-f", "value", "-c", "url").strip()
     with serial(url) as console:
         own = console.run("hostname; ip -4 -o addr show dev eth0")
+        near = pinged(console.run(ping(METADATA)).text)
         theirs = console.run(ping(stage.fixed["db"]))
-    alive = "stranger" in own.text and STRANGER in own.text
-    stage.screen.proof(
-        "on its serial console it is alive: it has that address from DHCP", holds=alive, evidence=own.text
-    )
+    alive = "stranger" in own.text and STRANGER in own.text and near.well
+    text = f"on its serial console it is alive: it has that address from DHCP; {METADATA}, on its own network: {near}"
+    stage.screen.proof(text, holds=alive, evidence=own.text)
     found = pinged(theirs.text)
     text = f"and it does not reach db at {stage.fixed['db']}: {found}"
     stage.screen.proof(text, holds=found.silent, evidence=theirs.text)

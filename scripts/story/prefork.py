@@ -37,9 +37,9 @@ LARGEST = 1 << 16
 
 def serve(link: socket.socket) -> None:
     """Fork for each request until the other side hangs up."""
-    _load()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: each tells its own result
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us will hang up
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: each tells its own result
+    _load()
     link.send(b"ready")
     while True:
         message, fds, _, _ = socket.recv_fds(link, LARGEST, 3)

@@ -131,8 +131,8 @@ def fresh(state: Path) -> Path:
 
 
 def made_up() -> str:
-    """A password."""
-    return secrets.token_urlsafe(15)
+    """A password. It does not begin with a hyphen, which the command line would take for an option."""
+    return secrets.token_hex(15)
 
 
 def entry(state: Path, name: str, cloud: dict[str, object] | None) -> None:
