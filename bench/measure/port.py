@@ -51,14 +51,15 @@ class Ports:
             time.sleep(1.0)
             self.lags.append(_lags(answers, watch.stop()))
 
-    def lists(self, rounds: int = 3) -> None:
+    def lists(self, rounds: int = 5) -> None:
         """One client lists 1,000 ports."""
         missing = 1000 - len(self._cloud.ask("GET", f"{PATH}?fields=id&limit=1000")["ports"])
         if missing > 0:
             self.fill(missing)
+        _settle(self._central)
         for _ in range(rounds):
             request = load.request("GET", f"{PATH}?limit=1000", self._cloud.token)
-            self.list.go(self._cloud, request, 200, clients=1, seconds=0.7)
+            self.list.go(self._cloud, request, 200, clients=1, seconds=0.5)
 
     def fill(self, total: int) -> float:
         """Have `total` more ports, on networks of 1,000, made 100 by a request; returns the seconds it took."""

@@ -62,14 +62,14 @@ class Servers:
         if failed := self._cloud.ask("GET", f"{PATH}/detail?status=ERROR&limit=1")["servers"]:
             raise RuntimeError(f"a server failed: {failed[0]['fault']}")
 
-    def lists(self, rounds: int = 3) -> None:
+    def lists(self, rounds: int = 5) -> None:
         """One client lists 1,000 servers with all their details."""
         missing = 1000 - len(self._cloud.ask("GET", f"{PATH}?limit=1000")["servers"])
         if missing > 0:
             self.many(missing)
         for _ in range(rounds):
             request = load.request("GET", f"{PATH}/detail?limit=1000", self._cloud.token)
-            self.list.go(self._cloud, request, 200, clients=1, seconds=0.7)
+            self.list.go(self._cloud, request, 200, clients=1, seconds=0.5)
 
     def many(self, total: int) -> float:
         """Have `total` more servers ACTIVE, ordered 50 by a request; returns the seconds it took."""

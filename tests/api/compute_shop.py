@@ -24,7 +24,9 @@ class Shop:
     flavor: str
     network: str
 
-    def call(self, method: str, path: str, version: str = "2.96", *, who: httpx.Client | None = None, **more: Any) -> httpx.Response:
+    def call(
+        self, method: str, path: str, version: str = "2.96", *, who: httpx.Client | None = None, **more: Any
+    ) -> httpx.Response:
         """A request of Alice's, or of `who`, in a microversion."""
         headers = {"OpenStack-API-Version": f"compute {version}"}
         return (who or self.alice.http).request(method, V21 + path, headers=headers, **more)

@@ -9,7 +9,14 @@ from hagane.errors import Unavailable
 from hagane.state.database import Database, open_database
 from hagane.state.migrate import migrate, migrations
 
-KINDS = {"TEXT": "text", "BIGINT": "int", "DOUBLE PRECISION": "real", "text": "text", "bigint": "int", "double precision": "real"}
+KINDS = {
+    "TEXT": "text",
+    "BIGINT": "int",
+    "DOUBLE PRECISION": "real",
+    "text": "text",
+    "bigint": "int",
+    "double precision": "real",
+}
 DECLARED = {"text": "text", "json": "text", "int": "int", "bool": "int", "real": "real"}
 
 

@@ -199,7 +199,7 @@ def _stray(table: str) -> Callable[[Row], Hashable]:
     return _stray_name
 
 
-def _said(table: str, columns: Mapping[str, Any]) -> Hashable:
+def _said(table: str, columns: "Row | Mapping[str, Any]") -> Hashable:
     values = (columns.get(name) for name in _SAYING[table])
     return tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values)
 

@@ -106,6 +106,13 @@ class Table:
     def _encoded(self) -> Callable[[Row], Row]:
         return _compiled("r", ((name, _ENCODED[kind].format(f"r.get({name!r})")) for name, kind in self._kinds.items()))
 
+    def _select(self, columns: Iterable[str]) -> str:
+        return "SELECT " + ", ".join(f"{self.name}.{name}" for name in columns) + f" FROM {self.name}"
+
+    @cached_property
+    def _select_all(self) -> str:
+        return self._select(self.names)
+
     @cached_property
     def _insert(self) -> str:
         values = ", ".join(":" + name for name in self.names)
@@ -180,8 +187,7 @@ class Table:
     ) -> Sequence[Sequence[Any]]:
         """As `select`, but as the store keeps them, in the order of the columns: for long lists."""
         text, params = self._where(where or {}, conditions)
-        wanted = ", ".join(f"{self.name}.{name}" for name in columns or self.names)
-        sql = f"SELECT {wanted} FROM {self.name}{text}" + (f" ORDER BY {order}" if order else "")
+        sql = (self._select(columns) if columns else self._select_all) + text + (f" ORDER BY {order}" if order else "")
         if limit is not None:
             sql += " LIMIT :limit_"
             params["limit_"] = limit

@@ -59,6 +59,10 @@ class Ovn(Protocol):
         """Make these the rows of these owners. Raises Conflict, DeviceFailed, Unavailable."""
         ...
 
+    async def confirmed(self, timeout: float) -> None:
+        """Wait until all chassis have everything that is in OVN now. Raises Unavailable after so many seconds."""
+        ...
+
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         """Whether `apply` would change anything."""
         ...
@@ -115,6 +119,9 @@ class RealOvn:
             for owner in owners:
                 if not self._applying[owner]:
                     del self._applying[owner]
+
+    async def confirmed(self, timeout: float) -> None:
+        await self._nb.sync("hv", timeout)
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         return bool(self._nb.plan(desired, Scope(owners=owners)))
@@ -232,6 +239,9 @@ class SimOvn:
     def _tell(self, port_id: str) -> None:
         for listener in self._listeners:
             listener(port_id)
+
+    async def confirmed(self, timeout: float) -> None:
+        return
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         wanted: dict[str, dict[tuple[str, str], Desired]] = {}

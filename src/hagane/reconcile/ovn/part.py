@@ -1,7 +1,7 @@
 """The network's part of the process: connects OVN, brings the reconcilers, and listens to what OVN says back.
 
 port up / down        ─▶ the Port's status, and its Server is woken
-a stranger's change   ─▶ the owner of the row is woken, and puts it right
+a stranger's change   ─▶ when all chassis have seen it, the owner of the row is woken, and puts it right
 chassis come and go   ─▶ routers are woken, whose gateways may move
 connected, and hourly ─▶ a full pass: every key whose rows differ, and every owner in OVN that has no row any more
 """
@@ -31,6 +31,7 @@ from hagane.state.table import Table
 
 log = logging.getLogger(__name__)
 
+CONFIRM = 2.0  # seconds that a chassis has to confirm a stranger's change before it is put right
 GATHER = 0.02  # seconds in which what OVN says is gathered into one transaction
 FULL_PASS = 600.0  # seconds between full passes
 CHUNK = 100  # keys compared at a time, so that the event loop is not held
@@ -64,6 +65,7 @@ class NetworkPart:
         self._owners: set[str] = set()
         self._chassis_changed = False
         self._heard = asyncio.Event()
+        self._meddled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         cloud.provide(NetworkPart, self)
         cloud.provide(Chassis, OvnChassis(self.chassis))  # type: ignore[type-abstract]
@@ -74,6 +76,7 @@ class NetworkPart:
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._listen(), name="ovn-listen"),
+            loop.create_task(self._heal(), name="ovn-heal"),
             loop.create_task(self._full_passes(), name="ovn-full-pass"),
         ]
 
@@ -94,7 +97,7 @@ class NetworkPart:
 
     def _owner_heard(self, owner: str) -> None:
         self._owners.add(owner)
-        self._heard.set()
+        self._meddled.set()
 
     def _chassis_heard(self) -> None:
         self._chassis_changed = True
@@ -116,20 +119,38 @@ class NetworkPart:
 
     async def _note(self) -> None:
         ports, self._ports = self._ports, set()
-        owners, self._owners = self._owners, set()
         chassis, self._chassis_changed = self._chassis_changed, False
         try:
             for some in _chunks(sorted(ports), 500):
                 await self._note_ports(some)
         except HaganeError:
             self._ports |= ports
-            self._owners |= owners
             raise
         routers = [row["id"] for row in await self._gateway_routers()] if chassis else []
-        keys = [tuple(owner.split(":", 1)) for owner in owners] + [("router", key) for key in routers]
-        await self._wake([(kind, key) for kind, key in keys if kind in self._by_kind])
-        if group.DROP in owners:
-            await self._base_rows()
+        await self._wake(("router", key) for key in routers)
+
+    async def _heal(self) -> None:
+        while True:
+            await self._meddled.wait()
+            self._meddled.clear()
+            await self._seen_by_all()
+            owners, self._owners = self._owners, set()
+            try:
+                keys = [tuple(owner.split(":", 1)) for owner in sorted(owners)]
+                await self._wake([(kind, key) for kind, key in keys if kind in self._by_kind])
+                if group.DROP in owners:
+                    await self._base_rows()
+            except HaganeError as error:
+                log.warning("cannot put right what somebody changed, again in 1 s: %s", error.message)
+                self._owners |= owners
+                await asyncio.sleep(1)
+                self._meddled.set()
+
+    async def _seen_by_all(self) -> None:
+        """Wait until every chassis has seen what somebody changed, or is too slow. A chassis that sees a port go and
+        come again in one look mixes up the two: ovn-controller 23.03 then sends packets to where the old one was."""
+        with contextlib.suppress(HaganeError):
+            await self.ovn.confirmed(CONFIRM)
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
@@ -194,6 +215,8 @@ class NetworkPart:
         """Wake every key that differs from OVN, and every owner in OVN without a row; returns how many."""
         await self._base_rows()
         differing = [entry async for entry in self.differences()]
+        if differing:
+            await self._seen_by_all()
         await self._wake(differing)
         for kind, key in differing:
             log.info("OVN differs: %s %s", kind, key)
