@@ -5,7 +5,8 @@
     port.py      port                  ─▶ Logical_Switch_Port, its groups, its own DHCP options
     router.py    router, interfaces    ─▶ Logical_Router and its ports, routes, SNAT; floating IP ─▶ NAT
     group.py     security group, rules ─▶ Port_Group, ACL
-    reconciler.py   keys → rows → desired rows → apply;  watch.py   what OVN says back
+    pairs.py     the two ends of a router's port, which go and come together
+    reconciler.py   keys → rows → desired rows → apply;  part.py   what OVN says back
 
 switch, port, router and group are pure functions from rows to `Desired`.
 """

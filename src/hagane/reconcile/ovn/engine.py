@@ -7,18 +7,21 @@ rows ─compile─▶ Desired ─apply─▶ Northbound ─northd─▶ Southbou
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from hagane.errors import Unavailable
 from hagane.ovn.desired import MARK, Desired, Scope, key_of, owner_of
 from hagane.ovn.northbound import Northbound
 from hagane.ovn.northbound import Table as NB
 from hagane.ovn.row import Row
 from hagane.ovn.southbound import ChassisStatus, Southbound
 from hagane.ovn.wire import changed
+from hagane.reconcile.ovn.pairs import Pairs
 
 SILENT = 30.0  # seconds that a chassis may owe the confirmation of a change before it counts as dead
 
@@ -59,8 +62,9 @@ class Ovn(Protocol):
         """Make these the rows of these owners. Raises Conflict, DeviceFailed, Unavailable."""
         ...
 
-    async def confirmed(self, timeout: float) -> None:
-        """Wait until all chassis have everything that is in OVN now. Raises Unavailable after so many seconds."""
+    async def settle(self, timeout: float) -> set[str]:
+        """Before anything of a stranger's doing is put right: wait until all chassis have seen it, but not longer than
+        so many seconds. Returns owners of rows that had to be taken out for that, and are to be applied again."""
         ...
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
@@ -88,6 +92,7 @@ class RealOvn:
     def __init__(self, northbound: str, southbound: str) -> None:
         self._nb = Northbound(northbound)
         self._sb = Southbound(southbound)
+        self._pairs = Pairs(self._nb)
         self._applying: Counter[str] = Counter()
 
     @property
@@ -111,17 +116,29 @@ class RealOvn:
         await self._sb.stop()
 
     async def apply(self, desired: Sequence[Desired], owners: Collection[str]) -> None:
+        with self._ours(owners):
+            await self._nb.apply(desired, Scope(owners=owners))
+
+    @contextlib.contextmanager
+    def _ours(self, owners: Collection[str]) -> Iterator[None]:
+        """What changes of these owners' rows meanwhile is our own doing."""
         self._applying.update(owners)
         try:
-            await self._nb.apply(desired, Scope(owners=owners))
+            yield
         finally:
             self._applying.subtract(owners)
             for owner in owners:
                 if not self._applying[owner]:
                     del self._applying[owner]
 
-    async def confirmed(self, timeout: float) -> None:
-        await self._nb.sync("hv", timeout)
+    async def settle(self, timeout: float) -> set[str]:
+        lone = self._pairs.widowed()
+        owners = {owner_of(key) for _, key in lone}
+        with self._ours(owners):
+            await self._nb.apply((), Scope(keys=lone))
+        with contextlib.suppress(Unavailable):
+            await self._nb.sync("hv", timeout)
+        return owners
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         return bool(self._nb.plan(desired, Scope(owners=owners)))
@@ -240,8 +257,8 @@ class SimOvn:
         for listener in self._listeners:
             listener(port_id)
 
-    async def confirmed(self, timeout: float) -> None:
-        return
+    async def settle(self, timeout: float) -> set[str]:
+        return set()
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         wanted: dict[str, dict[tuple[str, str], Desired]] = {}

@@ -133,9 +133,9 @@ class NetworkPart:
         while True:
             await self._meddled.wait()
             self._meddled.clear()
-            await self._seen_by_all()
             owners, self._owners = self._owners, set()
             try:
+                owners |= await self.ovn.settle(CONFIRM)
                 keys = [tuple(owner.split(":", 1)) for owner in sorted(owners)]
                 await self._wake([(kind, key) for kind, key in keys if kind in self._by_kind])
                 if group.DROP in owners:
@@ -145,12 +145,6 @@ class NetworkPart:
                 self._owners |= owners
                 await asyncio.sleep(1)
                 self._meddled.set()
-
-    async def _seen_by_all(self) -> None:
-        """Wait until every chassis has seen what somebody changed, or is too slow. A chassis that sees a port go and
-        come again in one look mixes up the two: ovn-controller 23.03 then sends packets to where the old one was."""
-        with contextlib.suppress(HaganeError):
-            await self.ovn.confirmed(CONFIRM)
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
@@ -216,7 +210,8 @@ class NetworkPart:
         await self._base_rows()
         differing = [entry async for entry in self.differences()]
         if differing:
-            await self._seen_by_all()
+            again = await self.ovn.settle(CONFIRM)
+            differing += [(kind, key) for kind, _, key in (owner.partition(":") for owner in again)]
         await self._wake(differing)
         for kind, key in differing:
             log.info("OVN differs: %s %s", kind, key)
