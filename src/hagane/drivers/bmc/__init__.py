@@ -1,0 +1,1 @@
+"""Baseboard management controllers: power, boot device, media and console of a Node."""
