@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 import apsw
 
 from hagane.errors import Unavailable
+from hagane.state.checkpoint import Checkpoints
 from hagane.state.database import Duplicate, Params, Row, Work
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class SqliteDatabase:
         self._writer = self._open(path, exclusive=True)
         # A memory database lives in its connection, so there the reader is the writer.
         self._reader = self._writer if path == ":memory:" else self._open(path, exclusive=False)
+        self._checkpoints = None if path == ":memory:" else Checkpoints(self._writer, self._open(path, exclusive=False))
         self._queue: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "sqlite-commit")
@@ -86,8 +88,8 @@ class SqliteDatabase:
             # Plans do not depend on bound values; otherwise each new value of many a query has it prepared again.
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
             connection.create_scalar_function("regexp", cast(Any, _matches), 2, deterministic=True)
+            connection.pragma("wal_autocheckpoint", 0)  # see checkpoint.py
             if exclusive:
-                connection.pragma("wal_autocheckpoint", 4000)
                 self._lock(path)
         except apsw.Error as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
@@ -139,12 +141,19 @@ class SqliteDatabase:
             settled = [self._work(*entry) for entry in self._batch()]
             try:
                 if self._writer.in_transaction:
-                    await loop.run_in_executor(self._thread, self._writer.execute, "COMMIT")
+                    await loop.run_in_executor(self._thread, self._commit)
             except apsw.Error as error:
                 self._fail(settled, error)
                 continue
             for future, tx, result in settled:
                 self._settle(future, tx, result)
+            if self._checkpoints is not None:
+                self._checkpoints.start_if_due()
+
+    def _commit(self) -> None:
+        self._writer.execute("COMMIT")
+        if self._checkpoints is not None:
+            self._checkpoints.committed()
 
     def _batch(self) -> Iterator[tuple[Work[Any], asyncio.Future[Any]]]:
         until = time.monotonic() + BATCH_SECONDS
@@ -215,6 +224,8 @@ class SqliteDatabase:
         if self._runner is not None and not self._runner.done():
             await self._runner
         self._thread.shutdown()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
         self._reader.close()
         self._writer.close()
         if self.path != ":memory:":
