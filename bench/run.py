@@ -68,10 +68,12 @@ def measure(stack: ExitStack, rounds: int, *, full: bool) -> list[Number]:
     tokens.last()
     ports.lists()
     servers.lists()
-    numbers = [*floor.numbers(), *tokens.numbers(floor), *ports.numbers(floor), *servers.numbers(floor)]
-    numbers += start.numbers(simulated)
+    begun = start.numbers(simulated)
     _say("what holds the event loop")
-    numbers += stalls()
+    held = stalls()
+    ports.lists()
+    servers.lists()
+    numbers = [*floor.numbers(), *tokens.numbers(floor), *ports.numbers(floor), *servers.numbers(floor), *begun, *held]
     if full:
         _say("50,000 ports")
         numbers += ports.crowd(50_000)

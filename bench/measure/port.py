@@ -85,7 +85,7 @@ class Ports:
         ]  # fmt: skip
         if self.list.results:
             found.append(Number("1,000 ports listed", self.list.ms(0.5), "ms", 15, more=False, peer="Neutron 743 ms",
-                                note=f"{len(self.list.results[0].latencies)} times"))  # fmt: skip
+                                note=self.list.note))  # fmt: skip
         return found
 
     def crowd(self, total: int) -> list[Number]:
