@@ -46,7 +46,7 @@ class Tokens:
                    note=self.validate.note),
             Number("  p99", self.validate.ms(0.99), "ms", 100, more=False),
             Number("tokens issued for a token", self.issue.rate, "/s", floor=constant, note=self.issue.note),
-            Number("tokens issued for a password", self.password.rate, "/s", note="the same one again: it is remembered"),
+            Number("tokens issued for a password", self.password.rate, "/s", note="the same one: it is remembered"),
         ]  # fmt: skip
 
 
