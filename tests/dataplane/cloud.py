@@ -23,7 +23,7 @@ from openstack.connection import Connection
 
 from hagane import config
 from hagane.errors import HaganeError
-from hagane.lab import central, guest, host, libvirtd, machine, netns
+from hagane.lab import central, host, libvirtd, machine, netns
 from hagane.lab.process import DaemonSeen, tool
 from hagane.lab.site import Site
 from hagane.operate.site import site
@@ -211,24 +211,3 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
 def pings_from_here(address: str, wait: float = 1.0) -> bool:
     """Whether a ping from this machine's own shell, which is on the external network, is answered."""
     return subprocess.run(["ping", "-c1", f"-W{wait:g}", address], capture_output=True).returncode == 0
-
-
-def guest_image(conn: Connection, name: str = "guest") -> Any:
-    """The guest image, uploaded."""
-    built = guest.build()
-    with built.path.open("rb") as data:
-        return conn.image.create_image(name=name, disk_format="qcow2", container_format="bare", data=data,
-                                       validate_checksum=False)  # fmt: skip
-
-
-def ssh(address: str, key: Path, command: str, *, seconds: float = 30.0) -> str:
-    """A command in a guest; AssertionError if it fails."""
-    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes",
-               "ConnectTimeout=3")  # fmt: skip
-    argv = ["ssh", "-i", str(key), *(f"-o{option}" for option in options), f"root@{address}", command]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise AssertionError(f"ssh {address} {command!r}: no answer in {seconds:g} s") from error
-    assert done.returncode == 0, f"ssh {address} {command!r}: {done.stdout}{done.stderr}"
-    return done.stdout.strip()

@@ -154,13 +154,14 @@ class Libvirt:
 
     async def _do(self, todo: step.Step, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> None:
         run, machine_id = self._link.run, machine.id
+        if name := step.TOLD.get(type(todo)):
+            progress(name, 0)
         match todo:
             case step.MakeDisk(disk):
                 await self._make_disk(machine_id, disk, images, progress)
             case step.MakeDrive(key):
                 await run(storage.make_drive, machine_id, key, machine.config_drive or b"")
             case step.Stop(soft):
-                progress("stop", 0)
                 await self._stop(machine, soft=soft)
             case step.Unplug(nic):
                 await self._ask_out(machine_id, nic.port_id, f"the NIC of port {nic.port_id}")
@@ -173,7 +174,6 @@ class Libvirt:
             case step.Define():
                 await run(domain.define, machine, self.style)
             case step.Start(paused):
-                progress("start", 0)
                 await run(domain.start, machine_id, paused)
                 progress("start", 100)
             case step.Pause():

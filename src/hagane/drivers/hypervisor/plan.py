@@ -7,7 +7,7 @@ last one ended: the `boots` counter is stored with the definition, before the st
 counter it was started with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
@@ -104,6 +104,12 @@ class DropDisk:
 
     key: str
 
+
+TOLD: Mapping[type, str] = {
+    Stop: "stop", Unplug: "unplug", Plug: "plug", Detach: "detach", Attach: "attach", Start: "start", Pause: "pause",
+    Resume: "resume",
+}  # fmt: skip
+"""Steps that a driver tells as soon as it begins them, and what they are called in a machine's events."""
 
 Step = MakeDisk | MakeDrive | Stop | Unplug | Plug | Detach | Attach | Define | Start | Pause | Resume | DropDisk
 

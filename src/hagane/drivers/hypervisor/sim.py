@@ -208,6 +208,8 @@ class SimHypervisor:
     async def _do(self, todo: step.Step, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> None:
         record = self._records.setdefault(machine.id, _Record())
         wait = self._wait
+        if name := step.TOLD.get(type(todo)):
+            progress(name, 0)
         match todo:
             case step.MakeDisk(disk):
                 await self._make_disk(disk, images, progress)
@@ -216,7 +218,6 @@ class SimHypervisor:
                 await wait(self.delays.disk)
                 record.volumes = (*record.volumes, key)
             case step.Stop(soft):
-                progress("stop", 0)
                 await self._stop(machine, soft=soft)
                 record.power, record.reason = Power.OFF, "the guest shut down" if soft else "powered off"
                 record.ended = self._clock()
@@ -237,7 +238,6 @@ class SimHypervisor:
                 await wait(self.delays.define)
                 record.stored = _essence(machine)
             case step.Start(paused):
-                progress("start", 0)
                 await wait(self.delays.start)
                 self._start(record, paused=paused)
                 progress("start", 100)
