@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from guestboot import Booted, boot, keypair, overlay
+from tests.dataplane.guestboot import Booted, boot, keypair, overlay
 
 from hagane.lab import guest
 from hagane.lab.guest import GuestImage

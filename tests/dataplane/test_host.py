@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hostlab import lab, nb, plug, reaches, site
+from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 from hagane.lab import central, host, machine, netns
 from hagane.lab.machine import SiteAddress

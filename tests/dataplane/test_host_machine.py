@@ -12,7 +12,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from hostlab import lab, nb, plug, reaches, site
+from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 from hagane.lab import guest, machine
 from hagane.lab.machine import SiteAddress

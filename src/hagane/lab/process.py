@@ -150,7 +150,8 @@ async def gone(pidfd: int, *, timeout: float | None) -> bool:
     ended = asyncio.Event()
     loop.add_reader(pidfd, ended.set)
     try:
-        await asyncio.wait_for(ended.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await ended.wait()
     except TimeoutError:
         return False
     finally:

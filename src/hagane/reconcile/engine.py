@@ -163,8 +163,10 @@ class Engine:
     async def _sleep(self, kind: str, woken: asyncio.Event) -> None:
         due = await work.next_due(self._db, kind)
         pause = POLL if due is None else min(POLL, max(0.001, due - time.time()))
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), pause)
+            async with asyncio.timeout(pause):
+                await woken.wait()
 
     async def _run(self, reconciler: Reconciler, claims: list[Claim], places: asyncio.Semaphore) -> None:
         kind = reconciler.kind

@@ -83,7 +83,8 @@ class MetadataPart:
             # A look at a large cloud takes its time; looking must stay a small share of all work.
             await asyncio.sleep(max(GATHER, 10 * (time.perf_counter() - started)))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), AGAIN if self.problems else FULL)
+                async with asyncio.timeout(AGAIN if self.problems else FULL):
+                    await self._changed.wait()
 
     async def look(self) -> None:
         """Read what is wanted and bring it about; a network that fails is named in `problems`."""

@@ -248,7 +248,8 @@ class Libvirt:
                 if left <= 0:
                     return False
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), min(left, 1.0))
+                    async with asyncio.timeout(min(left, 1.0)):
+                        await woken.wait()
                 woken.clear()
             return True
         finally:

@@ -100,7 +100,8 @@ class Link:
             raise self._why
         work = self._loop.run_in_executor(self._bulk if bulk else self._threads, function, connection, *args)
         try:
-            return await asyncio.wait_for(work, seconds)
+            async with asyncio.timeout(seconds):
+                return await work
         except libvirt.libvirtError as error:
             if self.connection is not connection or not _alive(connection):
                 if self.connection is connection:
@@ -114,7 +115,8 @@ class Link:
         delay = FIRST_DELAY
         while True:
             try:
-                self.connection = await asyncio.wait_for(self._in_daemon(self._open), OPEN_SECONDS)
+                async with asyncio.timeout(OPEN_SECONDS):
+                    self.connection = await self._in_daemon(self._open)
             except (libvirt.libvirtError, TimeoutError, HaganeError) as error:
                 self._why = self._reason(error)
                 log.warning("%s, next try in %.1f s: %s", self._why, delay, self._why.detail)

@@ -194,7 +194,8 @@ class NetworkPart:
                 await asyncio.sleep(2)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._disconnected(session), FULL_PASS)
+                async with asyncio.timeout(FULL_PASS):
+                    await self._disconnected(session)
 
     async def _connected(self) -> None:
         while not self.ovn.readable:  # noqa: ASYNC110 - two databases, whose events come and go
