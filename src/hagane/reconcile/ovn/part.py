@@ -121,8 +121,9 @@ class NetworkPart:
         ports, self._ports = self._ports, set()
         chassis, self._chassis_changed = self._chassis_changed, False
         try:
-            for some in _chunks(sorted(ports), 500):
+            for some in _chunks(sorted(ports), CHUNK):
                 await self._note_ports(some)
+                await asyncio.sleep(0)
         except HaganeError:
             self._ports |= ports
             raise
@@ -148,7 +149,7 @@ class NetworkPart:
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
-        rows = await PORT.select(self._db, {"id": ids})
+        rows = await PORT.select(self._db, {"id": ids}, columns=("id", "status", "device_id", "device_owner"))
         changed = {row["id"]: status for row in rows if (status := self._status(row)) != row["status"]}
         if not changed:
             return
@@ -168,12 +169,10 @@ class NetworkPart:
         return "ACTIVE" if self.ovn.up(row["id"]) else "DOWN"
 
     async def _gateway_routers(self) -> list[Row]:
-        return await self._db.fetch(
-            "SELECT DISTINCT device_id AS id FROM port WHERE device_owner = :owner", {"owner": "network:router_gateway"}
-        )
+        return await self._db.fetch("SELECT id FROM router WHERE gateway_port_id IS NOT NULL")
 
     async def _wake(self, keys: Iterable[tuple[str, str]]) -> None:
-        for some in _chunks(sorted(set(keys)), 500):
+        for some in _chunks(sorted(set(keys)), CHUNK):
 
             async def write(tx: Tx, some: Sequence[tuple[str, str]] = some) -> None:
                 for kind, key in some:
