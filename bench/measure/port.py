@@ -56,7 +56,7 @@ class Ports:
         missing = 1000 - len(self._cloud.ask("GET", f"{PATH}?fields=id&limit=1000")["ports"])
         if missing > 0:
             self.fill(missing)
-        _settle(self._central)
+        _settle(self._cloud, self._central)
         for _ in range(rounds):
             request = load.request("GET", f"{PATH}?limit=1000", self._cloud.token)
             self.list.go(self._cloud, request, 200, clients=1, seconds=0.5)
@@ -91,7 +91,7 @@ class Ports:
     def crowd(self, total: int) -> list[Number]:
         """The same with `total` ports present."""
         alone, seconds = self.create.rate, self.fill(total)
-        _settle(self._central)
+        _settle(self._cloud, self._central)
         self.lags.clear()
         for _ in range(3):
             self.round(self.crowded, 3.0)
@@ -110,13 +110,14 @@ class Ports:
         return [Number(name, median, "ms", 100, more=False, peer="Neutron 1,800 ms", note=f"median; p99 {late:.1f} ms")]
 
 
-def _settle(central: Central | None) -> None:
-    """Wait until OVN has digested what it got: northd and its servers are idle for a second."""
-    for _ in range(300):
-        before = sum(central.cpu()) if central else 0.0
+def _settle(cloud: Cloud, central: Central | None, limit: float = 300.0) -> None:
+    """Wait until OVN and the cloud have digested what they got: all of them are idle for three seconds."""
+    until, quiet = time.monotonic() + limit, 0
+    while quiet < 3 and time.monotonic() < until:
+        before = cloud.cpu() + (sum(central.cpu()) if central else 0.0)
         time.sleep(1.0)
-        if not central or sum(central.cpu()) - before < 0.1:
-            return
+        idle = cloud.cpu() + (sum(central.cpu()) if central else 0.0) - before < 0.15
+        quiet = quiet + 1 if idle else 0
 
 
 def _lags(answers: list[tuple[bytes, float]], seen: dict[str, float]) -> tuple[float, float]:
