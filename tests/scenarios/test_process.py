@@ -160,3 +160,17 @@ def test_tls_by_two_settings(state: Path) -> None:
     assert answer.json()["version"]["links"][0]["href"].startswith("https://")
     assert "https://" in process.command("status").stdout
     assert process.stop() == 0
+
+
+def test_doctor_names_what_is_wrong(state: Path) -> None:
+    process = Process(state)
+    process.start()
+    conn = process.connect()
+    made = image(conn)
+    assert "Rows and world agree" in process.command("doctor").stdout
+    for file in (state / "images").iterdir():
+        file.unlink()
+    seen = process.command("doctor")
+    assert seen.returncode == 1
+    assert f"({made.id}) are gone from the state folder" in seen.stdout
+    assert process.stop() == 0

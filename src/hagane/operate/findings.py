@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
+from hagane.image.store import missing
 from hagane.operate.finding import Finding
 from hagane.placement.host import all_hosts, is_up
+from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.state.work import WORK
 
@@ -24,6 +26,11 @@ async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _network(cloud):
         yield finding
+    for network, why in cloud.use(MetadataPart).problems.items():
+        yield Finding(f"Network {network} has no metadata service: {why}", "It is tried again every few seconds.")
+    for image in await missing(cloud):
+        remedy = f"Upload it again as a new image, and: openstack image delete {image['id']}"
+        yield Finding(f"The bytes of image {image['name']} ({image['id']}) are gone from the state folder.", remedy)
     async for finding in _waits(cloud):
         yield finding
     async for finding in _allocations(cloud):
