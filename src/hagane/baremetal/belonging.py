@@ -1,0 +1,86 @@
+"""Things that belong to a Node (its Nics, volumes): seen and changed by who may do that to the Node."""
+
+from typing import Any, ClassVar
+
+from hagane.api.http import Request, Response
+from hagane.baremetal.base import forbidden, need, node_target
+from hagane.baremetal.node import Nodes
+from hagane.baremetal.resource import BareResource
+from hagane.errors import Invalid, NotFound
+from hagane.state import work
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Sql
+
+
+class Belonging(BareResource):
+    """A resource with a `node_id`, on the wire `node_uuid`."""
+
+    scoped = True
+    parent: ClassVar[str] = "node"
+    ident_since: ClassVar[int] = 10_000  # since when `node_ident` names the Node, too
+
+    def __init__(self, cloud: Any, nodes: Nodes) -> None:
+        super().__init__(cloud)
+        self.nodes = nodes
+
+    def mine(self, project: str) -> Sql:
+        sql = f"{self.table.name}.node_id IN (SELECT id FROM node WHERE owner = :mine OR lessee = :mine)"
+        return Sql(sql, {"mine": project})
+
+    async def find(self, request: Request, reader: Reader, key: str) -> Row:
+        row = await self.load(reader, key)
+        node = await self.nodes.table.get(reader, id=row["node_id"])
+        if not request.allowed(self.rule("get"), node_target(node or {})):
+            raise self.not_found(key)
+        row["_node"] = node
+        return row
+
+    def target(self, row: Row) -> dict[str, Any]:
+        return node_target(row.get("_node") or {})
+
+    async def node_of(self, request: Request, tx: Tx, key: str, verb: str) -> Row:
+        """The Node that a body names. The policy is asked first, so that nobody learns which Nodes there are."""
+        try:
+            node = await self.nodes.load(tx, key)
+        except (NotFound, Invalid):
+            need(request, self.rule(verb))
+            raise Invalid(f"Node {key} could not be found.") from None
+        if not request.allowed(self.rule(verb), node_target(node)):
+            raise forbidden(self.rule(verb))
+        return node
+
+    async def create_row(self, request: Request, tx: Tx, body: dict[str, Any]) -> Row:
+        row = self.parse_create(request, body)
+        node = await self.node_of(request, tx, str(row["node_id"]), "create")
+        row |= {"node_id": node["id"], "_node": node}
+        await self.creating(request, tx, row)
+        del row["_node"]
+        await self.table.insert(tx, row)
+        await work.wake(tx, "node", node["id"], request_id=request.id)
+        return row
+
+    async def store(self, tx: Tx, old: Row, changes: Row) -> Row:
+        await work.wake(tx, "node", old["node_id"])
+        return await super().store(tx, old, changes)
+
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        await work.wake(tx, "node", row["node_id"], request_id=request.id)
+
+    async def by_node(self, request: Request, args: dict[str, str]) -> dict[str, Any]:
+        """The filters `node` (UUID or name) and `node_uuid` as a condition."""
+        key = args.get("node") or args.get("node_uuid")
+        if key is None:
+            return {}
+        return {"node_id": (await self.nodes.find(request, self.db, key))["id"]}
+
+    async def listed(self, request: Request, fixed: Row, chosen: tuple[str, ...] | None) -> Response:
+        return await super().listed(request, fixed | await self.by_node(request, request.args), chosen)
+
+    async def of_node(self, request: Request) -> Response:
+        """The list below a Node's path."""
+        node = await self.nodes.find(request, self.db, request.params["id"])
+        return await self.listed(request, {"node_id": node["id"]}, self.chosen(request, detail=False))
+
+    async def of_node_detail(self, request: Request) -> Response:
+        node = await self.nodes.find(request, self.db, request.params["id"])
+        return await self.listed(request, {"node_id": node["id"]}, None)

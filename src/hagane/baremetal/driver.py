@@ -1,0 +1,212 @@
+"""Drivers: which kinds of BMC there are, and which interface each may use for what; the first is the default.
+
+The names are those of the real service, so that enrolment files and modules that name them work unchanged.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.service import Route
+from hagane.baremetal.base import CONDUCTOR, V1, at, boolean, links, need, query, require
+from hagane.baremetal.node_row import INTERFACES
+from hagane.errors import Invalid, NotFound
+from hagane.state.database import Row
+
+_COMMON: dict[str, tuple[str, ...]] = {
+    "bios": ("no-bios",),
+    "boot": ("ipxe", "pxe", "http-ipxe", "http"),
+    "console": ("no-console",),
+    "deploy": ("direct", "ansible"),
+    "firmware": ("no-firmware",),
+    "inspect": ("agent", "no-inspect"),
+    "network": ("neutron", "flat", "noop"),
+    "raid": ("agent", "no-raid"),
+    "rescue": ("agent", "no-rescue"),
+    "storage": ("noop", "cinder"),
+    "vendor": ("no-vendor",),
+}
+DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "redfish": _COMMON
+    | {"power": ("redfish",), "management": ("redfish",), "boot": (*_COMMON["boot"], "redfish-virtual-media"),
+       "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios")},
+    "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool", "noop"),
+                       "console": ("ipmitool-socat", "no-console")},
+    "fake-hardware": {name: ("noop", "flat", "neutron") if name == "network" else ("noop", "fake")
+                      if name == "storage" else ("fake",) for name in INTERFACES},
+}  # fmt: skip
+"""driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC."""
+
+PROPERTIES: Mapping[str, Mapping[str, str]] = {
+    "redfish": {
+        "redfish_address": "The URL address to the Redfish controller. It must include the authority portion of the "
+        "URL. If the scheme is missing, https is assumed. Required",
+        "redfish_system_id": "The canonical path to the ComputerSystem resource that the driver will interact with. "
+        "It should include the root service, version and the unique resource path to a ComputerSystem. Required if "
+        "the target BMC manages more than one ComputerSystem.",
+        "redfish_username": "User account with admin/server-profile access privilege. Optional",
+        "redfish_password": "User account password. Optional",
+        "redfish_verify_ca": "Either a Boolean value, a path to a CA_BUNDLE file or directory with certificates of "
+        "trusted CAs. Defaults to True. Optional",
+        "deploy_kernel": "URL or Glance UUID of the deployment kernel. Required.",
+        "deploy_ramdisk": "URL or Glance UUID of the ramdisk. Required.",
+    },
+    "ipmi": {
+        "ipmi_address": "IP address or hostname of the node. Required.",
+        "ipmi_username": "username; default is NULL user. Optional.",
+        "ipmi_password": "password. Optional.",
+        "ipmi_port": "remote IPMI RMCP port. Optional.",
+        "ipmi_terminal_port": "node's UDP port to connect to. Only required for console access.",
+        "deploy_kernel": "URL or Glance UUID of the deployment kernel. Required.",
+        "deploy_ramdisk": "URL or Glance UUID of the ramdisk. Required.",
+    },
+    "fake-hardware": {},
+}
+"""What `driver_info` of a Node may hold, in words."""
+
+REQUIRED_INFO = {"redfish": ("redfish_address",), "ipmi": ("ipmi_address",), "fake-hardware": ()}
+NO = ("no-",)
+
+
+def complete(row: Row, *, reset: bool = False) -> Row:
+    """The interfaces that a Node's driver gives it: what is named is checked, the rest gets the default. Raises Invalid
+    for a driver or an interface that there is not."""
+    known = DRIVERS.get(row["driver"])
+    if known is None:
+        raise Invalid(
+            f"No valid host was found. Reason: No conductor service registered which supports driver {row['driver']} "
+            f'for conductor group "{row.get("conductor_group") or ""}". Ensure the driver is valid and enabled.'
+        )
+    found: Row = {}
+    for interface, names in known.items():
+        column = f"{interface}_interface"
+        named = None if reset else row.get(column)
+        if named is not None and named not in names:
+            raise Invalid(
+                f"Could not find the following interface in the 'ironic.hardware.interfaces.{interface}' entrypoint: "
+                f"{named}. Valid interfaces are {list(names)}."
+            )
+        found[column] = named or names[0]
+    return found
+
+
+def validate(row: Row) -> dict[str, Any]:
+    """Whether each interface of a Node has what it needs, and what lacks, in words."""
+    info: dict[str, Any] = row["driver_info"] or {}
+    answer: dict[str, Any] = {}
+    for interface in INTERFACES:
+        used = row[f"{interface}_interface"] or ""
+        reason = _lack(interface, used, row, info)
+        if used.startswith(NO):
+            answer[interface] = {"result": None, "reason": "not supported"}
+        else:
+            answer[interface] = {"result": False, "reason": reason} if reason else {"result": True}
+    return {name: result for name, result in answer.items() if name != "vendor"}
+
+
+def _lack(interface: str, used: str, row: Row, info: dict[str, Any]) -> str:
+    if used in ("fake", "noop", ""):
+        return ""
+    lacking = [name for name in REQUIRED_INFO[row["driver"]] if not info.get(name)]
+    if interface in ("power", "management", "console", "bios") and lacking:
+        return f"Missing the following {row['driver']} credentials in node's driver_info: {lacking}."
+    image = row["instance_info"] or {}
+    if interface in ("boot", "deploy") and not image.get("image_source"):
+        return (f"Node {row['id']} failed to validate deploy image info. Some parameters were missing. "
+                "Missing are: ['instance_info.image_source']")  # fmt: skip
+    return ""
+
+
+def _view(request: Request, name: str, *, detail: bool) -> dict[str, Any]:
+    view: dict[str, Any] = {"name": name, "hosts": [CONDUCTOR], "links": links(request, f"drivers/{name}")}
+    if at(request, 14):
+        view["properties"] = links(request, f"drivers/{name}/properties")
+    if at(request, 30):
+        view["type"] = "dynamic"
+        if detail:
+            for interface, names in DRIVERS[name].items():
+                if request.version >= (1, int(INTERFACES[interface].partition(".")[2])):
+                    view[f"default_{interface}_interface"] = names[0]
+                    view[f"enabled_{interface}_interfaces"] = list(names)
+    return view
+
+
+def _known(name: str) -> str:
+    if name not in DRIVERS:
+        raise NotFound(f"Could not find the following driver(s) or hardware type(s): {name}.")
+    return name
+
+
+def _picked(request: Request, view: dict[str, Any]) -> dict[str, Any]:
+    text = request.args.get("fields")
+    if text is None:
+        return view
+    require(request, 77)
+    wanted = {name.strip() for name in text.split(",")}
+    if unknown := sorted(wanted - view.keys()):
+        raise Invalid(f'Field(s) "{", ".join(unknown)}" are not valid.')
+    return {name: value for name, value in view.items() if name in wanted or name == "links"}
+
+
+async def _list(request: Request) -> Response:
+    need(request, "baremetal:driver:get")
+    args = query(request, ("type", "detail", "fields"))
+    detail = bool(boolean("detail", args.get("detail"))) or "fields" in args
+    if args.get("type") is not None or "detail" in args:
+        require(request, 30)
+    kind = args.get("type")
+    if kind not in (None, "classic", "dynamic"):
+        raise Invalid('"type" filter must be one of "classic" or "dynamic", if specified.')
+    names = [] if kind == "classic" else list(DRIVERS)
+    return json_response(200, {"drivers": [_picked(request, _view(request, name, detail=detail)) for name in names]})
+
+
+async def _show(request: Request) -> Response:
+    need(request, "baremetal:driver:get")
+    return json_response(200, _picked(request, _view(request, _known(request.params["name"]), detail=True)))
+
+
+async def _properties(request: Request) -> Response:
+    need(request, "baremetal:driver:get_properties")
+    return json_response(200, PROPERTIES[_known(request.params["name"])])
+
+
+async def _raid(request: Request) -> Response:
+    require(request, 12)
+    need(request, "baremetal:driver:get_raid_logical_disk_properties")
+    _known(request.params["name"])
+    return json_response(200, RAID)
+
+
+async def _methods(request: Request) -> Response:
+    need(request, "baremetal:driver:vendor_passthru")
+    _known(request.params["name"])
+    return json_response(200, {})
+
+
+RAID = {
+    "size_gb": "Size in GiB (Integer) for the logical disk. Use 'MAX' as size_gb if this logical disk is supposed to "
+    "use the rest of the space available. Required.",
+    "raid_level": "RAID level for the logical disk. Valid values are 'JBOD', '0', '1', '2', '5', '6', '1+0', '5+0' "
+    "and '6+0'. Required.",
+    "is_root_volume": "Specifies whether this disk is a root volume. By default, this is False. Optional.",
+    "volume_name": "Name of the volume to be created. If this is not specified, it will be N/A. Optional.",
+    "disk_type": "The type of disk preferred. Valid values are 'hdd' and 'ssd'. Optional.",
+    "controller": "Controller to use for this logical disk. Optional.",
+    "number_of_physical_disks": "Number of physical disks to use for this logical disk. Optional.",
+}
+"""The fields of a logical disk in a RAID configuration, in words."""
+
+
+def routes() -> list[Route]:
+    one = V1 + "/drivers/{name}"
+    return [
+        Route("GET", V1 + "/drivers", _list, "driver:list", rule="baremetal:driver:get",
+              query=("type", "detail", "fields")),
+        Route("GET", one, _show, "driver:show", rule="baremetal:driver:get"),
+        Route("GET", one + "/properties", _properties, "driver:properties", rule="baremetal:driver:get_properties"),
+        Route("GET", one + "/raid/logical_disk_properties", _raid, "driver:raid",
+              rule="baremetal:driver:get_raid_logical_disk_properties"),
+        Route("GET", one + "/vendor_passthru/methods", _methods, "driver:methods",
+              rule="baremetal:driver:vendor_passthru"),
+    ]  # fmt: skip

@@ -1,0 +1,281 @@
+"""What a Node is told to do: provision verbs, power, console, boot mode, secure boot, RAID.
+
+A verb moves the Node's state within the request; the rest is intent in the row (`wanted`, what one asks of the BMC),
+and the reconciler of Nodes is woken. Nothing here talks to a machine.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hagane.api.http import Request, Response, empty, json_response
+from hagane.api.service import Route
+from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
+from hagane.baremetal.driver import validate
+from hagane.baremetal.node import Nodes, older_state
+from hagane.baremetal.node_history import record
+from hagane.baremetal.node_rule import POWER_RESULT, check_power, check_settled, check_verb
+from hagane.baremetal.node_secret import opened, sealed
+from hagane.baremetal.node_state import advance, event_of
+from hagane.baremetal.step import check_steps
+from hagane.errors import Invalid, NotFound
+from hagane.state import clock, work
+from hagane.state.database import Row, Tx
+
+MIN_VERB = {"manage": 4, "provide": 4, "inspect": 6, "abort": 13, "clean": 15, "adopt": 17, "rescue": 38,
+            "unrescue": 38,             "deploy": 73, "undeploy": 73, "unhold": 85, "service": 87}  # fmt: skip
+PROVISION = ("target", "configdrive", "clean_steps", "deploy_steps", "rescue_password", "disable_ramdisk",
+             "service_steps")  # fmt: skip
+DEPLOYS = ("active", "rebuild", "deploy")
+SOFT = ("soft rebooting", "soft power off")
+
+
+class NodeVerbs:
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes, self.db = nodes, nodes.db
+
+    # -- states ------------------------------------------------------------------------------------------------
+
+    async def states(self, request: Request) -> Response:
+        row = await self.nodes.need(request, self.db, "get_states")
+        keys = ["console_enabled", "last_error", "power_state", "provision_state", "target_power_state",
+                "target_provision_state", "provision_updated_at"]  # fmt: skip
+        keys += ["raid_config", "target_raid_config"] if at(request, 12) else []
+        keys += ["boot_mode", "secure_boot"] if at(request, 75) else []
+        view = {key: row[key] for key in keys}
+        view["provision_updated_at"] = moment(view["provision_updated_at"])
+        older_state(request, view)
+        return json_response(200, view)
+
+    # -- provisioning ------------------------------------------------------------------------------------------
+
+    async def provision(self, request: Request) -> Response:
+        given = arguments(await request.json(), PROVISION, ("target",))
+        verb = string("target", given["target"]) or ""
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_provision_state")
+            _check_version(request, row, verb)
+            for kind in ("clean", "service"):
+                if given.get(f"{kind}_steps"):
+                    need(request, f"baremetal:node:set_provision_state:{kind}_steps", node_target(row))
+            check_verb(row, verb)
+            _check_arguments(request, verb, given)
+            if verb in DEPLOYS:
+                _check_ready(row)
+            await self._advance(request, tx, row, verb, given)
+
+        await self.db.write(change)
+        return accepted(request, "states")
+
+    async def _advance(self, request: Request, tx: Tx, row: Row, verb: str, given: dict[str, Any]) -> None:
+        event = event_of(verb)
+        place = advance(row["provision_state"], event, "manageable" if event == "clean" else None)
+        changes: Row = {
+            "provision_state": place.state, "target_provision_state": place.target,
+            "provision_updated_at": clock.now(), "last_error": None,
+        }  # fmt: skip
+        changes |= _intent(row, verb, given)
+        info = _instance(opened(self.nodes.secrets, row)["instance_info"], verb, given)
+        if info is not None:
+            changes["instance_info"] = info
+        stored = await self.nodes.store(tx, row, sealed(self.nodes.secrets, row, changes))
+        caller = request.caller
+        await record(tx, stored, f"{verb} was requested", user=caller.user_id, project=caller.project_id)
+        await work.wake(tx, "node", row["id"], request_id=request.id)
+
+    # -- power and the BMC -------------------------------------------------------------------------------------
+
+    async def power(self, request: Request) -> Response:
+        given = arguments(await request.json(), ("target", "timeout"), ("target",))
+        target, timeout = string("target", given["target"]) or "", integer("timeout", given.get("timeout"))
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_power_state")
+            if target in SOFT or timeout:
+                require(request, 27)
+            if timeout is not None and timeout < 1:
+                raise Invalid("timeout has to be positive integer")
+            check_power(row, request.params["id"], target)
+            goal = {"target_power_state": POWER_RESULT[target], "last_error": None}
+            await self.want(request, tx, row, goal, power={"target": target, "timeout": timeout})
+
+        await self.db.write(change)
+        return accepted(request, "states")
+
+    async def boot_mode(self, request: Request) -> Response:
+        target = string("target", arguments(await request.json(), ("target",), ("target",))["target"])
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_boot_mode")
+            _since_76(request)
+            if target not in ("bios", "uefi"):
+                raise Invalid(f"Invalid boot mode {target} requested for node. Allowed boot modes are: bios, uefi")
+            check_settled(row)
+            await self.want(request, tx, row, {}, boot_mode=target)
+
+        await self.db.write(change)
+        return accepted(request, "states")
+
+    async def secure_boot(self, request: Request) -> Response:
+        target = boolean("target", arguments(await request.json(), ("target",), ("target",))["target"])
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_secure_boot")
+            _since_76(request)
+            if target is None:
+                raise Invalid(
+                    "Invalid secure_boot None requested for node. Allowed secure_boot states are: True, False) "
+                )
+            check_settled(row)
+            await self.want(request, tx, row, {}, secure_boot=target)
+
+        await self.db.write(change)
+        return accepted(request, "states")
+
+    async def raid(self, request: Request) -> Response:
+        config = await request.json()
+        if not isinstance(config, dict):
+            raise Invalid("Expected types <class 'dict'> for target_raid_config: " + str(config))
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_raid_state")
+            require(request, 12)
+            if (row["raid_interface"] or "no-raid").startswith("no-"):
+                raise NotFound(f"Driver {row['driver']} does not support raid (disabled or not implemented).")
+            _check_raid(config)
+            await self.nodes.store(tx, row, {"target_raid_config": config})
+
+        await self.db.write(change)
+        return empty(204)
+
+    async def console(self, request: Request) -> Response:
+        row = await self.nodes.need(request, self.db, "get_console")
+        info = row["seen"].get("console") if row["console_enabled"] else None
+        return json_response(200, {"console_enabled": bool(row["console_enabled"]), "console_info": info})
+
+    async def set_console(self, request: Request) -> Response:
+        given = arguments(await request.json(), ("enabled",), ("enabled",))
+        enabled = boolean("enabled", given["enabled"])
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.need(request, tx, "set_console_state")
+            if (row["console_interface"] or "no-console").startswith("no-"):
+                raise unsupported(row, "console")
+            await self.want(request, tx, row, {}, console=bool(enabled))
+
+        await self.db.write(change)
+        return accepted(request, "states/console")
+
+    async def want(self, request: Request, tx: Tx, row: Row, changes: Row, **wanted: Any) -> None:
+        """Store what the BMC shall do, and wake who tells it."""
+        changes["wanted"] = row["wanted"] | wanted
+        await self.nodes.store(tx, row, changes)
+        await work.wake(tx, "node", row["id"], request_id=request.id)
+
+    def routes(self) -> Sequence[Route]:
+        states, noun = V1 + "/nodes/{id}/states", "baremetal:node:"
+        puts = (
+            ("provision", self.provision, "set_provision_state"), ("power", self.power, "set_power_state"),
+            ("boot_mode", self.boot_mode, "set_boot_mode"), ("secure_boot", self.secure_boot, "set_secure_boot"),
+            ("console", self.set_console, "set_console_state"),
+        )  # fmt: skip
+        return [
+            Route("GET", states, self.states, "node:states", rule=noun + "get_states"),
+            *(Route("PUT", f"{states}/{name}", handler, f"node:{rule}", rule=noun + rule, status=202)
+              for name, handler, rule in puts),
+            Route("PUT", states + "/raid", self.raid, "node:set_raid_state", rule=noun + "set_raid_state", status=204),
+            Route("GET", states + "/console", self.console, "node:get_console", rule=noun + "get_console"),
+        ]  # fmt: skip
+
+
+def accepted(request: Request, below: str) -> Response:
+    """202 with where to look for what becomes of it."""
+    return empty(202, {"location": f"{request.url}/v1/nodes/{request.params['id']}/{below}"})
+
+
+def unsupported(row: Row, what: str) -> Invalid:
+    return Invalid(f"Driver {row['driver']} does not support {what} (disabled or not implemented).")
+
+
+def _since_76(request: Request) -> None:
+    if not at(request, 76):
+        raise NotFound("This endpoint is supported starting with the API version 1.76")
+
+
+def _check_version(request: Request, row: Row, verb: str) -> None:
+    if verb in MIN_VERB:
+        require(request, MIN_VERB[verb])
+    if verb == "abort":
+        require(request, {"inspect wait": 41, "wait call-back": 110}.get(row["provision_state"], 13))
+
+
+def _check_arguments(request: Request, verb: str, given: dict[str, Any]) -> None:
+    if given.get("configdrive"):
+        if verb not in DEPLOYS:
+            raise Invalid("Adding a config drive is only supported when setting provision state to active, rebuild")
+        require(request, 56 if isinstance(given["configdrive"], dict) else 35 if verb == "rebuild" else 1)
+    only = {"clean_steps": "clean", "service_steps": "service", "rescue_password": "rescue"}
+    for name, right in only.items():
+        if given.get(name) is not None and verb != right:
+            raise Invalid(f'"{name}" is only valid when setting target provision state to {right}')
+    if given.get("deploy_steps"):
+        require(request, 69)
+        if verb not in DEPLOYS:
+            raise Invalid('"deploy_steps" is only valid when setting target provision state to active or rebuild')
+        check_steps("deploy_steps", given["deploy_steps"], needs=("interface", "step", "args", "priority"))
+    if boolean("disable_ramdisk", given.get("disable_ramdisk")):
+        require(request, {"clean": 70, "service": 108}.get(verb, 10_000))
+    if verb == "rescue" and not str(given.get("rescue_password") or "").strip():
+        raise Invalid('A non-empty "rescue_password" is required when setting target provision state to rescue')
+    for kind in ("clean", "service"):
+        if verb == kind:
+            if not given.get(f"{kind}_steps"):
+                raise Invalid(f'"{kind}_steps" is required when setting target provision state to {kind}')
+            check_steps(f"{kind}_steps", given[f"{kind}_steps"], needs=("interface", "step"))
+
+
+def _check_ready(row: Row) -> None:
+    """A deployment that cannot work is refused with the reason."""
+    answer = validate(row)
+    for interface in ("power", "deploy", "boot"):
+        if answer[interface].get("result") is False:
+            raise Invalid(
+                f"Failed to validate deploy or power info for node {row['id']}. Error: {answer[interface]['reason']}"
+            )
+
+
+def _check_raid(config: dict[str, Any]) -> None:
+    if config and not isinstance(config.get("logical_disks"), list):
+        raise Invalid("RAID config validation error: 'logical_disks' is a required property")
+    for disk in config.get("logical_disks", ()):
+        for name in ("size_gb", "raid_level"):
+            if not isinstance(disk, dict) or name not in disk:
+                raise Invalid(f"RAID config validation error: '{name}' is a required property")
+
+
+def _intent(row: Row, verb: str, given: dict[str, Any]) -> Row:
+    """What the reconciler needs to know of a request, where clients of the real service look for it."""
+    internal = dict(row["driver_internal_info"])
+    before = dict(internal)
+    if verb in DEPLOYS:
+        internal["user_deploy_steps"] = given.get("deploy_steps") or []
+    if verb in ("clean", "service"):
+        internal[f"{verb}_steps"] = given[f"{verb}_steps"]
+        internal[f"{verb}ing_disable_ramdisk".replace("serviceing", "servicing")] = bool(
+            boolean("disable_ramdisk", given.get("disable_ramdisk"))
+        )
+    if verb == "provide":
+        internal.pop("clean_steps", None)
+    found: Row = {"driver_internal_info": internal} if internal != before else {}
+    if verb == "inspect":
+        found |= {"inspection_started_at": clock.now(), "inspection_finished_at": None}
+    return found
+
+
+def _instance(info: dict[str, Any], verb: str, given: dict[str, Any]) -> dict[str, Any] | None:
+    """`instance_info` after a request that adds something to it."""
+    if verb in DEPLOYS and given.get("configdrive"):
+        return info | {"configdrive": given["configdrive"]}
+    if verb == "rescue":
+        return info | {"rescue_password": given["rescue_password"]}
+    return None
