@@ -45,7 +45,8 @@ def up(path: Path | None, state: Path | None, *, sim: bool, listen: str | None, 
     """Start the cloud; Ctrl-C ends this process, the machines run on."""
     config = settings(path, state, sim=sim, listen=listen, hosts=hosts, log_level=log_level)
     known = process.find(config)
-    if known is not None and (config.database_url.startswith("sqlite") or known.url.endswith(config.listen)):
+    port = config.listen.rpartition(":")[2]
+    if known is not None and (config.database_url.startswith("sqlite") or known.url.endswith(f":{port}")):
         click.echo(f"Hagane runs already: {known.url} (process {known.pid}).")
         return
     if detach:

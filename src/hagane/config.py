@@ -6,20 +6,25 @@ database = "postgresql://hagane@db/hagane"
 """
 
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 from hagane.errors import Invalid
 
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class Simulation(msgspec.Struct, forbid_unknown_fields=True):
     """Knobs of the simulated devices (`hagane up --sim`). Times are seconds."""
 
-    hosts: int = 3
-    vcpus: int = 64
-    memory_mb: int = 262_144
-    disk_gb: int = 4_000
+    hosts: Count = 3
+    vcpus: Count = 64
+    memory_mb: Count = 262_144
+    disk_gb: Count = 4_000
     delays: bool = True  # machines take about as long as real ones; false: everything at once
 
 
@@ -36,21 +41,21 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     tls_key: str = ""
     region: str = "RegionOne"
     policy: str = ""  # a folder of <service>.yaml files
-    log_format: str = "text"  # or json
-    log_level: str = "info"
-    token_hours: float = 24.0
-    bcrypt_cost: int = 12
-    workers_lease: float = 15.0  # seconds until the work of a killed process is taken over
-    hosts: int = 1  # Hosts that `hagane up` makes on this machine
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    token_hours: Positive = 24.0
+    bcrypt_cost: Annotated[int, msgspec.Meta(ge=4, le=31)] = 12
+    workers_lease: Positive = 15.0  # seconds until the work of a killed process is taken over
+    hosts: Count = 1  # Hosts that `hagane up` makes on this machine
     libvirt: dict[str, str] = msgspec.field(default_factory=dict)  # further Hosts: name -> libvirt URI
     ovn_nb: str = ""  # an OVN of your own: "tcp:10.0.0.1:6641,..."
     ovn_sb: str = ""
     external_network: str = "203.0.113.0/24"
     external_network_v6: str = "2001:db8:cafe::/64"  # "": none
     dns_servers: list[str] = msgspec.field(default_factory=list)
-    cpu_ratio: float = 4.0
-    memory_ratio: float = 1.0
-    disk_ratio: float = 4.0
+    cpu_ratio: Positive = 4.0
+    memory_ratio: Positive = 1.0
+    disk_ratio: Positive = 4.0
     image_max_gb: int = 1024  # the largest image, GiB
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     sim: bool = False
@@ -63,18 +68,41 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
 
 def load(path: Path | None, **overrides: object) -> Config:
     """Read a file (or none) and lay the command line's settings over it. Raises Invalid with file and reason."""
-    data: dict[str, object] = {}
-    if path is not None:
-        try:
-            document = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise Invalid(f"{path}: {error}", code="BadConfig") from error
-        data = document.get("hagane", {}) | {k: v for k, v in document.items() if k != "hagane"}
-    data |= {key: value for key, value in overrides.items() if value is not None}
+    where = str(path or "command line")
     try:
-        return msgspec.convert(data, Config, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"{path or 'command line'}: {error}", code="BadConfig") from error
+        document = tomllib.loads(path.read_text()) if path is not None else {}
+        main = document.pop("hagane", {})
+        if not isinstance(main, dict):
+            raise ValueError("`hagane` must be a table: [hagane]")
+        given = {key: value for key, value in overrides.items() if value is not None}
+        config = msgspec.convert(main | document | given, Config, strict=False, dec_hook=_path)
+        _check(config)
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise Invalid(f"{where}: {error}", code="BadConfig") from error
+    return config
+
+
+def _check(config: Config) -> None:
+    """What the types cannot say. Raises ValueError."""
+    host, _, port = config.listen.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"listen must be ADDRESS:PORT, not {config.listen!r}")
+    if config.database and not config.database.startswith(("sqlite:", "postgresql://", "postgres://")):
+        raise ValueError("database must be sqlite:/path/file.db or postgresql://user@host/name")
+    if bool(config.tls_certificate) != bool(config.tls_key):
+        raise ValueError("tls_certificate and tls_key go together")
+    _check_prefix("external_network", IPv4Network, config.external_network)
+    if config.external_network_v6:
+        _check_prefix("external_network_v6", IPv6Network, config.external_network_v6)
+
+
+def _check_prefix(name: str, kind: type[IPv4Network | IPv6Network], text: str) -> None:
+    try:
+        size = kind(text).num_addresses
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if size < 16:
+        raise ValueError(f"{name} needs 16 addresses or more, {text} has {size}")
 
 
 def _path(kind: type, value: object) -> object:

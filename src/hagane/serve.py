@@ -9,6 +9,8 @@ import contextlib
 import gc
 import logging
 import secrets
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hagane import process
 from hagane.app import Hagane
 from hagane.cloud import Cloud
 from hagane.config import Config
+from hagane.errors import ConfigError, Unavailable
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
 from hagane.operate import seed
@@ -96,26 +99,67 @@ async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
 
 
 async def run(config: Config, say: Say) -> None:
-    """Serve until a signal ends it. Raises Unavailable with a remedy when something needed is missing."""
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+    """Serve until a signal ends it. Raises Unavailable or ConfigError, with a remedy, when something is missing."""
+    _prepare(config)
     async with contextlib.AsyncExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in _bound(config)]
         devices = simulated(config) if config.sim else await stack.enter_async_context(real(config, say))
         hagane = make(config, devices)
         await hagane.start()
         stack.push_async_callback(hagane.stop)
-        url = config.public_url or f"{'https' if config.tls_certificate else 'http'}://{config.listen}"
+        url = config.public_url or _own_url(config)
         password = credentials(config, url)
         await bootstrap(hagane.cloud, password, url)
         await seed.seed(hagane.app, hagane.cloud.db, config, password)
         await hagane.meet_hosts()
 
         def ready() -> None:
-            process.write(config, url)
+            process.write(config, _own_url(config))
             stack.callback(process.clear, config)
             _collect_rarely()
             say(f"ready at {url}")
 
-        await hagane.server(ready=ready).serve()
+        await hagane.server(ready=ready).serve(sockets)
+
+
+def _prepare(config: Config) -> None:
+    """What can be known to be wrong before anything is started. Raises ConfigError."""
+    try:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+    except OSError as error:
+        raise ConfigError(f"The folder {config.state} cannot be made: {error.strerror}.") from error
+    if config.tls_certificate:
+        try:
+            ssl.create_default_context().load_cert_chain(config.tls_certificate, config.tls_key)
+        except OSError as error:  # SSLError is one
+            files = f"{config.tls_certificate} and {config.tls_key}"
+            raise ConfigError(f"TLS cannot use {files}: {error.strerror or error}.") from error
+
+
+def _bound(config: Config) -> list[socket.socket]:
+    """Sockets at the configured address, taken before anything else is: nobody answers there until we are ready."""
+    host, _, port = config.listen.rpartition(":")
+    made: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            made.append(socket.socket(family, kind, protocol))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made[-1].bind(address)
+    except OSError as error:
+        for one in made:
+            one.close()
+        raise Unavailable(
+            f"Cannot listen on {config.listen}: {error.strerror}. Choose another with --listen."
+        ) from error
+    return made
+
+
+def _own_url(config: Config) -> str:
+    """Where this machine's own commands reach the process, whatever it is called outside."""
+    host, _, port = config.listen.rpartition(":")
+    here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    return f"{'https' if config.tls_certificate else 'http'}://{here}:{port}"
 
 
 def _collect_rarely() -> None:

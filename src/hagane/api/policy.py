@@ -20,7 +20,7 @@ from hagane.api.creds import Creds
 from hagane.api.policy_compile import Compiler, Dialect, Target, Test
 from hagane.api.policy_file import PROJECTS, Override, read_overrides
 from hagane.api.policy_language import BadRule, Node, parse, references
-from hagane.errors import ConfigError, Forbidden
+from hagane.errors import ConfigError, Forbidden, Invalid
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,9 @@ def _dialect(service: str, fields: dict[str, dict[str, str]] | None) -> Dialect:
 
 
 def sample(service: str) -> str:
-    """The service's rules with their defaults as a policy file in which every rule is commented out."""
+    """The service's rules with their defaults as a policy file in which every rule is commented out. Raises Invalid."""
+    if service not in SERVICES:
+        raise Invalid(f"There is no service '{service}'. Known are: {', '.join(SERVICES)}.")
     lines = [f"# The rules of the {service} service with their defaults; remove a # to change a rule."]
     for name, rule in defaults(service).rules.items():
         lines += ["", *(f"# {method}  {path}" for method, path in rule.operations)]
