@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from hagane.drivers.bmc.base import Bmc, BmcAccess, Slot
+from hagane.drivers.bmc.ipmi import IpmiBmc
 from hagane.drivers.bmc.sim import Knobs, SimBmc
 from hagane.errors import DeviceFailed
 from hagane.lab.bmc.faults import FaultFile, Faults
+from hagane.lab.bmc.ipmi import IpmiFront, IpmiServer
 from hagane.lab.bmc.machine import Machine
 from hagane.lab.bmc.qemu import MachineSpec, Nic
 from hagane.lab.bmc.redfish import RedfishFront, RedfishServer
@@ -70,7 +72,7 @@ class SimRig:
             "dead": {"dead": True},
             "wrong": {"fail": {"read": DeviceFailed("sim: an answer that makes no sense")}},
             "password": {"wrong_password": True},
-            "slow": {"delay": 0.2},
+            "slow": {"delay": 0.1},
         }
         self._bmc.knobs = replace(knobs, **changes[name])  # type: ignore[arg-type]
 
@@ -91,6 +93,8 @@ async def sim_rig(_folder: Path) -> AsyncIterator[Rig]:
 
 # A boot sector that is the smallest operating system: it echoes the serial port and obeys the power button.
 TINY_OS = bytes.fromhex(
+    "eb07 50b020e62058cf"  # the clock's interrupt does nothing: the firmware's would eat what the serial port hears
+    "31c0 8ed8 c7062000027c c70622000000"
     "ba0206 b80001 ef"  # let the power button be seen: PM1_EN of the PIIX4 at 0x602
     "baf803 b04b ee fb"  # say "K"; interrupts on
     "f4 bafd03 ec a801 7406 baf803 ec ee 90"  # sleep until the clock ticks; if a byte came, send it back
@@ -123,7 +127,7 @@ class EmulatedRig:
             "dead": Faults(dead=True),
             "wrong": Faults(wrong=True),
             "password": Faults(password=True),
-            "slow": Faults(slow=0.2),
+            "slow": Faults(slow=0.1),
         }
         FaultFile(self.machine.spec.folder).put(faults[name])
 
@@ -144,6 +148,10 @@ class EmulatedRig:
 
 class RedfishRig(EmulatedRig):
     slots, macs, http_boot, console = frozenset(Slot), MACS, True, False
+
+
+class IpmiRig(EmulatedRig):
+    slots, macs, http_boot, console = frozenset(), (), False, True
 
 
 @contextmanager
@@ -187,3 +195,17 @@ async def redfish_rig(folder: Path) -> AsyncIterator[Rig]:
             await driver.close()
             await machine.off()
             await server.stop()
+
+
+@asynccontextmanager
+async def ipmi_rig(folder: Path) -> AsyncIterator[Rig]:
+    machine = machine_of(folder)
+    front = IpmiFront(machine, "admin", "secret")
+    server = IpmiServer([front])
+    await server.start()
+    try:
+        access = BmcAccess("127.0.0.1", "admin", "secret", port=front.port, timeout=2.0)
+        yield IpmiRig(IpmiBmc(access), machine, "http://127.0.0.1/tiny.iso")
+    finally:
+        await machine.off()
+        await server.stop()

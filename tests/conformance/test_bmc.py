@@ -13,16 +13,16 @@ from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc.base import BmcAccess, BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Power, Slot
 from hagane.drivers.bmc.sim import SimBmc
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
-from tests.conformance.bmcs import Rig, redfish_rig, sim_rig
+from tests.conformance.bmcs import Rig, ipmi_rig, redfish_rig, sim_rig
 
 ON, OFF = Power.ON, Power.OFF
 PXE, DISK = Boot(BootDevice.PXE), Boot(BootDevice.DISK, persistent=True)
 
 
-RIGS = {"sim": sim_rig, "redfish": redfish_rig}
+RIGS = {"sim": sim_rig, "redfish": redfish_rig, "ipmi": ipmi_rig}
 
 
-@pytest.fixture(params=["sim", pytest.param("redfish", marks=pytest.mark.real)])
+@pytest.fixture(params=["sim", *(pytest.param(name, marks=pytest.mark.real) for name in ("redfish", "ipmi"))])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     async with RIGS[request.param](tmp_path) as one:
         yield one
@@ -98,7 +98,7 @@ async def test_media(rig: Rig) -> None:
                 seen = await rig.driver.apply(BmcDesired(power=power, media={slot: url}))
                 assert seen.media[slot] == url
     if not rig.slots:
-        with pytest.raises(DeviceFailed, match="virtual"):
+        with pytest.raises(DeviceFailed, match="no virtual"):
             await rig.driver.apply(BmcDesired(media={Slot.CD: rig.image}))
 
 
