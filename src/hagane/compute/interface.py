@@ -116,7 +116,7 @@ async def _wish(request: Request, tx: Tx, body: dict[str, Any]) -> nic.Wish:
 async def _attached(reader: Any, row: Row) -> list[Row]:
     """The ports that are, or are about to be, the Server's."""
     leaving = {one["port_id"] for one in row["nics"] if one.get("gone")}
-    ports = (await nic.ports_of(reader, [row["id"]])).get(row["id"], [])
+    ports = (await nic.ports_of(reader, [row])).get(row["id"], [])
     return [port for port in ports if port["id"] not in leaving]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
-from hagane.compute.row import SERVER
-from hagane.network import attach
+from hagane.compute.row import SERVER, port_ids
 from hagane.placement.host import HOST
 from hagane.state.database import Reader, Row
 
@@ -23,9 +22,9 @@ EC2_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "
 JSON, TEXT = "application/json", "text/plain; charset=UTF-8"
 Answer = tuple[int, dict[str, str], bytes]
 
-_PORT = """SELECT port.device_id FROM port JOIN allocation ON allocation.owner = port.id
+_PORT = """SELECT port.device_id, port.id FROM port JOIN allocation ON allocation.owner = port.id
 WHERE port.network_id = :network AND allocation.kind = 'ip' AND allocation.item = :ip AND port.device_id != ''"""
-_PORT_BY_MAC = "SELECT device_id FROM port WHERE network_id = :network AND mac_address = :mac AND device_id != ''"
+_PORT_BY_MAC = "SELECT device_id, id FROM port WHERE network_id = :network AND mac_address = :mac AND device_id != ''"
 
 
 async def answer(
@@ -50,14 +49,20 @@ def _plain(status: int, text: str) -> Answer:
 
 
 async def server_at(db: Reader, network_id: str, client_ip: str) -> Row | None:
-    """The Server that has an address on a network; a link-local one is known by the MAC address in it."""
+    """The Server that has an address on a network; a link-local one is known by the MAC address in it.
+
+    The port's word for whose it is does not count: its owner may write what they like. The Server must have the port.
+    """
     address = ip_address(client_ip.partition("%")[0])
     if isinstance(address, IPv6Address) and address.is_link_local:
         sql, params = _PORT_BY_MAC, {"network": network_id, "mac": _mac(address)}
     else:
         sql, params = _PORT, {"network": network_id, "ip": str(address)}
-    rows = await db.fetch_tuples(sql, params)
-    return await SERVER.get(db, id=rows[0][0]) if rows else None
+    for device, port_id in await db.fetch_tuples(sql, params):
+        server = await SERVER.get(db, id=device)
+        if server is not None and port_id in port_ids(server):
+            return server
+    return None
 
 
 def _mac(address: IPv6Address) -> str:
@@ -67,18 +72,13 @@ def _mac(address: IPv6Address) -> str:
 
 
 async def _documents(db: Reader, server: Row) -> dict[str, bytes]:
-    ports = (await nic.ports_of(db, [server["id"]])).get(server["id"], [])
+    ports = (await nic.ports_of(db, [server]))[server["id"]]
     networks = await nic.networks_of(db, ports)
     host = await HOST.get(db, name=server["host"]) if server["host"] else None
     files = metadata.documents(server, ports, networks, zone=host["zone"] if host else None, seed=os.urandom(512))
-    public = [
-        a.ip
-        for those in (await attach.addresses_of(db, [server["id"]])).values()
-        for a in those
-        if a.kind == "floating"
-    ]
+    public = await nic.floating_ips(db, server)
     files["latest/meta-data/public-ipv4"] = (public[0] if public else "").encode()
-    if groups := (await nic.group_names(db, [server["id"]])).get(server["id"]):
+    if groups := (await nic.group_names(db, [server])).get(server["id"]):
         files["latest/meta-data/security-groups"] = "\n".join(groups).encode()
     return files
 

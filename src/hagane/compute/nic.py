@@ -35,10 +35,15 @@ class Wish:
 # -- what is shown -------------------------------------------------------------------------------------------------
 
 
-async def addresses(reader: Reader, server_ids: list[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _known(servers: Sequence[Row]) -> tuple[list[str], set[str]]:
+    """Ids of the Servers, and of the ports that are theirs: not of each port that says so."""
+    return [row["id"] for row in servers], {one["port_id"] for row in servers for one in row["nics"]}
+
+
+async def addresses(reader: Reader, servers: Sequence[Row]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """server id -> network name -> addresses in the form of the wire."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for server_id, those in (await attach.addresses_of(reader, server_ids)).items():
+    for server_id, those in (await attach.addresses_of(reader, *_known(servers))).items():
         networks = found[server_id] = {}
         for one in those:
             view = {"version": one.version, "addr": one.ip, "OS-EXT-IPS:type": one.kind}
@@ -46,14 +51,19 @@ async def addresses(reader: Reader, server_ids: list[str]) -> dict[str, dict[str
     return found
 
 
-async def group_names(reader: Reader, server_ids: list[str]) -> dict[str, list[str]]:
+async def floating_ips(reader: Reader, server: Row) -> list[str]:
+    found = await attach.addresses_of(reader, *_known([server]))
+    return [one.ip for one in found[server["id"]] if one.kind == "floating"]
+
+
+async def group_names(reader: Reader, servers: Sequence[Row]) -> dict[str, list[str]]:
     """server id -> names of the security groups of its ports, each once."""
-    return await attach.groups_of(reader, server_ids)
+    return await attach.groups_of(reader, *_known(servers))
 
 
-async def ports_of(reader: Reader, server_ids: Sequence[str]) -> dict[str, list[Row]]:
+async def ports_of(reader: Reader, servers: Sequence[Row]) -> dict[str, list[Row]]:
     """server id -> its port rows, each with the `mtu` of its network."""
-    found = await attach.ports_of(reader, server_ids)
+    found = await attach.ports_of(reader, *_known(servers))
     ids = list({port["network_id"] for ports in found.values() for port in ports})
     networks = {row["id"]: row for row in await Network.table.select(reader, {"id": ids})} if ids else {}
     for ports in found.values():
@@ -241,7 +251,7 @@ async def change_groups(request: Request, tx: Tx, server: Row, *, add: str = "",
         raise NotFound(f"Security group {name} not found.", code="SecurityGroupNotFound")
     if len(ids) > 1:
         raise Conflict(f"Multiple security_group matches found for name '{name}', use an ID to be more specific.")
-    ports = (await attach.ports_of(tx, [server["id"]]))[server["id"]]
+    ports = (await attach.ports_of(tx, *_known([server])))[server["id"]]
     having = [port for port in ports if ids[0] in port["security_groups"]]
     if remove and not having:
         raise NotFound(
@@ -272,7 +282,7 @@ async def release(tx: Tx, server: Row) -> None:
     if not server["nics"]:
         return
     owned = {nic["port_id"] for nic in server["nics"] if nic["owned"]}
-    for port in (await attach.ports_of(tx, [server["id"]]))[server["id"]]:
+    for port in (await attach.ports_of(tx, *_known([server])))[server["id"]]:
         await drop(tx, server, port["id"], owned=port["id"] in owned)
 
 

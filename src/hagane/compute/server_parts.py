@@ -196,7 +196,7 @@ def addresses(cloud: Cloud) -> list[Route]:
     async def found(request: Request, verb: str) -> dict[str, list[dict[str, Any]]]:
         row = await find(cloud.db, request)
         need(request, api(f"ips:{verb}"), row)
-        networks = (await nic.addresses(cloud.db, [row["id"]])).get(row["id"], {}) if row["nics"] else {}
+        networks = (await nic.addresses(cloud.db, [row])).get(row["id"], {}) if row["nics"] else {}
         return {name: [{"version": a["version"], "addr": a["addr"]} for a in those] for name, those in networks.items()}
 
     async def index(request: Request) -> Response:

@@ -33,7 +33,7 @@ async def gather(reader: Reader, rows: Sequence[Row], *, groups: bool = True) ->
     around = Around()
     if not rows:
         return around
-    with_nics = [row["id"] for row in rows if row["nics"]]
+    with_nics = [row for row in rows if row["nics"]]
     if with_nics:
         around.addresses = await nic.addresses(reader, with_nics)
         if groups:

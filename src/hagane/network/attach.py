@@ -8,16 +8,18 @@ the first are removed with it (`remove`), the others are freed (`free`).
     bind, unbind                                      the machine is (not) on a Host; OVN follows
     free, remove                                      the machine is gone
     ports_of, addresses_of, groups_of, networks_of    what many machines have, in a fixed number of queries
+
+Anybody may write any machine's id into a port of their own. Which ports a machine really has is the caller's to know:
+the last four look at `known` ports alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from hagane.network import dns, port_make, port_row, rbac, subnet_row
 from hagane.network.errors import error
-from hagane.network.listing import like
 from hagane.network.network import Network, usable
 from hagane.network.permit import shared_sql
 from hagane.network.port_row import PORT, binding
@@ -131,11 +133,6 @@ async def bind(tx: Tx, device: str, host: str, *, request_id: str | None = None)
     return [port | changes for port in ports]
 
 
-async def bind_port(tx: Tx, port_id: str, host: str, *, request_id: str | None = None) -> None:
-    """As `bind`, for one port."""
-    await port_row.change(tx, port_id, binding(host), request_id=request_id)
-
-
 async def unbind(tx: Tx, device: str, *, request_id: str | None = None) -> None:
     """A machine is on no Host: OVN unplugs its ports, which keep their addresses."""
     await bind(tx, device, "", request_id=request_id)
@@ -161,13 +158,19 @@ async def remove(tx: Tx, port_id: str, *, request_id: str | None = None) -> None
         await port_row.remove(tx, row, request_id=request_id)
 
 
-async def ports_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[Row]]:
+async def ports_of(reader: Reader, devices: Sequence[str], known: Collection[str]) -> dict[str, list[Row]]:
     """device -> its ports, oldest first."""
     found: dict[str, list[Row]] = {device: [] for device in devices}
-    if devices:
-        for port in await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id"):
-            found[port["device_id"]].append(port)
+    for port in await _ports(reader, devices, known):
+        found[port["device_id"]].append(port)
     return found
+
+
+async def _ports(reader: Reader, devices: Sequence[str], known: Collection[str], **more: Any) -> list[Row]:
+    if not devices:
+        return []
+    rows = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id", **more)
+    return [row for row in rows if row["id"] in known]
 
 
 async def networks_of(reader: Reader, ports: Iterable[Row]) -> dict[str, Row]:
@@ -184,12 +187,10 @@ async def networks_of(reader: Reader, ports: Iterable[Row]) -> dict[str, Row]:
 _SHOWN = ("id", "network_id", "device_id", "mac_address", "fixed_ips", "security_groups")
 
 
-async def addresses_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[Address]]:
+async def addresses_of(reader: Reader, devices: Sequence[str], known: Collection[str]) -> dict[str, list[Address]]:
     """device -> its fixed and floating addresses, in the order of its ports."""
     found: dict[str, list[Address]] = {device: [] for device in devices}
-    if not devices:
-        return found
-    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id", columns=_SHOWN)
+    ports = await _ports(reader, devices, known, columns=_SHOWN)
     ids = list({port["network_id"] for port in ports})
     if not ids:
         return found
@@ -207,12 +208,10 @@ async def addresses_of(reader: Reader, devices: Sequence[str]) -> dict[str, list
     return found
 
 
-async def groups_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[str]]:
+async def groups_of(reader: Reader, devices: Sequence[str], known: Collection[str]) -> dict[str, list[str]]:
     """device -> names of the security groups of its ports, each once, in the ports' order."""
     found: dict[str, list[str]] = {device: [] for device in devices}
-    if not devices:
-        return found
-    ports = await PORT.select(reader, {"device_id": list(devices)}, order="created_at, id", columns=_SHOWN)
+    ports = await _ports(reader, devices, known, columns=_SHOWN)
     ids = list({group for port in ports for group in port["security_groups"]})
     names = {row["id"]: row["name"] for row in await GROUP.select(reader, {"id": ids})} if ids else {}
     for port in ports:
@@ -221,14 +220,3 @@ async def groups_of(reader: Reader, devices: Sequence[str]) -> dict[str, list[st
             if name not in found[port["device_id"]]:
                 found[port["device_id"]].append(name)
     return found
-
-
-def having_address(column: str, text: str, version: int) -> Sql:
-    """A condition that the device whose id is in `column` has an address of the version that holds `text`."""
-    part = like("allocation.item", f"address_{version}", text)
-    family = "LIKE '%:%'" if version == 6 else "NOT LIKE '%:%'"
-    return Sql(
-        f"{column} IN (SELECT port.device_id FROM port JOIN allocation ON allocation.owner = port.id "
-        f"WHERE allocation.kind = 'ip' AND allocation.item {family} AND {part.text})",
-        part.params,
-    )

@@ -1,7 +1,7 @@
 """The port from which a network's machines get 169.254.169.254: one per network that has a subnet with DHCP.
 
 It is this service's own (`network:distributed`, device `ovnmeta-<network>`), comes with the first such subnet, has an
-address of each IPv4 one, and goes with the last. In OVN it is a localport: every Host answers for itself.
+address of each IPv4 one, and goes with the last. In OVN it is an ordinary port, bound where its sockets are.
 """
 
 from hagane.network import address, port_make, port_row, subnet_row
@@ -21,7 +21,7 @@ def _serves(subnet: Row) -> bool:
 async def follow(tx: Tx, network: Row, *, request_id: str | None = None) -> None:
     """Give the network's metadata port the addresses that its subnets call for; make or remove it as needed."""
     subnets = [s for s in await subnet_row.of_network(tx, network["id"]) if _serves(s)]
-    port = await port_row.PORT.get(tx, device_id=device(network["id"]))
+    port = await port_row.PORT.get(tx, network_id=network["id"], device_id=device(network["id"]))
     if not subnets:
         if port is not None:
             await port_row.remove(tx, port, request_id=request_id)

@@ -11,6 +11,7 @@ from hagane.network.subnet_row import is_auto
 from hagane.state.database import Row, Tx
 
 Fixed = dict[str, str]
+_ROUTER_PORTS = ("network:router_", "network:ha_router_")  # beginnings of their owners' names
 
 
 async def complete(tx: Tx, network: Row, old: Row, changes: Row) -> None:
@@ -118,8 +119,8 @@ def _merged(have: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) ->
 
 
 async def refuse_foreign_router(tx: Tx, row: Row, *, sees_all: bool) -> None:
-    """A port must not pose as an interface of another project's router. Raises DeviceIDNotOwnedByTenant."""
-    if row["device_owner"] not in ("network:router_interface",) or sees_all or not row["device_id"]:
+    """A port must not pose as any port of another project's router. Raises DeviceIDNotOwnedByTenant."""
+    if not row["device_owner"].startswith(_ROUTER_PORTS) or sees_all or not row["device_id"]:
         return
     found = await tx.fetch_tuples("SELECT project_id FROM router WHERE id = :id", {"id": row["device_id"]})
     if found and found[0][0] != row["project_id"]:

@@ -35,7 +35,7 @@ AGAIN, FULL = 2.0, 30.0  # seconds until a failed network is tried again; until 
 
 _MACHINE = "EXISTS (SELECT 1 FROM port p WHERE p.network_id = n.id AND p.device_owner {0})"
 _WANTED = f"""SELECT n.id, m.id, m.mac_address, n.mtu, m.fixed_ips FROM network n
-JOIN port m ON m.device_id = 'ovnmeta-' || n.id AND m.device_owner = '{OWNER}'
+JOIN port m ON m.network_id = n.id AND m.device_id = 'ovnmeta-' || n.id AND m.device_owner = '{OWNER}'
 WHERE {_MACHINE.format("{compute}")} OR {_MACHINE.format("{baremetal}")} ORDER BY n.id"""
 _OWNERS = {
     "sqlite": {"compute": "GLOB 'compute:*'", "baremetal": "GLOB 'baremetal:*'"},  # LIKE would use no index there

@@ -55,7 +55,7 @@ class ServerReconciler:
         fresh = [key for key, row in rows.items() if _homeless(row)]
         if fresh:
             rows |= await self._db.write(lambda tx: place(tx, fresh))
-        ports = await nic.ports_of(self._db, [key for key, row in rows.items() if row["nics"]])
+        ports = await nic.ports_of(self._db, [row for row in rows.values() if row["nics"]])
         images = await self._images({row["image_id"] for row in rows.values() if row["image_id"]})
         return {key: self._one(row, hosts.get(row["host"]), ports.get(key, []), images)
                 for key, row in rows.items()}  # fmt: skip

@@ -107,27 +107,29 @@ async def test_a_machine_gets_ports_and_gives_them_back(cloud: Cloud, client: ht
     own = await make(client, "port", network_id=net["id"])
     [group] = (await client.get(f"{ROOT}/security-groups")).json()["security_groups"]
 
-    async def start(tx: Tx) -> None:
+    async def start(tx: Tx) -> str:
         [row] = await attach.networks(tx, "alice")
         assert await attach.may_attach(tx, row, "alice") and not await attach.may_attach(tx, row, "bob")
         names = await attach.groups_named(tx, "alice", ["default", group["id"], "nope"])
         assert names == {"default": [group["id"]], group["id"]: [group["id"]], "nope": []}
-        await attach.make(tx, row, project="alice", device="vm", owner="compute:nova", fixed_ip="10.3.0.50")
+        new = await attach.make(tx, row, project="alice", device="vm", owner="compute:nova", fixed_ip="10.3.0.50")
         port = await attach.port_for(tx, "alice", own["id"])
         assert port is not None and await attach.port_for(tx, "bob", own["id"]) is None
         await attach.take(tx, port, device="vm", owner="compute:nova", dns_name="web")
         await attach.bind(tx, "vm", "host1")
+        return str(new["id"])
 
-    await cloud.db.write(start)
-    ports = (await attach.ports_of(cloud.db, ["vm", "none"]))["vm"]
+    known = [await cloud.db.write(start), own["id"]]
+    ports = (await attach.ports_of(cloud.db, ["vm", "none"], known))["vm"]
+    assert (await attach.ports_of(cloud.db, ["vm"], known[:1]))["vm"] == [p for p in ports if p["id"] == known[0]]
     assert [port["binding_host_id"] for port in ports] == ["host1", "host1"]
     assert {port["binding_vif_type"] for port in ports} == {"ovs"}
-    found = await attach.addresses_of(cloud.db, ["vm", "none"])
+    found = await attach.addresses_of(cloud.db, ["vm", "none"], known)
     assert found["none"] == []
     assert {(a.network, a.ip, a.version, a.kind) for a in found["vm"]} == {
         ("n", "10.3.0.50", 4, "fixed"), ("n", own["fixed_ips"][0]["ip_address"], 4, "fixed"),
     }  # fmt: skip
-    assert await attach.groups_of(cloud.db, ["vm"]) == {"vm": ["default"]}
+    assert await attach.groups_of(cloud.db, ["vm"], known) == {"vm": ["default"]}
     assert len((await attach.networks_of(cloud.db, ports))[net["id"]]["subnet_rows"]) == 1
     with pytest.raises(Conflict, match="already has an attached device vm"):
         await cloud.db.write(lambda tx: attach.take(tx, ports[0], device="other", owner="compute:nova"))
@@ -146,7 +148,7 @@ async def test_a_machine_gets_ports_and_gives_them_back(cloud: Cloud, client: ht
         await cloud.db.write(
             lambda tx: attach.make(tx, row, project="alice", device="x", owner="compute:nova", fixed_ip="10.9.0.1")
         )
-    assert await attach.ports_of(cloud.db, ["x"]) == {"x": []}
+    assert await attach.ports_of(cloud.db, ["x"], known) == {"x": []}
 
 
 async def test_an_operators_rule_is_asked_about_every_row(tmp_path: Path) -> None:
