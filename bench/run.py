@@ -19,11 +19,11 @@ from pathlib import Path
 
 import central
 from cloud import ROOT, Cloud
-from measure import start
 from measure.floor import Floor
 from measure.port import Ports
 from measure.server import Servers
 from measure.stall import stalls
+from measure.start import Starts
 from measure.token import Tokens
 from report import Number, table
 
@@ -59,21 +59,23 @@ def measure(stack: ExitStack, rounds: int, *, full: bool) -> list[Number]:
     networked, simulated = Cloud(nb=ovn.nb, sb=ovn.sb) if ovn else Cloud(), Cloud()
     stack.callback(networked.stop)
     stack.callback(simulated.stop)
-    tokens, ports, servers = Tokens(simulated), Ports(networked, ovn), Servers(simulated)
+    tokens, ports, servers, starts = Tokens(simulated), Ports(networked, ovn), Servers(simulated), Starts(simulated)
     for number in range(rounds):
         _say(f"round {number + 1} of {rounds}")
-        for subject in (floor, tokens, ports, servers):
+        for subject in (floor, tokens, servers, starts, ports):
             subject.round()
-    _say("lists, passwords, restarts")
+        ports.settle(30.0)
+    _say("lists, passwords")
     tokens.last()
     ports.lists()
     servers.lists()
-    begun = start.numbers(simulated)
     _say("what holds the event loop")
     held = stalls()
     ports.lists()
     servers.lists()
-    numbers = [*floor.numbers(), *tokens.numbers(floor), *ports.numbers(floor), *servers.numbers(floor), *begun, *held]
+    starts.round()
+    numbers = [*floor.numbers(), *tokens.numbers(floor), *ports.numbers(floor), *servers.numbers(floor)]
+    numbers += [*starts.numbers(), *held]
     if full:
         _say("50,000 ports")
         numbers += ports.crowd(50_000)

@@ -56,7 +56,7 @@ class Ports:
         missing = 1000 - len(self._cloud.ask("GET", f"{PATH}?fields=id&limit=1000")["ports"])
         if missing > 0:
             self.fill(missing)
-        _settle(self._cloud, self._central)
+        self.settle()
         for _ in range(rounds):
             request = load.request("GET", f"{PATH}?limit=1000", self._cloud.token)
             self.list.go(self._cloud, request, 200, clients=1, seconds=0.5)
@@ -76,6 +76,17 @@ class Ports:
         load.run(self._cloud.port, requests, clients=4).expect(201)
         return time.monotonic() - began
 
+    def settle(self, limit: float = 300.0) -> None:
+        """Wait until OVN and the cloud have digested what they got: all of them are idle for three seconds."""
+        until, quiet = time.monotonic() + limit, 0
+        while quiet < 3 and time.monotonic() < until:
+            before = self._cpu()
+            time.sleep(1.0)
+            quiet = quiet + 1 if self._cpu() - before < 0.15 else 0
+
+    def _cpu(self) -> float:
+        return self._cloud.cpu() + (sum(self._central.cpu()) if self._central else 0.0)
+
     def numbers(self, floor: Floor) -> list[Number]:
         found = [
             Number("port creates, durable", self.create.rate, "/s", 600, floor=floor.durable.rate,
@@ -91,7 +102,7 @@ class Ports:
     def crowd(self, total: int) -> list[Number]:
         """The same with `total` ports present."""
         alone, seconds = self.create.rate, self.fill(total)
-        _settle(self._cloud, self._central)
+        self.settle()
         self.lags.clear()
         for _ in range(3):
             self.round(self.crowded, 3.0)
@@ -108,16 +119,6 @@ class Ports:
             return []
         median, late = (min(lag[column] for lag in self.lags) * 1000 for column in (0, 1))
         return [Number(name, median, "ms", 100, more=False, peer="Neutron 1,800 ms", note=f"median; p99 {late:.1f} ms")]
-
-
-def _settle(cloud: Cloud, central: Central | None, limit: float = 300.0) -> None:
-    """Wait until OVN and the cloud have digested what they got: all of them are idle for three seconds."""
-    until, quiet = time.monotonic() + limit, 0
-    while quiet < 3 and time.monotonic() < until:
-        before = cloud.cpu() + (sum(central.cpu()) if central else 0.0)
-        time.sleep(1.0)
-        idle = cloud.cpu() + (sum(central.cpu()) if central else 0.0) - before < 0.15
-        quiet = quiet + 1 if idle else 0
 
 
 def _lags(answers: list[tuple[bytes, float]], seen: dict[str, float]) -> tuple[float, float]:
