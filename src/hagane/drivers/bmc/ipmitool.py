@@ -92,12 +92,9 @@ async def console(access: BmcAccess) -> Console:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(master, "rb", buffering=0)
     )
     stream = _Stream(access, master, process, reader, transport)
-    try:
-        await stream.ready()
-    except BaseException:
-        await stream.end()
-        raise
-    return stream.output(), stream.send
+    output = stream.output()
+    await anext(output)  # a generator that has begun also ends properly
+    return output, stream.send
 
 
 def _spawn(access: BmcAccess) -> tuple[int, subprocess.Popen[bytes]]:
@@ -143,7 +140,10 @@ class _Stream:
             raise Unavailable(f"{self._access.address}: the BMC opens no serial console") from error
 
     async def output(self) -> AsyncGenerator[bytes, None]:
+        """First nothing, once it is ready; then what the machine says."""
         try:
+            await self.ready()
+            yield b""
             while data := await self._reader.read(4096):
                 yield data
         except OSError:

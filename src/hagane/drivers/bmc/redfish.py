@@ -126,8 +126,17 @@ class RedfishBmc:
             raise
         except Exception as error:
             # Whatever an odd answer trips up inside sushy (KeyError, TypeError, ...) is the BMC's fault, not ours.
-            self._root = self._known = None
+            # After a silence the session may still be good (BMCs have few), and sushy renews one that is refused.
+            self._known = None
+            if isinstance(error, refused.AccessError):
+                self._forget()
             raise _translate(self._name, error) from error
+
+    def _forget(self) -> None:
+        """Log in anew with the next call."""
+        root, self._root, self._known = self._root, None, None
+        if root is not None:
+            root._conn.close()
 
     def _power(self) -> Power:
         system = self._system()
@@ -211,6 +220,11 @@ class RedfishBmc:
         system.set_system_boot_options(target, often.CONTINUOUS if boot.persistent else often.ONCE)
 
 
+class _Root(sushy.Sushy):  # type: ignore[misc]
+    def __del__(self) -> None:
+        """Nothing: sushy's logs out over the network from any thread that collects garbage, even the event loop's."""
+
+
 def _connect(access: BmcAccess) -> Any:
     connector = sushy.connector.Connector(
         access.address,
@@ -220,12 +234,18 @@ def _connect(access: BmcAccess) -> Any:
         connect_timeout=min(access.timeout, 5.0),
     )
     auth = sushy.auth.SessionOrBasicAuth(access.username, access.password)
-    return sushy.Sushy(access.address, verify=access.verify, auth=auth, connector=connector)
+    try:
+        return _Root(access.address, verify=access.verify, auth=auth, connector=connector)
+    except BaseException:
+        connector.close()
+        raise
 
 
 def _log_out(root: Any) -> None:
-    root._auth.close()
-    root._conn.close()
+    try:
+        root._auth.close()
+    finally:
+        root._conn.close()
 
 
 def _has_slots(name: str, seen: BmcSeen, desired: BmcDesired) -> None:

@@ -38,12 +38,12 @@ class IpmiServer:
     """All IPMI services of one process."""
 
     def __init__(self, fronts: list[IpmiFront]) -> None:
-        self._fronts = fronts
+        self.fronts = fronts
         self._bmcs: list[_Bmc] = []
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        for front in self._fronts:
+        for front in self.fronts:
             bmc = _Bmc(front)
             transport, _ = await loop.create_datagram_endpoint(lambda one=bmc: one, (front.address, front.port))  # type: ignore[misc]
             front.port = transport.get_extra_info("sockname")[1]

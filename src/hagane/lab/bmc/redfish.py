@@ -57,8 +57,8 @@ class RedfishServer:
     """All Redfish services of one process. `tls`: certificate and key, for https."""
 
     def __init__(self, fronts: list[RedfishFront], *, tls: tuple[Path, Path] | None = None) -> None:
-        self._fronts: dict[tuple[str, int], RedfishFront] = {}
-        self._sockets = [self._bind(front) for front in fronts]
+        self.fronts = fronts
+        self._by_address: dict[tuple[str, int], RedfishFront] = {}
         files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
         config = uvicorn.Config(self._app, interface="asgi3", lifespan="off", log_config=None, access_log=False,
                                 proxy_headers=False, **files)  # type: ignore[arg-type]  # fmt: skip
@@ -66,7 +66,15 @@ class RedfishServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._server.serve(sockets=self._sockets))
+        """Listen everywhere. Errors: OSError, if an address is not to be had."""
+        sockets: list[socket.socket] = []
+        try:
+            sockets += (self._bind(front) for front in self.fronts)
+        except OSError:
+            for one in sockets:
+                one.close()
+            raise
+        self._task = asyncio.create_task(self._server.serve(sockets=sockets))
         while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn offers no event
             await asyncio.sleep(0.01)
 
@@ -79,11 +87,11 @@ class RedfishServer:
         family = socket.AF_INET6 if ":" in front.address else socket.AF_INET
         listening = socket.create_server((front.address, front.port), family=family)
         front.port = listening.getsockname()[1]
-        self._fronts[front.address, front.port] = front
+        self._by_address[front.address, front.port] = front
         return listening
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front = self._fronts[tuple(scope["server"])]
+        front = self._by_address[tuple(scope["server"])]
         faults = front.faults.now()
         if faults.dead:
             while (await receive())["type"] != "http.disconnect":
