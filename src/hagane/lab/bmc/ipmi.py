@@ -248,7 +248,10 @@ class _Bmc(asyncio.DatagramProtocol):
         if self._machine.pid() is None:
             return NOT_NOW
         self._sol = SerialOverLan(session, self._machine.spec.serial, lambda body: self._send(session, rmcp.SOL, body))
-        await self._sol.open()
+        try:
+            await self._sol.open()
+        except OSError:  # the machine has just been switched off
+            return NOT_NOW
         size = SerialOverLan.CHUNK.to_bytes(2, "little")
         return OK + bytes(4) + size + size + self._front.port.to_bytes(2, "little") + b"\xff\xff"
 
