@@ -59,6 +59,15 @@ async def test_conditions(db: Database) -> None:
     assert await THING.count(db, {"on_": False}) == 3
 
 
+async def test_a_list_of_any_length_is_a_condition(db: Database) -> None:
+    await put(db, id="7", name="seven")
+    await put(db, id="x")
+    many: list[str | None] = [str(number) for number in range(40_000)]
+    assert [row["name"] for row in await THING.select(db, {"id": many})] == ["seven"]
+    assert {row["id"] for row in await THING.select(db, {"name": [*many, "seven", None]})} == {"7", "x"}
+    assert [row["id"] for row in await THING.select(db, {"id": Not(many)})] == ["x"]
+
+
 async def test_a_long_list_is_of_one_moment_and_lets_others_go_on(db: Database) -> None:
     async def many(tx: Tx) -> None:
         for i in range(1500):

@@ -21,6 +21,15 @@ from hagane.state.database import Duplicate, Params, Row, Work
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 CHANNEL = "hagane"
+AWAY = (
+    OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError,
+)  # fmt: skip
+"""It does not answer, shuts down or starts, or has no room: what was asked for was not at fault."""
+UNKEEPABLE = (
+    asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError, asyncpg.InvalidRegularExpressionError,
+    asyncpg.NumericValueOutOfRangeError, asyncpg.ProgramLimitExceededError,
+)  # fmt: skip
 ATTEMPTS = 40  # of one transaction, with a growing random pause between them
 _NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
@@ -41,8 +50,14 @@ def positional(sql: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _unkeepable(error: Exception) -> Invalid:
-    """PostgreSQL keeps and compares no NUL; one may come in any part of a URL."""
-    return Invalid("The request holds text that cannot be: a NUL character.", code="BadText", detail=str(error))
+    """PostgreSQL keeps and compares no NUL, which may come in any part of a URL; nor does it take all that others do."""
+    return Invalid(f"The request holds what cannot be kept or compared: {error}.", code="BadText")
+
+
+def _away(error: Exception) -> Unavailable:
+    if isinstance(error, asyncpg.DiskFullError):
+        return Unavailable("The database cannot be written: its disk is full.", detail=str(error))
+    return Unavailable("The database does not answer.", detail=str(error))
 
 
 class PostgresTx:
@@ -105,10 +120,10 @@ class PostgresDatabase:
         text, names = positional(sql)
         try:
             result: Sequence[Sequence[Any]] = await self._pool.fetch(text, *[(params or {})[name] for name in names])
-        except asyncpg.CharacterNotInRepertoireError as error:
+        except UNKEEPABLE as error:
             raise _unkeepable(error) from error
-        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
-            raise Unavailable("The database does not answer.", detail=str(error)) from error
+        except AWAY as error:
+            raise _away(error) from error
         return result
 
     async def write(self, work: Work[T]) -> T:
@@ -117,10 +132,10 @@ class PostgresDatabase:
                 return await self._once(work)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
                 await asyncio.sleep(random.random() * 0.004 * (attempt + 1))
-            except asyncpg.CharacterNotInRepertoireError as error:
+            except UNKEEPABLE as error:
                 raise _unkeepable(error) from error
-            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
-                raise Unavailable("The database does not answer.", detail=str(error)) from error
+            except AWAY as error:
+                raise _away(error) from error
         raise Unavailable("The database is too contended; try again.", detail=f"{ATTEMPTS} serialization failures")
 
     async def _once(self, work: Work[T]) -> T:

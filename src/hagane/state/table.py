@@ -51,6 +51,11 @@ class Not:
 
 
 Where = Mapping[str, Any]
+MANY = 4096  # values in a list that are still handed over one by one; the stores take about 32,000 in a statement
+_UNPACKED = {
+    "sqlite": "SELECT value FROM json_each(:{0})",
+    "postgresql": "SELECT jsonb_array_elements_text(CAST(:{0} AS JSONB))",
+}
 
 
 _AS_IS = {"text": "{0}", "real": "{0}"}
@@ -143,13 +148,13 @@ class Table:
 
     async def update(self, tx: Tx, where: Where, changes: Row) -> int:
         """Change all rows that match; returns how many. An optimistic update puts the old generation into `where`."""
-        text, params = self._where(where)
+        text, params = self._where(tx, where)
         params.update({f"new_{name}": self.encode(name, value) for name, value in changes.items()})
         settings = ", ".join(f"{name} = :new_{name}" for name in changes)
         return await tx.execute(f"UPDATE {self.name} SET {settings}{text}", params)
 
     async def delete(self, tx: Tx, where: Where) -> int:
-        text, params = self._where(where)
+        text, params = self._where(tx, where)
         return await tx.execute(f"DELETE FROM {self.name}{text}", params)
 
     async def get(self, reader: Reader, **where: Any) -> Row | None:
@@ -186,7 +191,7 @@ class Table:
         columns: tuple[str, ...] = (),
     ) -> Sequence[Sequence[Any]]:
         """As `select`, but as the store keeps them, in the order of the columns: for long lists."""
-        text, params = self._where(where or {}, conditions)
+        text, params = self._where(reader, where or {}, conditions)
         sql = (self._select(columns) if columns else self._select_all) + text + (f" ORDER BY {order}" if order else "")
         if limit is not None:
             sql += " LIMIT :limit_"
@@ -194,20 +199,20 @@ class Table:
         return await reader.fetch_tuples(sql, params)
 
     async def count(self, reader: Reader, where: Where | None = None, conditions: Iterable[Sql] = ()) -> int:
-        text, params = self._where(where or {}, conditions)
+        text, params = self._where(reader, where or {}, conditions)
         return int((await reader.fetch_tuples(f"SELECT count(*) FROM {self.name}{text}", params))[0][0])
 
-    def _where(self, where: Where, conditions: Iterable[Sql] = ()) -> tuple[str, dict[str, Any]]:
+    def _where(self, store: Reader | Tx, where: Where, conditions: Iterable[Sql] = ()) -> tuple[str, dict[str, Any]]:
         parts: list[str] = []
         params: dict[str, Any] = {}
         for name, value in where.items():
-            parts.append(self._condition(name, value, params))
+            parts.append(self._condition(store.dialect, name, value, params))
         for condition in conditions:
             parts.append(f"({condition.text})")
             params.update(condition.params)
         return (" WHERE " + " AND ".join(parts) if parts else ""), params
 
-    def _condition(self, name: str, value: Any, params: dict[str, Any]) -> str:
+    def _condition(self, dialect: str, name: str, value: Any, params: dict[str, Any]) -> str:
         column, slot = f"{self.name}.{name}", f"{name}_{len(params)}"
         match value:
             case None:
@@ -216,26 +221,31 @@ class Table:
                 params.update(value.params)
                 return f"({value.text})"
             case Not():
-                return f"({column} IS NULL OR NOT {self._among(name, value.values, params)})"
+                return f"({column} IS NULL OR NOT {self._among(dialect, name, value.values, params)})"
             case Op():
                 params[slot] = self.encode(name, value.value)
                 return f"{column} {value.operator} :{slot}"
             case list() | tuple() | set() | frozenset():
-                return self._among(name, list(value), params)
+                return self._among(dialect, name, list(value), params)
         params[slot] = self.encode(name, value)
         return f"{column} = :{slot}"
 
-    def _among(self, name: str, values: Sequence[Any], params: dict[str, Any]) -> str:
-        """`IN` with as many slots as the next power of two, so that few different statements need preparing."""
+    def _among(self, dialect: str, name: str, values: Sequence[Any], params: dict[str, Any]) -> str:
+        """`IN` with as many slots as the next power of two, so that few different statements need preparing; many
+        values are one parameter.
+        """
         known = [self.encode(name, value) for value in values if value is not None]
         if not known:
             return f"{self.name}.{name} IS NULL" if len(values) else "1 = 0"
-        slots = []
-        for i in range(1 << (len(known) - 1).bit_length()):
+        if len(known) > MANY and self._kinds[name] in ("text", "json"):
             slot = f"{name}_{len(params)}"
-            params[slot] = known[min(i, len(known) - 1)]
-            slots.append(":" + slot)
-        text = f"{self.name}.{name} IN ({', '.join(slots)})"
+            params[slot] = _text(known)
+            listed = _UNPACKED[dialect].format(slot)
+        else:
+            slots = [f"{name}_{len(params) + i}" for i in range(1 << (len(known) - 1).bit_length())]
+            params.update({slot: known[min(i, len(known) - 1)] for i, slot in enumerate(slots)})
+            listed = ", ".join(":" + slot for slot in slots)
+        text = f"{self.name}.{name} IN ({listed})"
         return f"({text} OR {self.name}.{name} IS NULL)" if len(known) < len(values) else text
 
     def ddl(self) -> list[str]:
