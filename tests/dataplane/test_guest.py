@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.dataplane.guestboot import Booted, boot, keypair, overlay
 
 from hagane.lab import guest
 from hagane.lab.guest import GuestImage
+from tests.dataplane.guestboot import Booted, boot, keypair, overlay
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

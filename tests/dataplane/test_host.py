@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 from hagane.lab import central, host, machine, netns
 from hagane.lab.machine import SiteAddress
@@ -19,6 +18,7 @@ from hagane.lab.netns import inside
 from hagane.lab.process import pid_of, run
 from hagane.lab.site import Site
 from hagane.lab.supervise import supervise
+from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 pytestmark = pytest.mark.real
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 from hagane.lab import guest, machine
 from hagane.lab.machine import SiteAddress
 from hagane.lab.process import run
 from hagane.lab.site import Site
 from hagane.lab.supervise import supervise
+from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 MAC, IP = "02:00:00:00:00:aa", "10.0.0.50"
