@@ -17,6 +17,7 @@ import uvicorn
 from hagane.api import faults, metrics, openapi
 from hagane.api.asgi import Application, Authenticate, NoPolicy, health
 from hagane.api.service import Service
+from hagane.baremetal import service as baremetal
 from hagane.cloud import Cloud
 from hagane.compute import service as compute
 from hagane.config import Config
@@ -31,6 +32,7 @@ from hagane.reconcile.engine import Engine
 from hagane.reconcile.host import Hosts
 from hagane.reconcile.image import ImageSweeper
 from hagane.reconcile.metadata import MetadataPart
+from hagane.reconcile.node import NodePart
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
@@ -47,11 +49,12 @@ APIS: tuple[Callable[[Cloud], Service], ...] = (
     network.service,
     placement.service,
     compute.service,
+    baremetal.service,
     operate.service,
 )
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts, MetadataPart)
+PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts, MetadataPart, NodePart)
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (
@@ -64,6 +67,7 @@ TABLES: tuple[Table, ...] = (
     *network.TABLES,
     *placement.TABLES,
     *compute.TABLES,
+    *baremetal.TABLES,
 )
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 

@@ -35,6 +35,7 @@ CATALOG = (
     ("compute", "nova", "/compute/v2.1"),
     ("placement", "placement", "/placement"),
     ("network", "neutron", "/network"),
+    ("baremetal", "ironic", "/baremetal"),
 )
 """(type, name, path) of every API. The names are those that clients and their documents know."""
 

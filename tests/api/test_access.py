@@ -21,6 +21,8 @@ OPEN = {
     "/identity/v3/users/{id}/password", "/image", "/image/",
     "/image/versions", "/network", "/network/", "/network/v2.0", "/network/v2.0/", "/compute", "/compute/",
     "/compute/v2", "/compute/v2/", "/compute/v2.1", "/compute/v2.1/", "/placement", "/placement/",
+    "/baremetal", "/baremetal/", "/baremetal/v1", "/baremetal/v1/", "/baremetal/v1/lookup",
+    "/baremetal/v1/heartbeat/{id}", "/baremetal/v1/continue_inspection",
 }  # fmt: skip
 """Paths that need no token in the real services either."""
 

@@ -75,6 +75,7 @@ class World:
         self._image()
         self._network()
         self._compute()
+        self._baremetal()
         cloud.settle()
 
     def close(self) -> None:
@@ -207,6 +208,30 @@ class World:
             "resource_providers": str(hypervisors[0]["id"]), "allocations": made, "inventories": "VCPU",
             "traits": "COMPUTE_NODE", "resource_classes": "VCPU", "os-console-auth-tokens": SECRET, "explain": "server", "name": made,
         }  # fmt: skip
+
+    def _baremetal(self) -> None:
+        v1, named = "/baremetal/v1", {"name": SECRET}
+        system = {"X-Auth-Token": self.cloud.token(system={"all": True}), "OpenStack-API-Version": "baremetal latest"}
+
+        def make(path: str, **body: Any) -> str:
+            answer = self.admin.post(f"{v1}/{path}", json=body, headers=system)
+            assert answer.is_success, (path, answer.text)
+            made: str = answer.json()["uuid"]
+            self.ids[f"baremetal/{path.rpartition('/')[2]}"] = made
+            return made
+
+        node = make("nodes", driver="fake-hardware", owner=self.victim.project_id, **named)
+        group = make("portgroups", node_uuid=node, **named)
+        make("ports", node_uuid=node, address="52:54:00:00:00:01", portgroup_uuid=group, **named)
+        make("chassis", description=SECRET)
+        make("allocations", resource_class="x", owner=self.victim.project_id, **named)
+        step = {"interface": "bios", "step": "x", "args": {SECRET: SECRET}, "priority": 1}
+        make("deploy_templates", name="CUSTOM_X", steps=[step])
+        make("volume/connectors", node_uuid=node, type="iqn", connector_id=SECRET)
+        make("volume/targets", node_uuid=node, volume_type="iscsi", volume_id=SECRET, boot_index=0)
+        self.ids |= {f"baremetal/{name}": SECRET for name in ("indicators", "bios", "history", "vifs")}
+        self.ids |= {"baremetal/heartbeat": node, "baremetal/traits": "CUSTOM_X", "baremetal/drivers": "redfish",
+                     "baremetal/conductors": "hagane"}  # fmt: skip
 
     # -- bodies ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
+from hagane.api.types import Bool, ListOf, Obj, Str, Type
 from hagane.baremetal.base import V1, arguments, at, boolean, link, links, list_scope, moment, query, require, string
 from hagane.baremetal.driver import validate
 from hagane.baremetal.nic import Nics
@@ -24,6 +25,16 @@ from hagane.state.database import Row, Tx
 
 DEVICES = ("pxe", "disk", "cdrom", "bios", "safe", "wanboot", "floppy", "iscsiboot", "ramdisk", "uefihttp")
 MOST_TRAITS = 50
+BODIES: dict[tuple[str, str], Type] = {
+    ("PUT", "/maintenance"): Obj(fields={"reason": Str(nullable=True)}),
+    ("PUT", "/traits"): Obj(fields={"traits": ListOf(item=Str())}, required=("traits",)),
+    ("PUT", "/management/boot_device"): Obj(
+        fields={"boot_device": Str(), "persistent": Bool(nullable=True)}, required=("boot_device",)
+    ),
+    ("PUT", "/management/indicators/{name}"): Obj(fields={"state": Str()}, required=("state",)),
+    ("POST", "/vifs"): Obj(fields={"id": Str(min=1)}, required=("id",), open=True),
+}
+"""Bodies of the requests below a Node, for the documents."""
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+\Z")
 _STANDARD = re.compile(r"(COMPUTE|HW|MISC|STORAGE|OWNER)_[A-Z0-9_]+\Z")
 
@@ -67,6 +78,7 @@ class NodeParts:
 
     async def set_traits(self, request: Request) -> Response:
         require(request, 37)
+        await self.nodes.need(request, self.db, "traits:set")
         body = await request.json()
         if not isinstance(body, dict) or "traits" not in body:
             raise Invalid("A single node trait may be added via PUT /v1/nodes/<node identifier>/traits/<trait> with no "
@@ -84,6 +96,7 @@ class NodeParts:
     async def add_trait(self, request: Request) -> Response:
         require(request, 37)
         name = request.params["trait"]
+        await self.nodes.need(request, self.db, "traits:set")
         check_trait("trait", name)
         if await request.body():
             raise Invalid("No body should be provided when setting a single trait")
@@ -124,7 +137,9 @@ class NodeParts:
 
     async def validate(self, request: Request) -> Response:
         """`/nodes/{id}/validate`, and `/nodes/validate?node=` of older clients."""
-        key = request.params.get("id") or request.args.get("node") or request.args.get("node_uuid") or ""
+        key = request.params.get("id") or request.args.get("node") or request.args.get("node_uuid")
+        if not key:
+            raise Invalid("Missing mandatory parameter: node")
         row = await self.nodes.need(request, self.db, "validate", key)
         return json_response(200, validate(row))
 
@@ -301,7 +316,7 @@ class NodeParts:
         )
         made = [
             Route(method, node + path, handler, f"node:{rule}:{method.lower()}", rule=noun + rule, status=status,
-                  since=f"1.{since}")
+                  since=f"1.{since}", body=BODIES.get((method, path)))
             for method, path, handler, rule, status, since in table
         ]  # fmt: skip
         return [*made, Route("GET", V1 + "/nodes/validate", self.validate, "node:validate_by", rule=noun + "validate",

@@ -9,6 +9,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
+from hagane.api.types import Bool, Int, ListOf, Obj, Str, Type
 from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
 from hagane.baremetal.driver import validate
 from hagane.baremetal.node import Nodes, older_state
@@ -27,6 +28,18 @@ PROVISION = ("target", "configdrive", "clean_steps", "deploy_steps", "rescue_pas
              "service_steps")  # fmt: skip
 DEPLOYS = ("active", "rebuild", "deploy")
 SOFT = ("soft rebooting", "soft power off")
+_STEPS = ListOf(item=Obj(open=True), nullable=True)
+BODIES: dict[str, Type] = {
+    "provision": Obj(
+        fields={"target": Str(), "configdrive": Type(nullable=True), "clean_steps": _STEPS, "deploy_steps": _STEPS,
+                "service_steps": _STEPS, "rescue_password": Str(nullable=True),
+                "disable_ramdisk": Bool(nullable=True)}, required=("target",)),
+    "power": Obj(fields={"target": Str(), "timeout": Int(nullable=True)}, required=("target",)),
+    "boot_mode": Obj(fields={"target": Str()}, required=("target",)),
+    "secure_boot": Obj(fields={"target": Bool()}, required=("target",)),
+    "console": Obj(fields={"enabled": Bool()}, required=("enabled",)),
+}  # fmt: skip
+"""What the PUT requests below `states` take, for the documents."""
 
 
 class NodeVerbs:
@@ -181,7 +194,8 @@ class NodeVerbs:
         )  # fmt: skip
         return [
             Route("GET", states, self.states, "node:states", rule=noun + "get_states"),
-            *(Route("PUT", f"{states}/{name}", handler, f"node:{rule}", rule=noun + rule, status=202)
+            *(Route("PUT", f"{states}/{name}", handler, f"node:{rule}", rule=noun + rule, status=202,
+                    body=BODIES[name])
               for name, handler, rule in puts),
             Route("PUT", states + "/raid", self.raid, "node:set_raid_state", rule=noun + "set_raid_state", status=204),
             Route("GET", states + "/console", self.console, "node:get_console", rule=noun + "get_console"),

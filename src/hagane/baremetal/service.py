@@ -6,7 +6,9 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
-from hagane.baremetal import driver, node
+from hagane.baremetal import driver, node, volume
+from hagane.baremetal.agent import Agents
+from hagane.baremetal.allocation import Allocations
 from hagane.baremetal.base import (
     CONDUCTOR,
     NEWEST,
@@ -26,6 +28,7 @@ from hagane.baremetal.base import (
     wording,
 )
 from hagane.baremetal.chassis import Chassis
+from hagane.baremetal.deploy_template import DeployTemplates
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import Nodes
@@ -35,8 +38,13 @@ from hagane.cloud import Cloud
 from hagane.errors import NotFound
 from hagane.state import clock
 
-TABLES = (*node.TABLES, Chassis.table, Nics.table, NicGroups.table)
-_NOUNS = {"chassis": 1, "nodes": 1, "ports": 1, "drivers": 1, "portgroups": 23, "conductors": 49, "shards": 82}
+TABLES = (
+    *node.TABLES, Chassis.table, Nics.table, NicGroups.table, Allocations.table, DeployTemplates.table,
+    volume.Connectors.table, volume.Targets.table,
+)  # fmt: skip
+_NOUNS = {"chassis": 1, "nodes": 1, "ports": 1, "drivers": 1, "portgroups": 23, "volume": 32,
+          "lookup": 22, "heartbeat": 22, "conductors": 49, "allocations": 52, "deploy_templates": 55, "shards": 82,
+          "continue_inspection": 84}  # fmt: skip
 """What the version document lists, and since when."""
 
 
@@ -50,8 +58,13 @@ def service(cloud: Cloud) -> Service:
     nodes = Nodes(cloud)
     verbs = NodeVerbs(nodes)
     made.routes += [*_documents(), *_conductors(), *_shards(cloud), *driver.routes()]
-    for part in (nodes, verbs, NodeParts(nodes, verbs), NicGroups(cloud, nodes), Nics(cloud, nodes), Chassis(cloud)):
+    connectors = volume.Connectors(cloud, nodes)
+    parts = (nodes, verbs, NodeParts(nodes, verbs), NicGroups(cloud, nodes), Nics(cloud, nodes), Chassis(cloud),
+             Allocations(cloud, nodes), DeployTemplates(cloud), connectors, volume.Targets(cloud, nodes),
+             Agents(nodes))  # fmt: skip
+    for part in parts:
         made.routes += part.routes()
+    made.routes += volume.routes(connectors)
     made.routes += _below(cloud, nodes)
     return made
 

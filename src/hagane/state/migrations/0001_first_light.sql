@@ -50,6 +50,15 @@ CREATE TABLE allocation (
 
 CREATE INDEX allocation_0 ON allocation (owner);
 
+CREATE TABLE chassis (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  description TEXT,
+  extra TEXT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE compute_limit (
   project_id TEXT NOT NULL,
   user_id TEXT NOT NULL,
@@ -77,6 +86,20 @@ CREATE TABLE console_token (
 CREATE INDEX console_token_0 ON console_token (server_id);
 
 CREATE INDEX console_token_1 ON console_token (expires);
+
+CREATE TABLE deploy_template (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  name TEXT,
+  extra TEXT,
+  steps TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX deploy_template_0 ON deploy_template (name);
+
+CREATE INDEX deploy_template_1 ON deploy_template (created_at, id);
 
 CREATE TABLE event (
   id TEXT NOT NULL,
@@ -471,6 +494,208 @@ CREATE TABLE network_tag (
 
 CREATE INDEX network_tag_0 ON network_tag (tag, resource_id);
 
+CREATE TABLE nic (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  address TEXT,
+  extra TEXT,
+  internal_info TEXT,
+  is_smartnic BIGINT,
+  link TEXT,
+  node_id TEXT,
+  physical_network TEXT,
+  group_id TEXT,
+  pxe_enabled BIGINT,
+  name TEXT,
+  description TEXT,
+  vendor TEXT,
+  category TEXT,
+  available_for_dynamic_portgroup BIGINT,
+  vif TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX nic_0 ON nic (address);
+
+CREATE UNIQUE INDEX nic_1 ON nic (name);
+
+CREATE INDEX nic_2 ON nic (node_id);
+
+CREATE INDEX nic_3 ON nic (group_id);
+
+CREATE INDEX nic_4 ON nic (vif);
+
+CREATE INDEX nic_5 ON nic (created_at, id);
+
+CREATE TABLE nic_group (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  address TEXT,
+  extra TEXT,
+  internal_info TEXT,
+  mode TEXT,
+  name TEXT,
+  properties TEXT,
+  standalone_ports_supported BIGINT,
+  node_id TEXT,
+  physical_network TEXT,
+  category TEXT,
+  dynamic_portgroup BIGINT,
+  vif TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX nic_group_0 ON nic_group (address);
+
+CREATE UNIQUE INDEX nic_group_1 ON nic_group (name);
+
+CREATE INDEX nic_group_2 ON nic_group (node_id);
+
+CREATE INDEX nic_group_3 ON nic_group (vif);
+
+CREATE INDEX nic_group_4 ON nic_group (created_at, id);
+
+CREATE TABLE node (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  automated_clean BIGINT,
+  bios_interface TEXT,
+  boot_interface TEXT,
+  console_interface TEXT,
+  deploy_interface TEXT,
+  firmware_interface TEXT,
+  inspect_interface TEXT,
+  management_interface TEXT,
+  network_interface TEXT,
+  power_interface TEXT,
+  raid_interface TEXT,
+  rescue_interface TEXT,
+  storage_interface TEXT,
+  vendor_interface TEXT,
+  boot_mode TEXT,
+  chassis_id TEXT,
+  clean_step TEXT,
+  conductor_group TEXT,
+  console_enabled BIGINT,
+  deploy_step TEXT,
+  description TEXT,
+  disable_power_off BIGINT,
+  driver TEXT,
+  driver_info TEXT,
+  driver_internal_info TEXT,
+  extra TEXT,
+  fault TEXT,
+  health TEXT,
+  inspection_finished_at TEXT,
+  inspection_started_at TEXT,
+  instance_info TEXT,
+  instance_name TEXT,
+  instance_id TEXT,
+  last_error TEXT,
+  lessee TEXT,
+  maintenance BIGINT,
+  maintenance_reason TEXT,
+  name TEXT,
+  network_data TEXT,
+  owner TEXT,
+  parent_node TEXT,
+  power_state TEXT,
+  properties TEXT,
+  protected BIGINT,
+  protected_reason TEXT,
+  provision_state TEXT,
+  provision_updated_at TEXT,
+  raid_config TEXT,
+  resource_class TEXT,
+  retired BIGINT,
+  retired_reason TEXT,
+  secure_boot BIGINT,
+  service_step TEXT,
+  shard TEXT,
+  target_power_state TEXT,
+  target_provision_state TEXT,
+  target_raid_config TEXT,
+  traits TEXT,
+  allocation_id TEXT,
+  secrets TEXT,
+  wanted TEXT,
+  seen TEXT,
+  generation BIGINT,
+  observed_generation BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX node_0 ON node (name);
+
+CREATE UNIQUE INDEX node_1 ON node (instance_id);
+
+CREATE INDEX node_2 ON node (created_at, id);
+
+CREATE INDEX node_3 ON node (owner);
+
+CREATE INDEX node_4 ON node (lessee);
+
+CREATE INDEX node_5 ON node (provision_state);
+
+CREATE INDEX node_6 ON node (resource_class);
+
+CREATE INDEX node_7 ON node (chassis_id);
+
+CREATE INDEX node_8 ON node (shard);
+
+CREATE INDEX node_9 ON node (parent_node);
+
+CREATE TABLE node_allocation (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  candidate_nodes TEXT,
+  extra TEXT,
+  last_error TEXT,
+  name TEXT,
+  node_id TEXT,
+  owner TEXT,
+  resource_class TEXT,
+  state TEXT,
+  traits TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX node_allocation_0 ON node_allocation (name);
+
+CREATE INDEX node_allocation_1 ON node_allocation (node_id);
+
+CREATE INDEX node_allocation_2 ON node_allocation (owner);
+
+CREATE INDEX node_allocation_3 ON node_allocation (created_at, id);
+
+CREATE TABLE node_history (
+  id TEXT NOT NULL,
+  node_id TEXT,
+  created_at TEXT,
+  severity TEXT,
+  event_type TEXT,
+  event TEXT,
+  user_id TEXT,
+  project_id TEXT,
+  state TEXT,
+  target TEXT,
+  duration DOUBLE PRECISION,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX node_history_0 ON node_history (node_id, created_at);
+
+CREATE TABLE node_inventory (
+  node_id TEXT NOT NULL,
+  inventory TEXT,
+  plugin_data TEXT,
+  PRIMARY KEY (node_id)
+);
+
 CREATE TABLE placement_allocation (
   consumer_id TEXT NOT NULL,
   provider_id TEXT NOT NULL,
@@ -771,6 +996,40 @@ CREATE TABLE subnetpool (
 CREATE INDEX subnetpool_0 ON subnetpool (project_id);
 
 CREATE INDEX subnetpool_1 ON subnetpool (address_scope_id);
+
+CREATE TABLE volume_connector (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  extra TEXT,
+  node_id TEXT,
+  type TEXT,
+  connector_id TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_connector_0 ON volume_connector (node_id);
+
+CREATE UNIQUE INDEX volume_connector_1 ON volume_connector (type, connector_id);
+
+CREATE INDEX volume_connector_2 ON volume_connector (created_at, id);
+
+CREATE TABLE volume_target (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  extra TEXT,
+  node_id TEXT,
+  boot_index BIGINT,
+  properties TEXT,
+  volume_id TEXT,
+  volume_type TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_target_0 ON volume_target (node_id, boot_index);
+
+CREATE INDEX volume_target_1 ON volume_target (created_at, id);
 
 CREATE TABLE work (
   kind TEXT NOT NULL,

@@ -1,0 +1,229 @@
+"""What a ramdisk on a Node asks: who am I (lookup), I am here (heartbeat), this is what I found (continue_inspection).
+
+A ramdisk has no account. Lookup gives a Node's token once, and only in states in which a ramdisk of ours runs there;
+from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
+"""
+
+import hmac
+import secrets as random
+from typing import Any
+from urllib.parse import urlsplit
+
+from hagane.api.http import Caller, Request, Response, json_response
+from hagane.api.service import Route
+from hagane.api.types import Obj, Str, is_uuid
+from hagane.baremetal.base import V1, arguments, at, need, query
+from hagane.baremetal.nic import Nics
+from hagane.baremetal.node import NODE, Nodes
+from hagane.baremetal.node_row import INVENTORY
+from hagane.baremetal.node_secret import opened, sealed
+from hagane.baremetal.node_state import LOOKUP, advance
+from hagane.errors import Invalid, NotFound
+from hagane.state import clock, work
+from hagane.state.database import Row, Tx
+
+HEARTBEAT = 300  # seconds after which a ramdisk that says nothing is taken for dead
+STATUSES = ("start", "end", "error")
+HEARTBEAT_BODY = Obj(fields={"callback_url": Str(), "agent_token": Str(), "agent_version": Str()},
+                     required=("callback_url",), open=True)  # fmt: skip
+FIELDS = ("callback_url", "agent_version", "agent_token", "agent_verify_ca", "agent_status", "agent_status_message")
+
+
+class Agents:
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes, self.db = nodes, nodes.db
+
+    # -- lookup ------------------------------------------------------------------------------------------------
+
+    async def lookup(self, request: Request) -> Response:
+        _since(request, 22)
+        _may(request, "driver:ipa_lookup")
+        args = query(request, ("addresses", "node_uuid"))
+        macs = _macs(args.get("addresses", "").split(","))
+        key = args.get("node_uuid")
+        if key is not None and not is_uuid(key):
+            raise Invalid(f"Expected UUID for node_uuid: {key}")
+        if not macs and key is None:
+            raise Invalid("At least one of 'addresses' and 'node_uuid' parameters is required")
+
+        async def find(tx: Tx) -> tuple[Row, str]:
+            row = await self._find(tx, key, macs)
+            if row["provision_state"] not in LOOKUP:
+                raise _nobody()
+            return await self._token(tx, row)
+
+        row, token = await self.db.write(find)
+        keys = ("uuid", "properties", "instance_info", "driver_internal_info")
+        node = self.nodes.views(request, [row], keys)[0]
+        return json_response(200, {"node": node, "config": _config(row, token if at(request, 62) else "")})
+
+    async def _find(self, tx: Tx, key: str | None, macs: list[str]) -> Row:
+        """The one Node of a UUID, or to which all known ones of the Nics belong. Raises NotFound."""
+        if key is None:
+            found = {nic["node_id"] for nic in await Nics.table.select(tx, {"address": macs})}
+            key = found.pop() if len(found) == 1 else None
+        row = await NODE.get(tx, id=key) if key is not None else None
+        if row is None:
+            raise _nobody()
+        return row
+
+    async def _token(self, tx: Tx, row: Row) -> tuple[Row, str]:
+        """The Node's token, handed out once: whoever asks a second time gets stars."""
+        if opened(self.nodes.secrets, row).get("agent_token"):
+            return row, "******"
+        token = random.token_urlsafe(32)
+        internal = row["driver_internal_info"] | {"agent_secret_token": "******"}
+        changes = sealed(self.nodes.secrets, row, {"driver_internal_info": internal}, agent_token=token)
+        return await self.nodes.store(tx, row, changes), token
+
+    # -- heartbeat ---------------------------------------------------------------------------------------------
+
+    async def heartbeat(self, request: Request) -> Response:
+        _since(request, 22)
+        given = arguments(await request.json(), FIELDS, ("callback_url",))
+        _check_fields(request, given)
+        _may(request, "node:ipa_heartbeat")
+
+        async def change(tx: Tx) -> None:
+            row = await self.nodes.load(tx, request.params["id"])
+            internal = row["driver_internal_info"]
+            url = _url(given["callback_url"])
+            if internal.get("agent_url") not in (None, url):
+                raise Invalid('Detected change in ramdisk provided "callback_url"')
+            self._prove(row, given.get("agent_token"))
+            if not given.get("agent_version"):
+                raise Invalid("Agent did not transmit a version, and a version is required. Please update "
+                    "the agent being "
+                              "used.")  # fmt: skip
+            await self._beat(tx, row, internal, url, given)
+            await work.wake(tx, "node", row["id"], request_id=request.id)
+
+        await self.db.write(change)
+        return Response(202, b"", {}, media_type="")
+
+    def _prove(self, row: Row, token: Any) -> None:
+        """Whether it is the ramdisk that looked itself up. Raises Invalid."""
+        if token is None:
+            raise Invalid("Agent token is required for heartbeat processing.")
+        known = opened(self.nodes.secrets, row).get("agent_token") or ""
+        if not known or not hmac.compare_digest(str(token).encode(), known.encode()):
+            raise Invalid("Invalid or missing agent token received.")
+
+    async def _beat(self, tx: Tx, row: Row, internal: Row, url: str, given: Row) -> None:
+        seen = {"agent_url": url, "agent_version": given["agent_version"], "agent_last_heartbeat": clock.now()}
+        if given.get("agent_verify_ca"):
+            seen["agent_verify_ca"] = given["agent_verify_ca"]
+        if given.get("agent_status"):
+            seen |= {"agent_status": given["agent_status"], "agent_status_message": given.get("agent_status_message")}
+        await NODE.update(tx, {"id": row["id"]}, {"driver_internal_info": internal | seen})
+
+    # -- inspection --------------------------------------------------------------------------------------------
+
+    async def continue_inspection(self, request: Request) -> Response:
+        _may(request, "driver:ipa_continue_inspection")
+        args = query(request, ("node_uuid",))
+        data = _found(await request.json())
+        macs = _macs([str(nic["mac_address"]) for nic in data["inventory"]["interfaces"]])
+
+        async def change(tx: Tx) -> str:
+            row = await self._find(tx, args.get("node_uuid"), macs)
+            if row["provision_state"] != "inspect wait":
+                raise _nobody()
+            plugin = {name: value for name, value in data.items() if name != "inventory"}
+            await INVENTORY.delete(tx, {"node_id": row["id"]})
+            await INVENTORY.insert(tx, {"node_id": row["id"], "inventory": data["inventory"], "plugin_data": plugin})
+            place = advance(row["provision_state"], "resume", row["target_provision_state"])
+            await self.nodes.store(tx, row, {"provision_state": place.state, "provision_updated_at": clock.now()})
+            await work.wake(tx, "node", row["id"], request_id=request.id)
+            return str(row["id"])
+
+        return json_response(202, {"uuid": await self.db.write(change)})
+
+    def routes(self) -> list[Route]:
+        noun = "baremetal:"
+        return [
+            Route("GET", V1 + "/lookup", self.lookup, "agent:lookup", auth=False, rule=noun + "driver:ipa_lookup",
+                  query=("addresses", "node_uuid")),
+            Route("POST", V1 + "/heartbeat/{id}", self.heartbeat, "agent:heartbeat", auth=False, status=202,
+                  rule=noun + "node:ipa_heartbeat", body=HEARTBEAT_BODY),
+            Route("POST", V1 + "/continue_inspection", self.continue_inspection,
+                  "agent:continue_inspection", auth=False,
+                  status=202, rule=noun + "driver:ipa_continue_inspection", query=("node_uuid",)),
+        ]  # fmt: skip
+
+
+def _may(request: Request, rule: str) -> None:
+    """The policy's rules for those without an account. Raises Forbidden."""
+    request.caller = Caller(more={"is_public_api": True})
+    need(request, f"baremetal:{rule}")
+
+
+def _since(request: Request, minor: int) -> None:
+    if not at(request, minor):
+        raise NotFound("Resource could not be found.")
+
+
+def _nobody() -> NotFound:
+    return NotFound("Resource could not be found.")
+
+
+def _macs(given: list[str]) -> list[str]:
+    """What of it are MACs, in lower case; the rest is left out, as the real service does."""
+    plain = [text.strip().lower().replace("-", ":") for text in given]
+    return [text for text in plain if len(text) == 17 and set(text) <= set("0123456789abcdef:")]
+
+
+def _url(text: Any) -> str:
+    """A callback URL; an empty one is from a ramdisk that takes no commands. Raises Invalid."""
+    if text == "":
+        return ""
+    try:
+        parts = urlsplit(str(text))
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise Invalid('An issue with the supplied "callback_url" has been detected.')
+    return str(text)
+
+
+def _check_fields(request: Request, given: Row) -> None:
+    if given.get("agent_version") and not at(request, 36):
+        raise Invalid('Field "agent_version" not recognised')
+    if (given.get("agent_status") or given.get("agent_status_message")) and not at(request, 72):
+        raise Invalid('Fields "agent_status" and "agent_status_message" not recognised.')
+    if given.get("agent_verify_ca") is not None and not at(request, 68):
+        raise Invalid('Field "agent_verify_ca" not recognised in this version')
+    if given.get("agent_status") is not None and given["agent_status"] not in STATUSES:
+        raise Invalid(f"Agent status is invalid. Valid states are {','.join(STATUSES)}.")
+
+
+def _found(data: Any) -> dict[str, Any]:
+    """What an inspection found, if it holds the least that it must. Raises Invalid."""
+
+    def bad(reason: str) -> Invalid:
+        return Invalid(f"Schema error for data: {reason}")
+
+    if not isinstance(data, dict):
+        raise bad(f"{data!r} is not of type 'object'")
+    if not isinstance(data.get("inventory"), dict):
+        raise bad("'inventory' is a required property")
+    nics = data["inventory"].get("interfaces")
+    if not isinstance(nics, list) or not nics:
+        raise bad("'interfaces' is a required property")
+    if not all(isinstance(nic, dict) and isinstance(nic.get("mac_address"), str) for nic in nics):
+        raise bad("'mac_address' is a required property")
+    return data
+
+
+def _config(row: Row, token: str) -> dict[str, Any]:
+    """What a stock agent needs to know to run."""
+    return {
+        "metrics": {"backend": "noop", "prepend_host": False, "prepend_uuid": False, "prepend_host_reverse": True,
+                    "global_prefix": None},
+        "metrics_statsd": {"statsd_host": "localhost", "statsd_port": 8125},
+        "heartbeat_timeout": HEARTBEAT, "agent_token": token, "agent_token_required": True,
+        "agent_md5_checksum_enable": False, "disable_deep_image_inspection": False,
+        "permitted_image_formats": ["raw", "qcow2", "iso"], "enable_bios_bootloader_install": True,
+        "agent_skip_bmc_detect": row["management_interface"] == "redfish",
+    }  # fmt: skip
