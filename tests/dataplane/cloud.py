@@ -2,10 +2,11 @@
 
     Cloud ── Process (hagane up) ── OVN, and two Hosts with Open vSwitch and libvirt      everything gone after `down`
 
-Two clouds may run beside each other if their prefix and external network differ.
+Several test runs may have one each at a time: whoever runs holds the lock of a number, which is in all names.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -30,10 +31,7 @@ from hagane.operate.site import site
 from tests.outside import Process
 
 T = TypeVar("T")
-PREFIX = "hgt"
-EXTERNAL, EXTERNAL_V6 = "198.18.9.0/24", "2001:db8:9::/64"
-HERE = "198.18.9.1"  # this machine's own address outside
-DNS = "198.18.9.1"
+SLOTS = 16  # clouds that may run at a time on one machine, each with names and addresses of its own
 Row = dict[str, Any]
 
 
@@ -57,6 +55,11 @@ class Clock:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
+    @staticmethod
+    def now() -> float:
+        """Epoch seconds."""
+        return time.time()
+
     @property
     def seconds(self) -> float:
         return round(time.monotonic() - self._began, 2)
@@ -65,10 +68,12 @@ class Clock:
 class Cloud:
     """See the module's text."""
 
-    def __init__(self, folder: Path, *, hosts: int = 2, **settings: Any) -> None:
+    def __init__(self, folder: Path, slot: int, *, hosts: int = 2, **settings: Any) -> None:
+        self.here = f"198.18.{slot + 64}.1"  # this machine's own address outside
+        self.dns = f"198.18.{slot + 64}.53"
         own = {
-            "sim": False, "prefix": PREFIX, "run": f"/run/{PREFIX}", "hosts": hosts, "external_network": EXTERNAL,
-            "external_network_v6": EXTERNAL_V6, "dns_servers": [DNS],
+            "sim": False, "prefix": f"hgt{slot}", "run": f"/run/hgt{slot}", "hosts": hosts, "dns_servers": [self.dns],
+            "external_network": f"198.18.{slot + 64}.0/24", "external_network_v6": f"2001:db8:{slot + 64}::/64",
         }  # fmt: skip
         self.process = Process(folder / "state", **(own | settings))
         self.site: Site = site(config.load(self.process.config))
@@ -197,15 +202,34 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
     """A cloud that is up inside the block. QEMU runs as a user of its own, who must be able to come to its state."""
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
-    Cloud(folder, **settings).down()  # what an interrupted run left
-    cloud = Cloud(folder, **settings)
-    clock = Clock()
-    try:
-        cloud.start()
-        print(f"\nthe cloud was ready after {clock.seconds} s")
-        yield cloud
-    finally:
-        cloud.down()
+    with _slot() as slot:
+        Cloud(folder, slot, **settings).down()  # what an interrupted run left
+        cloud = Cloud(folder, slot, **settings)
+        clock = Clock()
+        try:
+            cloud.start()
+            print(f"\nthe cloud was ready after {clock.seconds} s")
+            yield cloud
+        finally:
+            cloud.down()
+
+
+@contextmanager
+def _slot() -> Iterator[int]:
+    """A number that no other run of these tests on this machine has."""
+    for number in range(SLOTS):
+        lock = os.open(f"/run/lock/hagane-test-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        try:
+            yield number
+        finally:
+            os.close(lock)
+        return
+    raise AssertionError(f"{SLOTS} runs of these tests are under way")
 
 
 def pings_from_here(address: str, wait: float = 1.0) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from hagane.lab import central
 from hagane.ovn.desired import MARK
-from tests.dataplane.cloud import HERE, Clock, Cloud, pings_from_here, running, until
+from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.picture import Picture, differences, picture
 from tests.dataplane.space import Guest
 from tests.dataplane.tenant import Tenant
@@ -43,7 +43,7 @@ class World:
     def flows(self) -> None:
         """Packets say that all is well."""
         self.near.reaches(self.far.ip)
-        self.near.reaches(HERE)
+        self.near.reaches(self.cloud.here)
         until(lambda: pings_from_here(self.floating), 10, "the floating IP answers")
 
     def healed(self, before: Picture) -> float:
@@ -129,13 +129,13 @@ CORRUPTED: dict[str, Meddle] = {
     "port's DHCP": lambda w: w.nb("clear", "Logical_Switch_Port", w.far.port.id, "dhcpv4_options"),
     "port's type": lambda w: w.nb("lsp-set-type", w.near.port.id, "localport"),
     "DHCP option": lambda w: w.nb("set", "DHCP_Options", marked(w, "DHCP_Options", f"network:{w.green.id}"), "options:router=10.10.0.66"),
-    "route's next hop": lambda w: w.nb("set", "Logical_Router_Static_Route", marked(w, "Logical_Router_Static_Route", f"router:{w.router.id}"), "nexthop=198.18.9.77"),
+    "route's next hop": lambda w: w.nb("set", "Logical_Router_Static_Route", marked(w, "Logical_Router_Static_Route", f"router:{w.router.id}"), f"nexthop={w.cloud.dns}"),
     "route more in our router": lambda w: w.nb("lr-route-add", w.router.id, "10.66.0.0/16", "10.10.0.66"),
     "router switched off": lambda w: w.nb("set", "Logical_Router", w.router.id, "enabled=false"),
     "router port's address": lambda w: w.nb("set", "Logical_Router_Port", f"lrp-{w.interface()}", "networks=10.10.0.66/24"),
     "router port's advertisements": lambda w: w.nb("clear", "Logical_Router_Port", f"lrp-{w.interface()}", "ipv6_ra_configs"),
     "router port's peer": lambda w: w.nb("lsp-set-options", w.interface(), "router-port=nowhere"),
-    "SNAT's address": lambda w: w.nb("set", "NAT", one(w, "NAT", "type=snat"), 'external_ip="198.18.9.99"'),
+    "SNAT's address": lambda w: w.nb("set", "NAT", one(w, "NAT", "type=snat"), f'external_ip="{w.cloud.dns}"'),
     "floating IP's address": lambda w: w.nb("set", "NAT", one(w, "NAT", "type=dnat_and_snat"), 'logical_ip="10.10.0.99"'),
     "switch's name": lambda w: w.nb("set", "Logical_Switch", w.green.id, "name=stolen"),
     "port group's name": lambda w: w.nb("set", "Port_Group", pg(w), "name=stolen"),

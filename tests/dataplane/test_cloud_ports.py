@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.dataplane.cloud import DNS, HERE, Clock, Cloud, pings_from_here, running, until
+from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, exchange, serve_once
 from tests.dataplane.tenant import Tenant
 
@@ -68,7 +68,7 @@ def test_dhcp_tells_address_mtu_routes_and_resolvers(world: World) -> None:
     pairs = dict(zip(routes[::2], routes[1::2], strict=True))
     assert pairs == {"169.254.169.254/32": meta.fixed_ips[0]["ip_address"], "10.99.0.0/16": "10.10.0.77",
                      "0.0.0.0/0": "10.10.0.1"}  # fmt: skip
-    assert world.beyond.lease["dns"] == DNS  # the cloud's own, where the subnet names none
+    assert world.beyond.lease["dns"] == world.cloud.dns  # the cloud's own, where the subnet names none
 
 
 def test_active_when_plugged_and_down_when_not(world: World) -> None:
@@ -131,11 +131,11 @@ def test_frames_of_the_full_mtu(world: World, pair: str) -> None:
 
 def test_out_through_snat_the_peer_sees_the_router(world: World) -> None:
     gateway = world.router.external_gateway_info["external_fixed_ips"][0]["ip_address"]
-    with socket.create_server((HERE, 0)) as server:
+    with socket.create_server((world.cloud.here, 0)) as server:
         server.settimeout(5)
         for guest in (world.near, world.far, world.beyond):
-            guest.reaches(HERE)
-            with guest.connect(HERE, server.getsockname()[1]):
+            guest.reaches(world.cloud.here)
+            with guest.connect(world.cloud.here, server.getsockname()[1]):
                 link, peer = server.accept()
                 link.close()
                 assert peer[0] == gateway
@@ -152,7 +152,10 @@ def test_in_and_out_through_a_floating_ip(world: World) -> None:
             exchange(client, link)
         with world.beyond.connect(address, 7001):  # from inside, through both translations
             server.accept()[0].close()
-    with socket.create_server((HERE, 0)) as server, world.far.connect(HERE, server.getsockname()[1]):
+    with (
+        socket.create_server((world.cloud.here, 0)) as server,
+        world.far.connect(world.cloud.here, server.getsockname()[1]),
+    ):
         server.settimeout(5)
         link, peer = server.accept()
         link.close()

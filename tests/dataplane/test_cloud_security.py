@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.dataplane import frames
-from tests.dataplane.cloud import HERE, Clock, Cloud, pings_from_here, running, until
+from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, blocked, exchange, serve_once
 from tests.dataplane.tenant import Tenant
 
@@ -69,7 +69,7 @@ def test_nothing_comes_in_that_no_rule_allows_and_answers_do(world: World, close
         assert not world.near.pings(guest.ip)
         assert not world.near.pings(guest.ip6)
     guest.reaches(world.near.ip)  # out, and its answer in
-    guest.reaches(HERE)
+    guest.reaches(world.cloud.here)
     with (
         world.near.listen(7001) as server,
         guest.connect(world.near.ip, 7001) as client,
@@ -267,7 +267,7 @@ def test_two_projects_with_the_same_addresses_do_not_meet(world: World) -> None:
         with pytest.raises(TimeoutError):
             while b"\x0a\x0a\x00\xfa" not in ear.recv(4096):
                 pass
-    twin.reaches(HERE)
+    twin.reaches(world.cloud.here)
     other.end()
     cloud.forget("stranger")
 
@@ -296,13 +296,13 @@ def test_a_router_that_is_switched_off_forwards_nothing(world: World) -> None:
     router = world.tenant.routers[0]
     floating = api.create_ip(floating_network_id=world.tenant.public.id, port_id=world.near.port.id)
     until(lambda: pings_from_here(floating.floating_ip_address), 10, "in")
-    world.near.reaches(HERE)
+    world.near.reaches(world.cloud.here)
     api.update_router(router, admin_state_up=False)
-    until(lambda: not world.near.pings(HERE, wait=0.3), 10, "nothing goes out")
+    until(lambda: not world.near.pings(world.cloud.here, wait=0.3), 10, "nothing goes out")
     assert not pings_from_here(floating.floating_ip_address, wait=0.3)
     assert world.near.pings(world.far.ip)  # the network itself goes on
     api.update_router(router, admin_state_up=True)
-    world.near.reaches(HERE)
+    world.near.reaches(world.cloud.here)
     until(lambda: pings_from_here(floating.floating_ip_address), 10, "in again")
     api.delete_ip(floating)
 
@@ -312,6 +312,6 @@ def test_without_snat_private_addresses_do_not_leave(world: World) -> None:
     router = world.tenant.routers[0]
     gateway = {"network_id": world.tenant.public.id, "enable_snat": False}
     api.update_router(router, external_gateway_info=gateway)
-    until(lambda: not world.near.pings(HERE, wait=0.3), 10, "no answer finds back")
+    until(lambda: not world.near.pings(world.cloud.here, wait=0.3), 10, "no answer finds back")
     api.update_router(router, external_gateway_info=gateway | {"enable_snat": True})
-    world.near.reaches(HERE)
+    world.near.reaches(world.cloud.here)

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.dataplane import leaks
-from tests.dataplane.cloud import HERE, Clock, Cloud, pings_from_here, running, until
+from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.servers import Servers
 from tests.dataplane.tenant import Tenant
 
@@ -108,7 +108,7 @@ def test_first_boot(world: World, name: str, source: str) -> None:
 def test_guests_reach_each_other_and_the_outside(world: World) -> None:
     for one, other in ((world.drive, world.http), (world.http, world.drive)):
         target = world.servers.fixed(other)
-        script = f"ping -q -c 1 -W 2 {target} && ping -q -c 1 -W 2 {HERE} && nc -w 3 {target} 22 </dev/null | head -n 1"
+        script = f"ping -q -c 1 -W 2 {target} && ping -q -c 1 -W 2 {world.cloud.here} && nc -w 3 {target} 22 </dev/null | head -n 1"
         assert "SSH-2.0" in world.servers.reached(one, script)
         six = next(f["ip_address"] for f in world.servers.port(other).fixed_ips if ":" in f["ip_address"])
         world.servers.reached(one, f"ping6 -q -c 1 -W 3 {six}")

@@ -23,7 +23,7 @@ from hagane.ovn.southbound import ChassisStatus, Southbound
 from hagane.ovn.wire import changed
 from hagane.reconcile.ovn.pairs import Pairs
 
-SILENT = 30.0  # seconds that a chassis may owe the confirmation of a change before it counts as dead
+SILENT = 20.0  # seconds that a chassis may owe the confirmation of a change before it counts as dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class Ovn(Protocol):
     async def settle(self, timeout: float) -> set[str]:
         """Before anything of a stranger's doing is put right: wait until all chassis have seen it, but not longer than
         so many seconds. Returns owners of rows that had to be taken out for that, and are to be applied again."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask all chassis for a sign of life. Raises Unavailable."""
         ...
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
@@ -139,6 +143,10 @@ class RealOvn:
         with contextlib.suppress(Unavailable):
             await self._nb.sync("hv", timeout)
         return owners
+
+    async def ping(self) -> None:
+        if self._nb.ready.is_set():
+            await self._nb.ping()
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         return bool(self._nb.plan(desired, Scope(owners=owners)))
@@ -259,6 +267,9 @@ class SimOvn:
 
     async def settle(self, timeout: float) -> set[str]:
         return set()
+
+    async def ping(self) -> None:
+        return
 
     def differs(self, desired: Sequence[Desired], owners: Collection[str]) -> bool:
         wanted: dict[str, dict[tuple[str, str], Desired]] = {}

@@ -3,6 +3,7 @@
 port up / down        ─▶ the Port's status, and its Server is woken
 a stranger's change   ─▶ when all chassis have seen it, the owner of the row is woken, and puts it right
 chassis come and go   ─▶ routers are woken, whose gateways may move
+every 10 s            ─▶ all chassis are asked for a sign of life; one that stays silent is shown as dead
 connected, and hourly ─▶ a full pass: every key whose rows differ, and every owner in OVN that has no row any more
 """
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CONFIRM = 2.0  # seconds that a chassis has to confirm a stranger's change before it is put right
 GATHER = 0.02  # seconds in which what OVN says is gathered into one transaction
+PULSE = 10.0  # seconds between two questions for a sign of life
 FULL_PASS = 600.0  # seconds between full passes
 CHUNK = 100  # keys compared at a time, so that the event loop is not held
 TABLES: dict[str, Table] = {
@@ -77,6 +79,7 @@ class NetworkPart:
         self._tasks = [
             loop.create_task(self._listen(), name="ovn-listen"),
             loop.create_task(self._heal(), name="ovn-heal"),
+            loop.create_task(self._pulse(), name="ovn-pulse"),
             loop.create_task(self._full_passes(), name="ovn-full-pass"),
         ]
 
@@ -146,6 +149,12 @@ class NetworkPart:
                 self._owners |= owners
                 await asyncio.sleep(1)
                 self._meddled.set()
+
+    async def _pulse(self) -> None:
+        while True:
+            with contextlib.suppress(HaganeError):  # of a database that is away others tell
+                await self.ovn.ping()
+            await asyncio.sleep(PULSE)
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
