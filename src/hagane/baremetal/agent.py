@@ -133,7 +133,9 @@ class Agents:
             await INVENTORY.delete(tx, {"node_id": row["id"]})
             await INVENTORY.insert(tx, {"node_id": row["id"], "inventory": data["inventory"], "plugin_data": plugin})
             place = advance(row["provision_state"], "resume", row["target_provision_state"])
-            await self.nodes.store(tx, row, {"provision_state": place.state, "provision_updated_at": clock.now()})
+            changes = {"provision_state": place.state, "provision_updated_at": clock.now(),
+                       "seen": row["seen"] | {"inspected": True}}  # fmt: skip
+            await self.nodes.store(tx, row, changes)
             await work.wake(tx, "node", row["id"], request_id=request.id)
             return str(row["id"])
 

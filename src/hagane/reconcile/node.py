@@ -167,9 +167,10 @@ class NodeReconciler:
                 changes |= node_plan.seen(row, await bmc.apply(step.desired))
             if step.identity:
                 await self._inventory(row, await bmc.read(identity=True))
-                changes["inspection_finished_at"] = clock.now()
         except (Unavailable, DeviceFailed) as error:
             return await self._move(row, "fail", {}, f"{error.message}", error=True)
+        if row["provision_state"] == "inspecting":
+            changes["inspection_finished_at"] = clock.now()
         text = f"{row['provision_state']} ended"
         return await self._move(row, step.event, changes, text, duration=time.monotonic() - started)
 

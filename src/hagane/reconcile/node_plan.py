@@ -35,7 +35,7 @@ def step(row: Row) -> Step | None:
         case "verifying":
             return Step("done")
         case "inspecting":
-            return _by(row, "inspect", Step("done", identity=True))
+            return _inspecting(row)
         case "adopting":
             return Step("done")
         case "cleaning":
@@ -57,6 +57,14 @@ def _by(row: Row, interface: str, done: Step) -> Step:
     if used == "fake":
         return done
     return Step("fail", refused=f"There is no {interface} driver for the {interface} interface {used!r} in this cloud.")
+
+
+def _inspecting(row: Row) -> Step:
+    """A ramdisk has sent what it found (baremetal/agent.py), or the BMC is asked."""
+    seen: Row = row["seen"] or {}
+    if seen.get("inspected"):
+        return Step("done", changes={"seen": {key: value for key, value in seen.items() if key != "inspected"}})
+    return _by(row, "inspect", Step("done", identity=True))
 
 
 def _cleaning(row: Row) -> Step:
