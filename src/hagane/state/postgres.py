@@ -50,7 +50,7 @@ def positional(sql: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _unkeepable(error: Exception) -> Invalid:
-    """PostgreSQL keeps and compares no NUL, which may come in any part of a URL; nor does it take all that others do."""
+    """PostgreSQL keeps and compares no NUL, which may come in any part of a URL, nor all else that others take."""
     return Invalid(f"The request holds what cannot be kept or compared: {error}.", code="BadText")
 
 
