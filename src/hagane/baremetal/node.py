@@ -193,6 +193,10 @@ class Nodes(BareResource):
         if "owner" in changes:
             await self._check_owner(request, tx, old)
         implied(old, changes)
+        if changes.get("instance_id", "") is None and old["allocation_id"] is not None:
+            # A Node that is taken from its instance has no allocation any more.
+            await tx.execute("DELETE FROM node_allocation WHERE id = :id", {"id": old["allocation_id"]})
+            changes["allocation_id"] = None
         if changes.keys() & {"driver", *(f"{name}_interface" for name in INTERFACES)}:
             given = {**old, **changes} if not reset else {"driver": changes["driver"]} | changes
             changes |= complete(given)

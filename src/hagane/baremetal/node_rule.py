@@ -131,6 +131,11 @@ def check_changes(row: Row, changes: Mapping[str, Any]) -> None:
     _check_free(row, changes)
     if changes.get("instance_id") and row["instance_id"]:
         raise Conflict(f"Node {node} is associated with instance {row['instance_id']}.")
+    if changes.get("instance_id", "") is None and row["allocation_id"] and not row["maintenance"] and state not in FREE:
+        raise Conflict(
+            f"Node {node} with an allocation can not have instance_uuid removed unless it is in one of allowed "
+            f"({', '.join(FREE)}) states or in maintenance mode. Current state is '{state}'."
+        )
     if "driver" in changes and row["console_enabled"]:
         raise Conflict(f"Node {node} can not update the driver while the console is enabled. "
                        "Please stop the console first.")  # fmt: skip

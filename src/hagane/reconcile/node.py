@@ -149,7 +149,8 @@ class NodeReconciler:
         text = ""
         if changes.get("power_state") and row["power_state"] and not row["wanted"]:
             text = f"The machine was found in state {changes['power_state']}"
-        now: Row | None = await self._write(row, changes, text) if changes else row
+        behind = row["observed_generation"] != row["generation"]
+        now: Row | None = await self._write(row, changes, text) if changes or behind else row
         while now is not None and (step := node_plan.step(now)) is not None:
             now = await self._take(now, step)
         if now is None:
@@ -217,11 +218,20 @@ class NodeReconciler:
             same = {"id": row["id"], "generation": row["generation"], "provision_state": row["provision_state"]}
             if not await NODE.update(tx, same, changed):
                 return None
+            if changes.get("instance_id", "") is None:
+                await _released(tx, row["id"])
             if text:
                 await record(tx, row | changed, text, error=error, duration=duration)
             return row | changed
 
         return await self._db.write(work)
+
+
+async def _released(tx: Tx, key: str) -> None:
+    """What a Node was given for its tenant ends with the tenant: the allocation, and the Nics' VIFs."""
+    await tx.execute("DELETE FROM node_allocation WHERE node_id = :id", {"id": key})
+    for table in ("nic", "nic_group"):
+        await tx.execute(f"UPDATE {table} SET vif = NULL WHERE node_id = :id", {"id": key})
 
 
 class NodePart:

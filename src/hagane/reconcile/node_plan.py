@@ -43,7 +43,13 @@ def step(row: Row) -> Step | None:
         case "deploying":
             return _by(row, "deploy", Step("done", BmcDesired(Power.ON)))
         case "deleting":
-            gone: Row = {"instance_info": {}, "instance_id": None, "instance_name": None, "deploy_step": {}}
+            gone: Row = {
+                "instance_info": {},
+                "instance_id": None,
+                "allocation_id": None,
+                "instance_name": None,
+                "deploy_step": {},
+            }
             return Step("clean", BmcDesired(Power.OFF), changes=gone)
         case "rescuing" | "unrescuing":
             return _by(row, "rescue", Step("done", BmcDesired(Power.ON, resets=1)))

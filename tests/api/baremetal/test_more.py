@@ -76,6 +76,24 @@ def test_allocations_claim_a_node(metal: httpx.Client, cloud: Running) -> None:
     assert metal.get(f"/nodes/{node}").json()["instance_uuid"] is None
 
 
+def test_what_a_tenant_had_ends_with_the_tenant(metal: httpx.Client, cloud: Running) -> None:
+    node, vif = available(metal, cloud, "ends"), str(uuid4())
+    metal.post("/ports", json={"node_uuid": node, "address": "52:54:00:dd:00:01"})
+    made = metal.post("/allocations", json={"resource_class": "ends"}).json()["uuid"]
+    assert metal.post(f"/nodes/{node}/vifs", json={"id": vif}).status_code == 204
+    verb(metal, node, "active")
+    cloud.settle()
+    remove = [{"op": "remove", "path": "/instance_uuid"}]
+    assert "with an allocation can not have" in fault(metal.patch(f"/nodes/{node}", json=remove), 409)
+    assert "not allowed to be removed" in fault(metal.delete(f"/allocations/{made}"), 409)
+    verb(metal, node, "deleted")
+    cloud.settle()
+    shown = metal.get(f"/nodes/{node}").json()
+    assert (shown["provision_state"], shown["instance_uuid"], shown["allocation_uuid"]) == ("available", None, None)
+    assert metal.get(f"/nodes/{node}/vifs").json() == {"vifs": []}
+    assert metal.get(f"/allocations/{made}").status_code == 404
+
+
 def test_two_at_once_never_get_one_node(metal: httpx.Client, cloud: Running) -> None:
     nodes = {available(metal, cloud, "race") for _ in range(2)}
 
