@@ -1,7 +1,8 @@
 """Logs: one line an event, as text for people or as JSON for machines, each with the request that caused it.
 
 Reconcilers run long after the request was answered; the work row carries its id (reconcile/engine.py), so one search
-for a request id shows what the API did and what became of it.
+for a request id shows what the API did and what became of it. What others choose (paths, names, answers of devices)
+cannot begin a line.
 """
 
 import logging
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from hagane.reconcile.engine import request_id
+from hagane.api.http import request_id
 
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -22,13 +23,17 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
     return extras
 
 
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class Text(logging.Formatter):
     """`12:00:01 WARNING reconcile.server  the message  [req-...]`."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         name = record.name.removeprefix("hagane.")
-        line = f"{moment} {record.levelname:<7} {name:<18} {record.getMessage()}"
+        line = f"{moment} {record.levelname:<7} {name:<18} {_one_line(record.getMessage())}"
         if identity := _extras(record).get("request_id"):
             line += f"  [{identity}]"
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")

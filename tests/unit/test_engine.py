@@ -172,3 +172,29 @@ async def test_work_of_a_dead_process_is_taken_over_within_its_lease(db: Databas
             await asyncio.sleep(0.01)
     assert 0.2 < time.monotonic() - started < 2
     await engine.stop()
+
+
+async def test_a_store_that_is_away_for_a_while_stops_nothing_for_good(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    probe = Probe(done)
+    engine = await running(db, probe)
+    await asyncio.sleep(0.05)
+    asked = 0
+
+    async def away(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("The database does not answer.")
+
+    with monkeypatch.context() as without:
+        without.setattr(work, "claim", away)
+        without.setattr(work, "next_due", away)
+        engine.poke("*")
+        while asked < 3:
+            await asyncio.sleep(0.01)
+    await wake(db, "1")
+    await engine.settled()
+    assert probe.seen == ["1"]
+    await engine.stop()

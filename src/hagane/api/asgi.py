@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from hagane import errors
 from hagane.api import faults
-from hagane.api.http import Caller, Receive, Request, Response, Send, json_response
+from hagane.api.http import Caller, Receive, Request, Response, Send, json_response, request_id
 from hagane.api.metrics import observe
 from hagane.api.router import Router
 from hagane.api.service import Route, Service
@@ -58,6 +58,7 @@ class Application:
     async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request = Request(self.cloud, scope, receive, f"req-{uuid4()}")
+        request_id.set(request.id)
         request.service = self._nowhere
         try:
             response = await self._answer(request)
@@ -68,7 +69,7 @@ class Application:
         observe(request, response.status, seconds)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s %d %.1f ms", request.method, request.path, response.status, seconds * 1000,
-                      extra={"request_id": request.id, "user_id": request.caller.user_id})  # fmt: skip
+                      extra={"user_id": request.caller.user_id})  # fmt: skip
 
     async def _answer(self, request: Request) -> Response:
         routes, values = self._router.find((request.scope.get("raw_path") or request.path.encode()).decode("latin-1"))

@@ -43,15 +43,14 @@ def answer(request: Request, error: BaseException) -> Response:
         error.message = request.service.wording(error.field, error.value, error.reason)
     if not isinstance(error, errors.HaganeError):
         if isinstance(error, Duplicate):
-            log.warning("unhandled duplicate: %s", error, extra={"request_id": request.id})
+            log.warning("unhandled duplicate: %s", error)
             error = errors.Conflict("The request conflicts with another one that came first; try again.")
         else:
-            log.error("unforeseen error", exc_info=error, extra={"request_id": request.id, "path": request.path})
+            log.error("unforeseen error", exc_info=error, extra={"path": request.path})
             error = errors.HaganeError(UNFORESEEN, code="Unforeseen")
     status = request.service.status(error) or error.extra.get("status") or _status(error)
     if status >= 500:
-        log.warning("%s %s -> %d: %s %s", request.method, request.path, status, error.message, error.detail,
-                    extra={"request_id": request.id})  # fmt: skip
+        log.warning("%s %s -> %d: %s %s", request.method, request.path, status, error.message, error.detail)
     # Every service leaves refusing a token to the same middleware, which answers alike everywhere.
     envelope = plain if isinstance(error, errors.Unauthenticated) else request.service.envelope
     body, headers = envelope(error, status, request)

@@ -1,6 +1,7 @@
 """Requests and responses, as thin as they can be over ASGI. No cloud noun is known here."""
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 BODY_LIMIT = 4 << 20  # bytes of a body that is read whole; uploads are streamed instead
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is answered, or that caused the work which is done now. For logs."""
 
 Receive = Callable[[], Any]
 Send = Callable[[MutableMapping[str, Any]], Any]

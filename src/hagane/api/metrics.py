@@ -1,10 +1,13 @@
 """Prometheus metrics. Labels are route templates, never ids, so their number is bounded."""
 
+import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from hagane.api.service import Route
+from hagane.errors import Unavailable
 
 if TYPE_CHECKING:
     from hagane.api.http import Request, Response
@@ -18,7 +21,7 @@ REQUESTS = Histogram(
 WORK = Histogram(
     "hagane_work_seconds", "Time of one reconciling", ["kind", "outcome"], buckets=(0.001, 0.01, 0.1, 1, 10, 60)
 )
-BACKLOG = Gauge("hagane_work_due", "Keys that wait to be reconciled", ["kind"])
+BACKLOG = Gauge("hagane_work_due", "Keys that are due to be reconciled, or being reconciled", ["kind"])
 RETRIES = Counter("hagane_work_retries_total", "Reconcilings that have to be tried again", ["kind"])
 
 _children: dict[tuple[str, str, str, int], object] = {}
@@ -34,9 +37,16 @@ def observe(request: "Request", status: int, seconds: float) -> None:
     child.observe(seconds)  # type: ignore[attr-defined]
 
 
+_DUE = "SELECT kind, count(*) FROM work WHERE due <= :now GROUP BY kind"
+
+
 async def handler(request: "Request") -> "Response":
     from hagane.api.http import Response
 
+    BACKLOG.clear()
+    with contextlib.suppress(Unavailable):  # what this process knows itself is told in any case
+        for kind, count in await request.cloud.db.fetch_tuples(_DUE, {"now": time.time()}):
+            BACKLOG.labels(kind).set(count)
     return Response(200, generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -18,12 +18,12 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from hagane.api.metrics import BACKLOG, RETRIES
+from hagane.api.http import request_id
+from hagane.api.metrics import RETRIES
 from hagane.api.metrics import WORK as WORK_SECONDS
 from hagane.errors import HaganeError
 from hagane.state import work
@@ -31,11 +31,10 @@ from hagane.state.database import Database, Tx
 from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that caused the work, for logs."""
 
 FIRST_RETRY, LAST_RETRY = 0.2, 30.0  # seconds
 MOST_HELD = 500  # keys of one kind that a process works on at a time
+AGAIN = 1.0  # seconds until the store is asked again when it did not answer
 POLL = 5.0  # seconds between looks at the queue when nobody wakes us (another process's lease may have run out)
 
 
@@ -139,20 +138,21 @@ class Engine:
         places = asyncio.Semaphore(reconciler.parallel)
         while True:
             await places.acquire()
-            claims: list[Claim] = []
             try:
                 woken.clear()
                 while len(self._held[kind]) >= MOST_HELD:  # noqa: ASYNC110 - anything that ends makes room
                     await asyncio.sleep(0.01)
                 claims = await work.claim(self._db, kind, self._name, reconciler.batch, self._lease)
-            except Exception:
-                log.exception("cannot claim work of kind %s", kind)
-                await asyncio.sleep(1)
-            if not claims:
+                due = None if claims else await work.next_due(self._db, kind)
+            except Exception as error:
+                log.warning("cannot claim work of kind %s: %s", kind, error,
+                            exc_info=None if isinstance(error, HaganeError) else error)  # fmt: skip
+                claims, due = [], time.time() + AGAIN
+            if claims:
+                self._spawn(self._run(reconciler, claims, places))
+            else:
                 places.release()
-                await self._sleep(kind, woken)
-                continue
-            self._spawn(self._run(reconciler, claims, places))
+                await self._sleep(woken, due)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -160,8 +160,7 @@ class Engine:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _sleep(self, kind: str, woken: asyncio.Event) -> None:
-        due = await work.next_due(self._db, kind)
+    async def _sleep(self, woken: asyncio.Event, due: float | None) -> None:
         pause = POLL if due is None else min(POLL, max(0.001, due - time.time()))
         # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event.
         with contextlib.suppress(TimeoutError):
@@ -172,8 +171,8 @@ class Engine:
         kind = reconciler.kind
         self._held[kind].update({claim.key: claim for claim in claims})
         started = time.perf_counter()
-        request_id.set(claims[0].request_id or "")
-        BACKLOG.labels(kind).set(len(self._held[kind]))
+        causes = {claim.request_id for claim in claims}
+        request_id.set((causes.pop() or "") if len(causes) == 1 else "")
         answers: Mapping[str, Answer]
         try:
             answers = await reconciler.reconcile(claims)

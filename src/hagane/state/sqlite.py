@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -132,7 +133,8 @@ class SqliteDatabase:
         future: asyncio.Future[T] = loop.create_future()
         self._queue.append((work, future))
         if self._runner is None or self._runner.done():
-            self._runner = loop.create_task(self._run(), name="sqlite-writer")
+            # It works for many requests: what is logged there is not of the one that happened to start it.
+            self._runner = loop.create_task(self._run(), name="sqlite-writer", context=Context())
         return await future
 
     async def _run(self) -> None:
