@@ -227,6 +227,7 @@ class World:
         make("allocations", resource_class="x", owner=self.victim.project_id, **named)
         step = {"interface": "bios", "step": "x", "args": {SECRET: SECRET}, "priority": 1}
         make("deploy_templates", name="CUSTOM_X", steps=[step])
+        make("runbooks", name="CUSTOM_Y", steps=[{"interface": "bios", "step": SECRET, "order": 1}])
         make("volume/connectors", node_uuid=node, type="iqn", connector_id=SECRET)
         make("volume/targets", node_uuid=node, volume_type="iscsi", volume_id=SECRET, boot_index=0)
         self.ids |= {f"baremetal/{name}": SECRET for name in ("indicators", "bios", "history", "vifs")}

@@ -4,7 +4,7 @@ A verb moves the Node's state within the request; the rest is intent in the row 
 and the reconciler of Nodes is woken. Nothing here talks to a machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
@@ -25,14 +25,14 @@ from hagane.state.database import Row, Tx
 MIN_VERB = {"manage": 4, "provide": 4, "inspect": 6, "abort": 13, "clean": 15, "adopt": 17, "rescue": 38,
             "unrescue": 38,             "deploy": 73, "undeploy": 73, "unhold": 85, "service": 87}  # fmt: skip
 PROVISION = ("target", "configdrive", "clean_steps", "deploy_steps", "rescue_password", "disable_ramdisk",
-             "service_steps")  # fmt: skip
+             "service_steps", "runbook")  # fmt: skip
 DEPLOYS = ("active", "rebuild", "deploy")
 SOFT = ("soft rebooting", "soft power off")
 _STEPS = ListOf(item=Obj(open=True), nullable=True)
 BODIES: dict[str, Type] = {
     "provision": Obj(
         fields={"target": Str(), "configdrive": Type(nullable=True), "clean_steps": _STEPS, "deploy_steps": _STEPS,
-                "service_steps": _STEPS, "rescue_password": Str(nullable=True),
+                "service_steps": _STEPS, "rescue_password": Str(nullable=True), "runbook": Str(nullable=True),
                 "disable_ramdisk": Bool(nullable=True)}, required=("target",)),
     "power": Obj(fields={"target": Str(), "timeout": Int(nullable=True)}, required=("target",)),
     "boot_mode": Obj(fields={"target": Str()}, required=("target",)),
@@ -42,9 +42,13 @@ BODIES: dict[str, Type] = {
 """What the PUT requests below `states` take, for the documents."""
 
 
+Runbook = Callable[[Request, Tx, Row, str], Awaitable[tuple[list[dict[str, Any]], bool]]]
+
+
 class NodeVerbs:
     def __init__(self, nodes: Nodes) -> None:
         self.nodes, self.db = nodes, nodes.db
+        self.runbook: Runbook | None = None  # set by service.py: the steps of a runbook
 
     # -- states ------------------------------------------------------------------------------------------------
 
@@ -72,13 +76,28 @@ class NodeVerbs:
                 if given.get(f"{kind}_steps"):
                     need(request, f"baremetal:node:set_provision_state:{kind}_steps", node_target(row))
             check_verb(row, verb)
-            _check_arguments(request, verb, given)
+            told = await self._with_runbook(request, tx, row, verb, given)
+            _check_arguments(request, verb, told)
             if verb in DEPLOYS:
                 _check_ready(row)
-            await self._advance(request, tx, row, verb, given)
+            await self._advance(request, tx, row, verb, told)
 
         await self.db.write(change)
         return accepted(request, "states")
+
+    async def _with_runbook(self, request: Request, tx: Tx, row: Row, verb: str, given: Row) -> Row:
+        """The arguments, with a runbook's steps in its place."""
+        key = string("runbook", given.get("runbook"))
+        if key is None or self.runbook is None:
+            return given
+        if verb not in ("clean", "service"):
+            raise Invalid(
+                "\"runbooks\" is only valid when setting target provision state to any of ['clean', 'service']"
+            )
+        if given.get(f"{verb}_steps"):
+            raise Invalid(f'Please provide either "{verb}_steps" or a runbook, but not both.')
+        steps, bare = await self.runbook(request, tx, row, key)
+        return {**given, f"{verb}_steps": steps, "disable_ramdisk": bare or given.get("disable_ramdisk")}
 
     async def _advance(self, request: Request, tx: Tx, row: Row, verb: str, given: dict[str, Any]) -> None:
         event = event_of(verb)

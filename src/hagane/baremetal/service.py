@@ -34,17 +34,18 @@ from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import Nodes
 from hagane.baremetal.node_part import NodeParts
 from hagane.baremetal.node_verb import NodeVerbs
+from hagane.baremetal.runbook import Runbooks
 from hagane.cloud import Cloud
 from hagane.errors import NotFound
 from hagane.state import clock
 
 TABLES = (
     *node.TABLES, Chassis.table, Nics.table, NicGroups.table, Allocations.table, DeployTemplates.table,
-    volume.Connectors.table, volume.Targets.table,
+    Runbooks.table, volume.Connectors.table, volume.Targets.table,
 )  # fmt: skip
 _NOUNS = {"chassis": 1, "nodes": 1, "ports": 1, "drivers": 1, "portgroups": 23, "volume": 32,
           "lookup": 22, "heartbeat": 22, "conductors": 49, "allocations": 52, "deploy_templates": 55, "shards": 82,
-          "continue_inspection": 84}  # fmt: skip
+          "continue_inspection": 84, "runbooks": 92}  # fmt: skip
 """What the version document lists, and since when."""
 
 
@@ -58,9 +59,11 @@ def service(cloud: Cloud) -> Service:
     nodes = Nodes(cloud)
     verbs = NodeVerbs(nodes)
     made.routes += [*_documents(), *_conductors(), *_shards(cloud), *driver.routes()]
+    runbooks = Runbooks(cloud)
+    verbs.runbook = runbooks.steps_for
     connectors = volume.Connectors(cloud, nodes)
     parts = (nodes, verbs, NodeParts(nodes, verbs), NicGroups(cloud, nodes), Nics(cloud, nodes), Chassis(cloud),
-             Allocations(cloud, nodes), DeployTemplates(cloud), connectors, volume.Targets(cloud, nodes),
+             Allocations(cloud, nodes), DeployTemplates(cloud), runbooks, connectors, volume.Targets(cloud, nodes),
              Agents(nodes))  # fmt: skip
     for part in parts:
         made.routes += part.routes()

@@ -815,6 +815,27 @@ CREATE INDEX router_0 ON router (project_id);
 
 CREATE INDEX router_1 ON router (gateway_port_id);
 
+CREATE TABLE runbook (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  name TEXT,
+  extra TEXT,
+  public BIGINT,
+  owner TEXT,
+  disable_ramdisk BIGINT,
+  description TEXT,
+  steps TEXT,
+  traits TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX runbook_0 ON runbook (name);
+
+CREATE INDEX runbook_1 ON runbook (owner);
+
+CREATE INDEX runbook_2 ON runbook (created_at, id);
+
 CREATE TABLE security_group (
   id TEXT NOT NULL,
   name TEXT,
