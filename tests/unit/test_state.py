@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hagane.errors import Unavailable
 from hagane.state import allocation, work
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import Database, Duplicate, Tx, open_database
+from hagane.state.postgres import _without_password
 from hagane.state.table import Column, Not, Op, Table
 from hagane.state.work import WORK
 
@@ -91,6 +93,34 @@ async def test_a_failed_work_leaves_nothing_and_fails_alone(db: Database) -> Non
     outcomes = await asyncio.gather(*good[:10], db.write(bad), *good[10:], return_exceptions=True)
     assert [type(o) for o in outcomes if o is not None] == [ValueError]
     assert await THING.count(db) == 20
+
+
+async def test_a_full_disk_is_told_to_everybody_who_lost_by_it(tmp_path: Path) -> None:
+    db = await open_database(f"sqlite:{tmp_path}/t.db")
+    await db.script(";\n".join(THING.ddl()))
+
+    async def room(pages: int) -> None:
+        await db.write(lambda tx: tx.fetch(f"PRAGMA max_page_count = {pages}"))
+
+    await room(20)
+    outcomes = await asyncio.gather(*(put(db, id=str(i), tags="x" * 9000) for i in range(12)), return_exceptions=True)
+    assert any(isinstance(outcome, Unavailable) for outcome in outcomes)
+    kept = {row["id"] for row in await THING.select(db)}
+    assert kept == {str(i) for i, outcome in enumerate(outcomes) if outcome is None}
+    await room(1_000_000)
+    await put(db, id="again", tags="x" * 9000)
+    assert await THING.get(db, id="again") is not None
+    await db.close()
+
+
+async def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    db = await open_database(f"sqlite:{tmp_path}/t.db")
+    await db.script(";\n".join(THING.ddl()))
+    await db.backup(f"{tmp_path}/copy.db")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("*db*") if path.suffix != ".lock"}
+    assert modes == dict.fromkeys(modes, 0)
+    assert {"t.db", "t.db-wal", "copy.db"} <= set(modes)
+    await db.close()
 
 
 async def test_a_duplicate_is_said(db: Database) -> None:
@@ -177,3 +207,17 @@ async def test_backup_while_writing(db: Database, tmp_path: Path) -> None:
     copy = await open_database(f"sqlite:{tmp_path}/copy")
     assert await THING.count(copy) <= 50
     await copy.close()
+
+
+async def test_a_copy_that_cannot_be_made_is_said(postgres_url: str, tmp_path: Path) -> None:
+    db = await open_database(postgres_url)
+    with pytest.raises(Unavailable) as failed:
+        await db.backup(str(tmp_path / "nowhere" / "copy"))
+    assert "nowhere" in str(failed.value.detail)
+    await db.close()
+
+
+def test_a_password_is_in_no_list_of_processes() -> None:
+    url, environment = _without_password("postgresql://cloud:s%40cret@db.example:5432/hagane?sslmode=require")
+    assert url == "postgresql://cloud@db.example:5432/hagane?sslmode=require"
+    assert environment["PGPASSWORD"] == "s@cret"

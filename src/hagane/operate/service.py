@@ -3,10 +3,10 @@
 `explain` is also for the owner of a thing; the others are for administrators.
 """
 
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 from hagane.api import faults
 from hagane.api.asgi import NoPolicy
@@ -83,6 +83,10 @@ async def _backup(request: Request) -> Response:
     _need_admin(request)
     folder = Path(request.cloud.config.state) / "backup"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / f"hagane-{int(time.time())}-{os.getpid()}.db"
-    await request.cloud.db.backup(str(file))
+    file = folder / f"hagane-{uuid4()}.db"
+    try:
+        await request.cloud.db.backup(str(file))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
     return json_response(200, {"file": str(file)})

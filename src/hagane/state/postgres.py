@@ -7,11 +7,14 @@ is rows, a missed notification costs a poll interval, never a task.
 
 import asyncio
 import logging
+import os
 import random
 import re
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
@@ -163,9 +166,15 @@ class PostgresDatabase:
             await connection.execute(sql)
 
     async def backup(self, path: str) -> None:
-        process = await asyncio.create_subprocess_exec("pg_dump", "--format=custom", f"--file={path}", self.url)
-        if await process.wait() != 0:
-            raise Unavailable("pg_dump failed; its own message is above.")
+        url, environment = _without_password(self.url)
+        arguments = ("--format=custom", f"--file={path}", url)
+        try:
+            process = await asyncio.create_subprocess_exec("pg_dump", *arguments, env=environment, stderr=PIPE)
+        except OSError as error:
+            raise Unavailable(f"pg_dump cannot be run: {error.strerror}.") from error
+        _, said = await process.communicate()
+        if process.returncode != 0:
+            raise Unavailable("The database cannot be copied.", detail=said.decode(errors="replace").strip())
 
     async def _listen(self) -> None:
         """Hold one connection that listens; open another when it is lost."""
@@ -188,3 +197,13 @@ class PostgresDatabase:
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
         await self._pool.close()
+
+
+def _without_password(url: str) -> tuple[str, dict[str, str]]:
+    """The URL as every user of the machine may see it in the list of processes, and the environment with the rest."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url, dict(os.environ)
+    user, _, host = parts.netloc.rpartition("@")
+    shown = parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
+    return shown, os.environ | {"PGPASSWORD": unquote(parts.password)}

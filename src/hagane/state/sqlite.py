@@ -62,6 +62,9 @@ class SqliteTx:
         self.topics.add(topic)
 
 
+Settled = tuple[asyncio.Future[Any], SqliteTx, Any]  # a work, and its result in a tuple or the exception it raised
+
+
 class SqliteDatabase:
     """See the module's text. One process at a time opens a file: a second one is refused."""
 
@@ -80,6 +83,7 @@ class SqliteDatabase:
 
     def _open(self, path: str, *, exclusive: bool) -> apsw.Connection:
         try:
+            _only_ours(path)
             connection = apsw.Connection(path, statementcachesize=1000)
             connection.set_busy_timeout(5000)
             connection.pragma("journal_mode", "wal")
@@ -92,7 +96,7 @@ class SqliteDatabase:
             connection.pragma("wal_autocheckpoint", 0)  # see checkpoint.py
             if exclusive:
                 self._lock(path)
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
         return connection
 
@@ -140,11 +144,13 @@ class SqliteDatabase:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
-            settled = [self._work(*entry) for entry in self._batch()]
+            settled: list[Settled] = []
             try:
-                if self._writer.in_transaction:
-                    await loop.run_in_executor(self._thread, self._commit)
-            except apsw.Error as error:
+                for entry in self._batch():
+                    settled.append(self._work(*entry))
+                    self._still_open(settled[-1][2])
+                await loop.run_in_executor(self._thread, self._commit)
+            except (apsw.Error, Unavailable) as error:
                 self._fail(settled, error)
                 continue
             for future, tx, result in settled:
@@ -163,7 +169,7 @@ class SqliteDatabase:
         while self._queue and time.monotonic() < until:
             yield self._queue.popleft()
 
-    def _work(self, work: Work[Any], future: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], SqliteTx, Any]:
+    def _work(self, work: Work[Any], future: asyncio.Future[Any]) -> Settled:
         """Run one work in its savepoint; its result, or the exception it raised, waits for the commit."""
         tx = SqliteTx(self._writer)
         try:
@@ -173,13 +179,20 @@ class SqliteDatabase:
             try:
                 result = _drive(work(tx))
             except BaseException:
-                self._writer.execute("ROLLBACK TO work")
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK TO work")
                 raise
             finally:
-                self._writer.execute("RELEASE work")
+                if self._writer.in_transaction:
+                    self._writer.execute("RELEASE work")
         except Exception as error:
             return future, tx, _full(error)
         return future, tx, (result,)
+
+    def _still_open(self, result: Any) -> None:
+        """A full or failing disk has SQLite roll back all of the transaction: the works before this one, too."""
+        if not self._writer.in_transaction:
+            raise result if isinstance(result, apsw.Error | Unavailable) else Unavailable("The database lost a write.")
 
     def _settle(self, future: asyncio.Future[Any], tx: SqliteTx, result: Any) -> None:
         if isinstance(result, BaseException):
@@ -197,8 +210,8 @@ class SqliteDatabase:
     def listen(self, call: Callable[[str], None]) -> None:
         self._listeners.append(call)
 
-    def _fail(self, settled: list[tuple[asyncio.Future[Any], SqliteTx, Any]], error: apsw.Error) -> None:
-        """The commit itself failed (disk full): nothing of the batch happened."""
+    def _fail(self, settled: list[Settled], error: Exception) -> None:
+        """Nothing of the batch happened."""
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
         for future, _, _ in settled:
@@ -215,6 +228,7 @@ class SqliteDatabase:
 
     async def backup(self, path: str) -> None:
         """Copy in small steps, so that writers go on in between; SQLite restarts the copy's changed pages itself."""
+        _only_ours(path)
         target = apsw.Connection(path)
         with target.backup("main", self._reader, "main") as copy:
             while not copy.done:
@@ -232,6 +246,12 @@ class SqliteDatabase:
         self._writer.close()
         if self.path != ":memory:":
             self._lockfile.close()
+
+
+def _only_ours(path: str) -> None:
+    """Nobody else reads it: there are hashes of passwords and user data in it. SQLite gives its log the same mode."""
+    if path != ":memory:":
+        Path(path).touch(mode=0o600)
 
 
 def _matches(pattern: str, text: str | None) -> bool:
