@@ -35,9 +35,10 @@ CATALOG = (
     ("compute", "nova", "/compute/v2.1"),
     ("placement", "placement", "/placement"),
     ("network", "neutron", "/network"),
-    ("baremetal", "ironic", "/baremetal"),
 )
-"""(type, name, path) of every API. The names are those that clients and their documents know."""
+"""(type, name, path) of every API that is offered; clients look for the types."""
+PREVIEW = ("baremetal", "ironic", "/baremetal")
+"""The bare-metal API records and commands Nodes, but cannot deploy one yet: it is in the catalog only on request."""
 
 
 def make(config: Config, devices: Devices) -> Hagane:
@@ -96,7 +97,8 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
 
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
     """Make the first administrator, roles and catalog, where they are missing."""
-    await bootstrap_identity(cloud, password, url, CATALOG)
+    offered = (*CATALOG, PREVIEW) if cloud.config.preview_baremetal else CATALOG
+    await bootstrap_identity(cloud, password, url, offered)
 
 
 async def run(config: Config, say: Say) -> None:
