@@ -39,7 +39,7 @@ from hagane.state.database import open_database
 from hagane.state.event import EVENT
 from hagane.state.migrate import migrate
 from hagane.state.table import Table
-from hagane.state.work import WORK
+from hagane.state.work import WORK, release_all
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ class Hagane:
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.engine = Engine(db, reconcilers, name=name, lease=self.config.workers_lease)
         self.cloud.provide(Engine, self.engine)
+        if db.dialect == "sqlite":  # we are its only process: whoever held work before us was killed
+            await release_all(db)
         await asyncio.gather(*(part.start() for part in self._parts))
         await self.engine.start()
 

@@ -18,14 +18,18 @@ def look(cloud: Cloud) -> world.World:
     return world.look(cloud.site, cloud.site.state / "hagane.db")
 
 
-def none_left(cloud: Cloud, before: world.World, *, seconds: float = SECONDS) -> None:
-    """The machine is as it was, no work is left, and `hagane doctor` finds rows and world in agreement."""
-    until(lambda: _none(cloud, before), seconds, "nothing is left")
+def none_left(cloud: Cloud, before: world.World, *, seconds: float = SECONDS, but: str = "") -> None:
+    """The machine is as it was, no work is left, and `hagane doctor` finds rows and world in agreement. `but`: part of
+    the names that do not count."""
+    until(lambda: _none(cloud, before, but), seconds, "nothing is left")
     cloud.doctor()
 
 
-def _none(cloud: Cloud, before: world.World) -> bool:
-    left = {kind: [name for name in names if _counts(kind, name)] for kind, names in (look(cloud) - before).items()}
+def _none(cloud: Cloud, before: world.World, but: str) -> bool:
+    left = {
+        kind: [name for name in names if _counts(kind, name) and not (but and but in name)]
+        for kind, names in (look(cloud) - before).items()
+    }
     left = {kind: names for kind, names in left.items() if names} | _work(cloud)
     assert not left, left
     return True

@@ -1,19 +1,22 @@
-"""What dies under a running cloud: a QEMU, every daemon, a whole Host. It ends well, and what is shown meanwhile is true."""
+"""What dies: a QEMU, every daemon, a whole Host, Hagane itself. All ends well, and what is shown meanwhile is true."""
 
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hagane.lab import guest, libvirtd
 from hagane.lab.netns import inside
 from tests.dataplane import leaks
-from tests.dataplane.cloud import Clock, Cloud, running, until
+from tests.dataplane.cloud import Clock, Cloud, processes, running, until
 from tests.dataplane.servers import Servers
 from tests.dataplane.space import Guest
 from tests.dataplane.tenant import Tenant
@@ -121,6 +124,81 @@ def service(world: World, host: str) -> Any:
 
 def agent(world: World, host: str) -> Any:
     return next(a for a in world.tenant.api.agents() if a.host == host and "Controller" in a.agent_type)
+
+
+# -- ourselves ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Traces:
+    """What of a Server can be seen on its Host, without asking anybody."""
+
+    disks: Path
+    definition: Path
+    pid: Path
+    images: Path
+
+    @classmethod
+    def of(cls, cloud: Cloud, server: Any) -> "Traces":
+        folder, name = cloud.site.folder("host2"), f"hagane-{server.id}"
+        pool = libvirtd.pool(folder) / "disk"
+        return cls(
+            pool / name, folder.state / f"libvirt/etc/qemu/{name}.xml", folder.run / f"libvirt/qemu/{name}.pid", pool
+        )
+
+    def has_disk(self) -> bool:
+        return any(self.disks.parent.glob(f"{self.disks.name}.*"))
+
+    def brings_image(self) -> bool:
+        """A base image is there, and is not complete."""
+        names = {path.name for path in self.images.glob("hagane-image.*")}
+        return any(f"{name}.ready" not in names for name in names if not name.endswith(".ready"))
+
+
+CREATING: dict[str, Callable[[Traces], bool]] = {
+    "ordered": lambda traces: True,
+    "image on its way": lambda traces: traces.brings_image() or traces.has_disk(),
+    "disk made": lambda traces: traces.has_disk(),
+    "machine defined": lambda traces: traces.definition.exists(),
+    "machine started": lambda traces: traces.pid.exists(),
+}
+DELETING: dict[str, Callable[[Traces], bool]] = {
+    "ordered": lambda traces: True,
+    "machine off": lambda traces: not traces.pid.exists(),
+    "machine undefined": lambda traces: not traces.definition.exists(),
+    "disks gone": lambda traces: not traces.has_disk(),
+    "some time later": lambda traces: not traces.has_disk(),
+}
+
+
+@pytest.mark.parametrize(("creating", "deleting"), list(zip(CREATING, DELETING, strict=True)))
+def test_hagane_killed_while_a_server_is_made_and_deleted(world: World, creating: str, deleting: str) -> None:
+    """The next process goes on from where the last one was killed, and nothing is left of the Server in the end."""
+    cloud, servers = world.cloud, world.servers
+    before = leaks.look(cloud)
+    image = servers.upload("fresh", guest.build().path)
+    server = servers.order("mayfly", world.green, world.group, host="host2", image_id=image.id, config_drive=True)
+    traces = Traces.of(cloud, server)
+    killed_when(cloud, lambda: CREATING[creating](traces))
+    shown = servers.active(server)
+    assert (shown.power_state, shown.compute_host) == (1, "host2")
+    assert len([line for _, line in processes(f"guest=hagane-{server.id}")]) == 1
+    servers.api.delete_server(server.id)
+    killed_when(cloud, lambda: DELETING[deleting](traces))
+    until(lambda: servers.gone(server), 30, "it is gone")
+    world.tenant.conn.image.delete_image(image)
+    # An image that was on its way at the kill is rubbish: it goes when nobody has touched it for a while.
+    leaks.none_left(cloud, before, but=f"hagane-image.{image.id}." if creating == "image on its way" else "")
+
+
+def killed_when(cloud: Cloud, seen: Callable[[], bool]) -> None:
+    """Kill -9 at the moment that something is so, and start again."""
+    deadline = time.monotonic() + 20
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    cloud.process.kill()
+    cloud.start()
 
 
 # -- machines -------------------------------------------------------------------------------------------------------

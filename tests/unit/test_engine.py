@@ -198,3 +198,17 @@ async def test_a_store_that_is_away_for_a_while_stops_nothing_for_good(
     await engine.settled()
     assert probe.seen == ["1"]
     await engine.stop()
+
+
+async def test_who_knows_that_all_others_are_dead_takes_their_work_at_once(db: Database) -> None:
+    await wake(db, "1")
+    dead = await work.claim(db, "thing", "dead", 10, lease=60)
+    assert await work.release_all(db) == 1
+    assert await work.release_all(db) == 0
+    probe = Probe(done)
+    engine = await running(db, probe)
+    await engine.settled()
+    await engine.stop()
+    assert probe.seen == ["1"]
+    await db.write(lambda tx: work.finish(tx, dead[0]))
+    assert await WORK.count(db) == 0
