@@ -186,9 +186,9 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
         await TOKEN.delete(tx, {"server_id": row["id"]})
         await steps.end(tx)
 
-    await cloud.db.write(write)
-    if row["snapshot"]:
+    if row["snapshot"]:  # first, and it may be repeated: once the row is gone, nobody would know of it
         await store.discard(cloud, row["snapshot"]["image_id"])
+    await cloud.db.write(write)
     return Done()
 
 
