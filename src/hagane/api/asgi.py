@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from hagane import errors
@@ -122,7 +123,7 @@ class Application:
             headers.setdefault("content-type", response.media_type)
         if isinstance(body, bytes) and response.status not in (204, 304):
             headers["content-length"] = str(len(body))
-        encoded = [(name.encode("latin-1"), value.encode("utf-8")) for name, value in headers.items()]
+        encoded = [(name.encode("latin-1"), _one_line(value).encode("utf-8")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": encoded})
         if request.method == "HEAD" or response.status in (204, 304):
             await send({"type": "http.response.body", "body": b""})
@@ -154,3 +155,10 @@ def health(cloud: Cloud) -> list[Route]:
         return json_response(200, {"status": "ok"})
 
     return [Route("GET", "/healthz", handler, "health", auth=False)]
+
+
+def _one_line(value: str) -> str:
+    """What a caller chose (a tag in a Location) neither ends its header nor begins another."""
+    if value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else quote(c, errors="replace") for c in value)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hagane.api.service import Route, Service
     from hagane.cloud import Cloud
 
+FIELDS = 1000  # of a query
 BODY_LIMIT = 4 << 20  # bytes of a body that is read whole; uploads are streamed instead
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -107,8 +108,12 @@ class Request:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
+        """Raises Invalid for a query of too many fields, each of which may become a part of a statement."""
         text = self.scope["query_string"]
-        return parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
+        try:
+            return parse_qsl(text.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS) if text else []
+        except ValueError as error:
+            raise Invalid(f"A query has at most {FIELDS} fields.", code="LongQuery") from error
 
     @cached_property
     def args(self) -> dict[str, str]:

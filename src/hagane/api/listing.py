@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hagane.api.http import Request
-from hagane.api.types import Bool, Int, Str
+from hagane.api.types import Bool, Int, Str, natural
 from hagane.errors import Invalid
 from hagane.state.database import Reader, Row
 from hagane.state.table import Sql, Table
@@ -34,6 +34,9 @@ class Page:
     last: str = ""
     found: list[Row] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.sorts = once(self.sorts)
+
     @classmethod
     def of(cls, request: Request, resource: "Resource", *, most: int | None = None, default: str = "") -> "Page":
         """Read `limit`, `marker`, `sort_key`, `sort_dir`, `sort`, `page_reverse`. Raises Invalid."""
@@ -42,17 +45,19 @@ class Page:
         marker = request.args.get("marker") or None
         return cls(limit, marker, sorts, request.args.get("page_reverse", "").lower() == "true")
 
-    async def rows(self, reader: Reader, table: Table, where: dict[str, Any], conditions: Iterable[Sql]) -> list[Row]:
-        """The page's rows. Raises Invalid for a marker that names no row."""
-        conditions = list(conditions)
+    async def rows(
+        self, reader: Reader, table: Table, where: dict[str, Any], conditions: Iterable[Sql], seen: Iterable[Sql] = ()
+    ) -> list[Row]:
+        """The page's rows. `seen`: what the caller may know of. Raises Invalid for a marker that names no such row."""
+        conditions = [*conditions, *seen]
         key = table.keys[0]
         if self.marker is not None:
-            anchor = await table.get(reader, **{key: self.marker})
-            if anchor is None:
+            anchors = await table.select(reader, {key: self.marker}, conditions=seen)
+            if not anchors:
                 raise Invalid(
                     f"The marker could not be found: {self.marker}", code="MarkerNotFound", marker=self.marker
                 )
-            conditions.append(behind(table, anchor, self._directed()))
+            conditions.append(behind(table, anchors[0], self._directed()))
         order = ", ".join(f"{sortable(table, c)}{' DESC' if down else ''}" for c, down in self._directed())
         limit = None if self.limit is None else self.limit + 1
         found = await table.select(reader, where, conditions=conditions, order=order, limit=limit)
@@ -73,11 +78,11 @@ class Page:
 def _limit(text: str | None, most: int | None) -> int | None:
     if text is None or text == "":
         return most
-    if not text.isdigit():
+    limit = natural(text)
+    if limit is None:
         raise Invalid(
             f"Invalid input for limit: {text!r} is not a number of zero or more.", code="BadLimit", value=text
         )
-    limit = min(int(text), 10**9)
     return limit if most is None else (min(limit, most) if limit else most)
 
 
@@ -108,6 +113,14 @@ def _sorts(request: Request, resource: "Resource", default: str) -> list[tuple[s
     if key not in [name for name, _ in sorts]:
         sorts.append((key, sorts[-1][1] if sorts else False))
     return sorts
+
+
+def once(sorts: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Each column where it comes first: again it orders nothing, and makes a condition of a page longer."""
+    found: dict[str, bool] = {}
+    for column, down in sorts:
+        found.setdefault(column, down)
+    return list(found.items())
 
 
 def sortable(table: Table, column: str) -> str:

@@ -219,7 +219,7 @@ class Resource:
     async def list(self, request: Request) -> Response:
         page = Page.of(request, self)
         where, conditions = filters(request, self)
-        rows = await page.rows(self.db, self.table, where, [*conditions, *self.visible(request)])
+        rows = await page.rows(self.db, self.table, where, conditions, self.visible(request))
         return json_response(200, self.list_answer(request, await self.present(request, rows), page))
 
     async def show(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ sentence around it ("Invalid input for field/attribute ...") is put there by fau
 """
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -204,6 +205,13 @@ class Int(Type):
         return kind | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
+def natural(text: str) -> int | None:
+    """A number of zero or more in plain digits, or None. What no column could hold is 10**18."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return int(text) if len(text) <= 18 else 10**18
+
+
 @dataclass(frozen=True)
 class Number(Type):
     """A number with a fraction."""
@@ -218,8 +226,10 @@ class Number(Type):
     def convert(self, field: str, value: Any) -> Any:
         try:
             number = float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BadValue(field, value, f"{value!r} is not of type 'number'") from error
+        if not math.isfinite(number):
+            raise BadValue(field, value, f"{value!r} is not of type 'number'")
         if self.min is not None and number < self.min:
             raise BadValue(field, value, f"{value!r} is less than the minimum of {self.min}")
         return number

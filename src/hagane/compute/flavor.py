@@ -63,7 +63,7 @@ class Flavor(ComputeResource):
     async def _list(self, request: Request, *, detail: bool) -> Response:
         page = Page.of(request, _SORTS, most=MOST, default="id")
         page.limit = limit(request)
-        rows = await page.rows(self.db, self.table, {}, self._conditions(request))
+        rows = await page.rows(self.db, self.table, {}, (), self._conditions(request))
         if detail:
             views = await self.present(request, rows)
         else:

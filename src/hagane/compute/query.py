@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from hagane.api.http import Request
+from hagane.api.types import natural
 from hagane.compute.base import MOST
 from hagane.errors import Invalid
 
@@ -17,7 +18,8 @@ def refused(name: str, text: str, why: str) -> Invalid:
 
 def whole(text: str) -> int | None:
     """A number of zero or more in plain digits, or None; what is too large for any column is the largest."""
-    return min(int(text), BIGGEST) if text.isascii() and text.isdigit() and len(text) < 4000 else None
+    number = natural(text)
+    return None if number is None else min(number, BIGGEST)
 
 
 def number(request: Request, name: str, default: int) -> int:

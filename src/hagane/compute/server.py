@@ -15,6 +15,7 @@ from hagane.compute.server_view import View, brief, gather
 from hagane.errors import Conflict, NotFound
 from hagane.state import clock, event, work
 from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Sql
 
 PATH = V21 + "/servers"
 _UPDATE = {"name": "name", "OS-DCF:diskConfig": "disk_config", "accessIPv4": "access_ipv4", "accessIPv6": "access_ipv6",
@@ -40,8 +41,10 @@ class Servers:
 
     async def _rows(self, request: Request, verb: str) -> tuple[Any, Page]:
         where, conditions = server_filter.conditions(request, verb)
-        page = server_filter.page(request)
-        return await page.rows(self.db, SERVER, where, conditions), page
+        page, seen = server_filter.page(request), []
+        if not may_see_all(request):
+            seen.append(Sql("server.project_id = :seen_by", {"seen_by": request.caller.project_id}))
+        return await page.rows(self.db, SERVER, where, conditions, seen), page
 
     def _listed(self, request: Request, views: Any, page: Page) -> Response:
         answer: dict[str, Any] = {"servers": views}

@@ -219,9 +219,9 @@ class IdentityResource(Resource):
     async def list(self, request: Request) -> Response:
         enforce(request, self.list_rule(request), self.list_target(request))
         page = Page.of(request, self, most=1000 if "limit" in request.args else None)
-        conditions = [*filters(request, self), *self.visible(request), *self.only(request)]
+        conditions = [*filters(request, self), *self.only(request)]
         try:
-            rows = await page.rows(self.db, self.table, self.within, conditions)
+            rows = await page.rows(self.db, self.table, self.within, conditions, self.visible(request))
         except Invalid as error:
             raise NotFound(f"Marker {page.marker} could not be found.") from error
         return json_response(200, self.list_answer(request, await self.present(request, rows), page))

@@ -4,6 +4,7 @@ import re
 
 from hagane.api.http import Request, Response, empty
 from hagane.api.service import Route
+from hagane.api.types import natural
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, HaganeError, Invalid
 from hagane.image import content, store
@@ -11,8 +12,8 @@ from hagane.image.base import PREFIX, enforce
 from hagane.image.image import Image
 
 MEDIA = "application/octet-stream"
-_SINGLE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*\Z")
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)\s*-\s*(\d+)\s*/\s*(\d+|\*)\s*\Z")
+_SINGLE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*\Z", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)\s*-\s*(\d+)\s*/\s*(\d+|\*)\s*\Z", re.ASCII)
 
 
 class Data:
@@ -63,9 +64,9 @@ def _announced(request: Request) -> int | None:
     said = request.headers.get("x-openstack-image-size")
     if said is None:
         said = request.headers.get("content-length")
-    elif not said.isdecimal():
+    elif natural(said) is None:
         raise Invalid("Invalid or missing image size in request headers.", code="BadSize")
-    return int(said) if said is not None and said.isdecimal() else None
+    return None if said is None else natural(said)
 
 
 def _range(request: Request, size: int) -> tuple[int, int]:
@@ -79,13 +80,14 @@ def _range(request: Request, size: int) -> tuple[int, int]:
     match = _SINGLE.match(text) if text is not None else _CONTENT_RANGE.match(legacy or "")
     if match is None or not (match[1] or match[2]):
         raise _unsatisfiable(size, f"The Range header {text or legacy!r} is not understood.")
-    if not match[1]:  # the last so many bytes
-        start, end = max(0, size - int(match[2])), size
+    first, last = natural(match[1] or ""), natural(match[2] or "")
+    if first is None:  # the last so many bytes
+        start, end = max(0, size - (last or 0)), size
     else:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
+        start, end = first, size if last is None else min(last + 1, size)
     if start >= end:
-        last = f"Start position MUST be in the inclusive range [0, {size - 1}]."
-        raise _unsatisfiable(size, f"Invalid start position in Range header. {last}")
+        bounds = f"Start position MUST be in the inclusive range [0, {size - 1}]."
+        raise _unsatisfiable(size, f"Invalid start position in Range header. {bounds}")
     return start, end
 
 

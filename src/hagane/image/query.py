@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from hagane.api.http import Request
 from hagane.api.listing import Page
+from hagane.api.types import natural
 from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.table import Sql
@@ -35,11 +36,12 @@ def page(request: Request) -> Page:
 def _limit(text: str | None) -> int:
     if text is None:
         return USUAL
-    if not text.lstrip("-").isdecimal() or len(text) > 18:
+    number = natural(text.removeprefix("-"))
+    if number is None:
         raise Invalid("limit param must be an integer", code="BadLimit")
-    if int(text) < 0:
+    if number and text.startswith("-"):
         raise Invalid("limit param must be positive", code="BadLimit")
-    return min(int(text), MOST)
+    return min(number, MOST)
 
 
 def _sorts(request: Request) -> list[tuple[str, bool]]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.turns import list_response
+from hagane.api.types import natural
 from hagane.errors import Precondition
 from hagane.network import quota, tag
 from hagane.network.attr import ROOT, Given, Special
@@ -112,10 +113,11 @@ class NetResource(Bodies):
         if len(wanted) > 1:
             raise error("BadRequest", resource="if-match", reason="Multiple revision_number etags are not supported.")
         number = wanted[0].strip().removeprefix("revision_number=")
-        if not number.lstrip("-").isdigit():
+        revision = natural(number.removeprefix("-"))
+        if revision is None:
             reason = "Revision number etag must be in the format of revision_number=<int>"
             raise error("BadRequest", resource="if-match", reason=reason)
-        if int(number) != row["generation"]:
+        if number.startswith("-") or revision != row["generation"]:
             text = f"Constrained to {number}, but current revision is {row['generation']}"
             raise Precondition(text, code="RevisionNumberConstraintFailed")
 
@@ -125,7 +127,7 @@ class NetResource(Bodies):
         where, conditions = filters(request, self)
         extent = Extent.of(request, self)
         conditions += self.visible(request)
-        if (behind := await extent.condition(self.db, self)) is not None:
+        if (behind := await extent.condition(request, self.db, self)) is not None:
             conditions.append(behind)
         found: Sequence[Sequence[Any]] = ()
         if self.may_list(request):

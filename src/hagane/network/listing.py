@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hagane.api.http import Request
-from hagane.api.listing import behind, sortable
+from hagane.api.listing import behind, once, sortable
+from hagane.api.types import natural
 from hagane.network.errors import bad_request, error
 from hagane.state import clock
 from hagane.state.database import Reader
@@ -43,13 +44,11 @@ class Extent:
         reverse = request.args.get("page_reverse", "").lower() == "true"
         return cls(sorts, limit, (request.args.get("marker") or None) if limit else None, reverse)
 
-    async def condition(self, reader: Reader, resource: "NetResource") -> Sql | None:
+    async def condition(self, request: Request, reader: Reader, resource: "NetResource") -> Sql | None:
         """What restricts the page to the rows behind the marker. Raises the resource's NotFound."""
         if self.marker is None:
             return None
-        anchor = await resource.table.get(reader, **{resource.table.keys[0]: self.marker})
-        if anchor is None:
-            raise resource.not_found(self.marker)
+        anchor = await resource.find(request, reader, self.marker)
         return behind(resource.table, anchor, self._directed())
 
     def order(self, resource: "NetResource") -> str:
@@ -74,8 +73,8 @@ class Extent:
 
 
 def _limit(text: str) -> int:
-    if text.isdigit():
-        return min(int(text), 10**9)
+    if (limit := natural(text)) is not None:
+        return min(limit, 10**9)
     raise error("BadRequest", resource="limit", reason=f"Limit must be an integer 0 or greater and not '{text}'")
 
 
@@ -91,8 +90,8 @@ def _sorts(request: Request, resource: "NetResource") -> list[tuple[str, bool]]:
     wrong = [way for way in ways if way not in ("asc", "desc")]
     if wrong:
         raise bad_request(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
-    columns = [resource.column(attr) for attr in known.values() if attr is not None]
-    return [(str(column), way == "desc") for column, way in zip(columns, ways, strict=False)]
+    columns = {key: str(resource.column(attr)) for key, attr in known.items() if attr is not None}
+    return once((columns[key], way == "desc") for key, way in zip(keys, ways, strict=True))
 
 
 def filters(request: Request, resource: "NetResource") -> tuple[dict[str, Any], list[Sql]]:

@@ -3,6 +3,7 @@
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
+from hagane.api.types import natural
 from hagane.network.errors import error
 
 NUMBERS = {
@@ -23,7 +24,8 @@ def protocol(field: str, value: Any) -> str | None:
     if value in ANY:
         return None
     text = str(value).lower() if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if text in NUMBERS or (text.isdigit() and int(text) <= 255):
+    number = natural(text)
+    if text in NUMBERS or (number is not None and number <= 255):
         return text
     raise error("SecurityGroupRuleInvalidProtocol", protocol=value, values=SUPPORTED)
 

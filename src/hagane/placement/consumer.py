@@ -4,6 +4,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response
 from hagane.api.service import Route
+from hagane.api.types import natural
 from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.placement.base import ROOT, at, need
@@ -65,11 +66,11 @@ class Consumers:
         if "resources" not in request.args:
             raise Invalid("Invalid query string parameters: 'resources' is a required property")
         query, inventories = Query.of(request, _CANDIDATES), await usages(self.db)
-        limit = request.args.get("limit", "1000")
-        if not limit.isdigit() or not int(limit):
-            raise Invalid(f"Invalid query string parameters: '{limit}' does not match '^[1-9][0-9]*$'")
+        text = request.args.get("limit", "1000")
+        if not (limit := natural(text)):
+            raise Invalid(f"Invalid query string parameters: '{text}' does not match '^[1-9][0-9]*$'")
         hosts = [host for host in await all_hosts(self.db) if query.fits(host, inventories.get(host["id"], {}))]
-        hosts = hosts[: int(limit)]
+        hosts = hosts[:limit]
         return answered(request, {
             "allocation_requests": [_request(request, host, query.resources) for host in hosts],
             "provider_summaries": {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hagane.api.http import Request
-from hagane.api.types import is_uuid
+from hagane.api.types import is_uuid, natural
 from hagane.errors import Invalid
 from hagane.placement.trait import CLASSES, TRAITS, traits_of
 from hagane.state.database import Row
@@ -66,12 +66,12 @@ def _resources(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in text.split(","):
         name, _, amount = part.partition(":")
-        if not amount.isdigit() or not int(amount):
+        if not (wanted := natural(amount)):
             raise Invalid(f"Badly formed resources parameter. Expected resources query string parameter in form: "
                           f"?resources=VCPU:2,MEMORY_MB:1024. Got: \"{text}\".")  # fmt: skip
         if name not in CLASSES:
             raise Invalid(f"Invalid resource class in resources parameter: No such resource class {name}.")
-        found[name] = int(amount)
+        found[name] = wanted
     return found
 
 

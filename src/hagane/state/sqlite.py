@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 
 import apsw
 
-from hagane.errors import Unavailable
+from hagane.errors import Invalid, Unavailable
 from hagane.state.checkpoint import Checkpoints
 from hagane.state.database import Duplicate, Params, Row, Work
 
@@ -46,7 +46,7 @@ class SqliteTx:
         return _rows(self._connection, sql, params)
 
     async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
-        return self._connection.execute(sql, params or {}).fetchall()
+        return _ask(self._connection, sql, params).fetchall()
 
     async def execute(self, sql: str, params: Params | None = None) -> int:
         try:
@@ -114,12 +114,12 @@ class SqliteDatabase:
             raise Unavailable(f"Another process has the database {path} open.") from error
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
-        cursor = self._reader.execute(sql, params or {})
+        cursor = _ask(self._reader, sql, params)
         names = _names(cursor)
         return [dict(zip(names, row, strict=True)) for row in await self._all(cursor)]
 
     async def fetch_tuples(self, sql: str, params: Params | None = None) -> Sequence[Sequence[Any]]:
-        return await self._all(self._reader.execute(sql, params or {}))
+        return await self._all(_ask(self._reader, sql, params))
 
     async def _all(self, cursor: apsw.Cursor) -> list[tuple[Any, ...]]:
         """All rows, as they were when the first was read."""
@@ -265,9 +265,19 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _rows(connection: apsw.Connection, sql: str, params: Params | None) -> list[Row]:
-    cursor = connection.execute(sql, params or {})
+    cursor = _ask(connection, sql, params)
     names = _names(cursor)
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _ask(connection: apsw.Connection, sql: str, params: Params | None) -> apsw.Cursor:
+    """Raises Invalid for a question that is too long for SQLite: it has as many parts as the request's query."""
+    try:
+        return connection.execute(sql, params or {})
+    except (apsw.SQLError, apsw.TooBigError) as error:
+        if "too " in str(error) or "overflow" in str(error):
+            raise Invalid(f"The request asks for too much at once: {error}.", code="LongQuery") from error
+        raise
 
 
 def _names(cursor: apsw.Cursor) -> list[str]:
