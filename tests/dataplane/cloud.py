@@ -75,7 +75,8 @@ class Cloud:
             "sim": False, "prefix": f"hgt{slot}", "run": f"/run/hgt{slot}", "hosts": hosts, "dns_servers": [self.dns],
             "external_network": f"198.18.{slot + 64}.0/24", "external_network_v6": f"2001:db8:{slot + 64}::/64",
         }  # fmt: skip
-        self.process = Process(folder / "state", **(own | settings))
+        self.settings = own | settings
+        self.process = Process(folder / "state", **self.settings)
         self.site: Site = site(config.load(self.process.config))
 
     # -- the process ---------------------------------------------------------------------------------------------
@@ -108,8 +109,8 @@ class Cloud:
 
     def down(self) -> None:
         """Everything gone, whatever state it was in; fails if anything is left on this machine."""
-        if self.process in Process.alive:
-            self.process.kill()
+        for process in [known for known in Process.alive if known.state == self.site.state]:
+            process.kill()
         for log in self.site.state.glob("log-*"):  # for whoever looks into what went wrong
             shutil.copy(log, self.site.state.parent)
         done = self.process.command("down", "--delete")

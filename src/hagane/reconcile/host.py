@@ -3,8 +3,8 @@
     every 10 s, and at every sign of change:  facts, machines ─▶ up ─▶ inventory ─▶ Servers that differ are woken
                                               no answer for 20 s  ─▶ down: its Servers' power is not known any more
 
-A machine or disk of ours that no row owns is removed when it has been seen so for a minute. What does not carry our
-mark is never looked at.
+A machine or disk of ours that no row owns is removed when it has been seen so for half a minute. What does not carry
+our mark is never looked at.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Pace:
     poll: float = 10.0  # between readings of a Host that answers
     silent: float = 2.0  # and of one that does not
     down_after: float = 20.0  # of silence, after which a Host is down
-    orphan: float = 60.0  # that a machine without an owner is left alone
+    orphan: float = 30.0  # that a machine without an owner is left alone
     disks: float = 60.0  # between looks for disks without an owner, and for images without a disk
 
 
@@ -159,6 +159,7 @@ class HostReconciler:
                 continue
             station.forgot(machine)
             del self._orphans[(host, machine)]
+            self._disks_at.pop(host, None)  # what its disks were made of may be needed no more
             log.warning("removed %s from %s: no server owns it", machine, host)
 
 
