@@ -73,3 +73,35 @@ def test_a_revision_that_is_no_number(victim: Person) -> None:
         headers = {b"if-match": f"revision_number={number}".encode()}
         body = {"network": {"name": "x"}}
         assert victim.http.put(f"/network/v2.0/networks/{net}", json=body, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("security-group-rule", {"direction": "ingress", "ethertype": "IPv6", "remote_ip_prefix": "fe80::%0 || ip/64"}),
+        ("port", {"allowed_address_pairs": [{"ip_address": "fe80::1%x y"}]}),
+        ("port", {"fixed_ips": [{"ip_address": "fe80::1%0"}]}),
+        ("subnet", {"ip_version": 6, "cidr": "fe80::%0 || ip/64"}),
+        ("subnet", {"ip_version": 4, "cidr": "10.9.0.0/24", "dns_nameservers": ["fe80::1%0}; drop"]}),
+        ("subnet", {"ip_version": 6, "cidr": "fd00::/64", "gateway_ip": "fd00::1%0"}),
+        ("subnet", {"ip_version": 4, "cidr": "10.9.0.0/24",
+                    "host_routes": [{"destination": "fe80::%0 x/64", "nexthop": "10.9.0.1"}]}),
+    ],
+)  # fmt: skip
+def test_an_address_with_a_scope_is_none(victim: Person, kind: str, body: dict[str, Any]) -> None:
+    if kind == "security-group-rule":
+        groups = victim.http.get("/network/v2.0/security-groups").json()["security_groups"]
+        body = body | {"security_group_id": groups[0]["id"]}
+    else:
+        body = body | {"network_id": network(victim)}
+    answer = victim.http.post(f"/network/v2.0/{kind}s", json={kind.replace("-", "_"): body})
+    assert answer.status_code == 400, answer.text
+
+
+def test_endless_lists_are_refused_at_once(victim: Person) -> None:
+    tags = ["a"] * 200_000
+    assert victim.http.put(f"/network/v2.0/networks/{network(victim)}/tags", json={"tags": tags}).status_code == 400
+    group = {"address_group": {"addresses": [f"10.{n >> 8}.{n & 255}.0/24" for n in range(20_000)]}}
+    assert victim.http.post("/network/v2.0/address-groups", json=group).status_code == 400
+    many = {"networks": [{}] * 50_000}
+    assert victim.http.post("/network/v2.0/networks", json=many).status_code == 400

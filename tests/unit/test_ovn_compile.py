@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hagane.ovn.desired import Desired, Ref
-from hagane.reconcile.ovn import group, port, router, switch
+from hagane.reconcile.ovn import dhcp_option, group, port, router, switch
 
 NETWORK = {
     "id": "n1",
@@ -79,6 +79,32 @@ def test_a_port_with_dhcp_options_of_its_own_has_its_own_row() -> None:
     lsp, dhcp = port.port(PORT | {"extra_dhcp_opts": extra}, NETWORK, {SUBNET["id"]: SUBNET}, dns=[], metadata={})
     assert dhcp.columns["options"]["bootfile_name"] == '"http://10.0.0.9/boot.ipxe"'
     assert lsp.columns["dhcpv4_options"] == Ref("DHCP_Options", dhcp.key)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("mtu", "1400", {"mtu": "1400"}),
+        ("dns-server", "10.0.0.2, 10.0.0.3", {"dns_server": "{10.0.0.2, 10.0.0.3}"}),
+        ("121", "10.1.0.0/16,10.0.0.7,0.0.0.0/0,10.0.0.1",
+         {"classless_static_route": "{10.1.0.0/16,10.0.0.7, 0.0.0.0/0,10.0.0.1}"}),
+        ("bootfile-name", "boot me.efi", {"bootfile_name": '"boot me.efi"'}),
+        ("router", "", {"router": None}),
+        ("mtu", "1400); outport = \"x\"; output; next(", {}),
+        ("dns-server", "10.0.0.2}, router = 1.1.1.1", {}),
+        ("domain-name", 'a"); drop; (', {}),
+        ("router = 1.1.1.1); drop; (", "1", {}),
+        ("server-id", "10.0.0.9", {}),
+        ("no-such-option", "1", {}),
+    ],
+)  # fmt: skip
+def test_an_option_is_of_its_kind_or_none(name: str, value: str, expected: dict[str, str | None]) -> None:
+    base = {"router": "10.0.0.1"}
+    options: dict[str, str | None] = dict(dhcp_option.own(base, [{"opt_name": name, "opt_value": value}], 4))
+    if expected == {"router": None}:
+        assert options == {}
+    else:
+        assert options == base | expected
 
 
 @pytest.mark.parametrize(

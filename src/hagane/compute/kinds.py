@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hagane.api.types import BadValue, Custom, Enum, Int, ListOf, MapOf, Str, Type, Uuid, is_uuid
+from hagane.api.types import BadValue, Custom, Enum, Int, ListOf, MapOf, Str, Type, Uuid, is_uuid, unscoped
 
 _TRUE = ("True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes")
 _FALSE = ("False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no")
@@ -155,7 +155,7 @@ def ip_or_empty(version: int) -> Callable[[str, Any], Any]:
         if value == "":
             return None
         try:
-            address = ipaddress.ip_address(value if isinstance(value, str) else "")
+            address = ipaddress.ip_address(unscoped(value))
         except ValueError as error:
             raise BadValue(field, value, f"{value!r} is not a 'ipv{version}'") from error
         if address.version != version:

@@ -26,6 +26,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
 GIB = 1 << 30
+AT_ONCE = 1000  # Servers of one request, which is one transaction
 _LETTERS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz")  # without those easily mistaken
 
 
@@ -62,8 +63,10 @@ def order_of(request: Request, body: dict[str, Any]) -> Order:
     most = int(server.get("max_count", least))
     if least > most:
         raise Invalid("min_count must be <= max_count")
+    if least > AT_ONCE:
+        raise Invalid(f"A request creates at most {AT_ONCE} servers")
     hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
-    order = Order(server, hints, least, most, server.get("adminPass", "") or password())
+    order = Order(server, hints, least, min(most, AT_ONCE), server.get("adminPass", "") or password())
     _refuse_volumes(server)
     _destination(request, order)
     if (groups := server.get("security_groups")) is not None:

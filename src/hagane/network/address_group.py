@@ -50,7 +50,7 @@ class AddressGroup(NetResource):
 
     async def add(self, request: Request) -> Response:
         def added(row: Row, wanted: list[str]) -> list[str]:
-            if double := [each for each in wanted if each in row["addresses"]]:
+            if double := sorted(set(wanted) & set(row["addresses"])):
                 raise error("AddressesAlreadyExist", addresses=double, id=row["id"])
             return [*row["addresses"], *wanted]
 
@@ -58,9 +58,10 @@ class AddressGroup(NetResource):
 
     async def remove(self, request: Request) -> Response:
         def removed(row: Row, wanted: list[str]) -> list[str]:
-            if unknown := [each for each in wanted if each not in row["addresses"]]:
+            if unknown := sorted(set(wanted) - set(row["addresses"])):
                 raise error("AddressesNotFound", addresses=unknown, id=row["id"])
-            return [each for each in row["addresses"] if each not in wanted]
+            gone = set(wanted)
+            return [each for each in row["addresses"] if each not in gone]
 
         return await self._change_addresses(request, "remove_addresses", removed)
 

@@ -7,6 +7,7 @@ from hagane.api.http import Request
 from hagane.api.resource import REQUIRED
 from hagane.network.attr import UNSET, Given
 from hagane.network.errors import bad_request
+from hagane.network.value import LONGEST
 from hagane.network.view import Views
 from hagane.state.database import Row
 
@@ -35,6 +36,8 @@ class Bodies(Views):
                 raise bad_request("Resources required")
             if not isinstance(many, list) or not all(isinstance(entry, dict) for entry in many):
                 raise bad_request("Body contains invalid data")
+            if len(many) > LONGEST:
+                raise bad_request(f"A request creates at most {LONGEST} {self.plural}")
             return [self._object(entry if self.name in entry else {self.name: entry}) for entry in many], True
         return [self._object(body)], False
 

@@ -3,7 +3,7 @@
 from ipaddress import ip_interface
 from typing import Any
 
-from hagane.api.types import BadValue
+from hagane.api.types import BadValue, unscoped
 from hagane.network.errors import bad_request, error, invalid
 from hagane.network.value import ip, mac
 
@@ -47,7 +47,7 @@ def _ip_or_prefix(field: str, value: Any) -> str:
     if not isinstance(value, str) or "/" not in value:
         return ip(field, value)
     try:
-        return str(ip_interface(value))
+        return str(ip_interface(unscoped(value)))
     except ValueError:
         raise BadValue(field, value, f"'{value}' is not a valid IP subnet") from None
 

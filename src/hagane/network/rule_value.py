@@ -3,7 +3,7 @@
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
-from hagane.api.types import natural
+from hagane.api.types import natural, unscoped
 from hagane.network.errors import error
 
 NUMBERS = {
@@ -54,7 +54,7 @@ def prefix(field: str, value: Any) -> str | None:
     if not value:
         return None
     try:
-        return str(ip_interface(value if isinstance(value, str) else ""))
+        return str(ip_interface(unscoped(value)))
     except ValueError:
         raise error("InvalidCIDR", value=value) from None
 

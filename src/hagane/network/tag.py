@@ -1,5 +1,6 @@
 """Tags: kept in the row for its answer, and in a table of their own for the filters `tags`, `tags-any` and so on."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,6 @@ def check_all(value: Any) -> list[str]:
     for name in value:
         check(name)
     if len(set(value)) < len(value):
-        double = sorted({name for name in value if value.count(name) > 1})
+        double = sorted(name for name, count in Counter(value).items() if count > 1)
         raise invalid(f"Duplicate items in the list: '{', '.join(double)}'")
     return value

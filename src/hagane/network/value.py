@@ -6,13 +6,15 @@ cannot even be converted is the error InvalidInput.
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hagane.api.types import BadValue, Type, is_uuid
+from hagane.api.types import BadValue, Type, is_uuid, unscoped
 from hagane.network.errors import bad_request, error, invalid
 
+LONGEST = 1000  # entries of a list
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|[0-9a-fA-F]{12}|(?:[0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}")
@@ -175,7 +177,7 @@ class Checked(Type):
 def ip(field: str, value: Any) -> str:
     """An address as it is kept: version 6 in its shortest form. Raises BadValue."""
     try:
-        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+        return str(ipaddress.ip_address(unscoped(value)))
     except ValueError:
         raise BadValue(field, value, f"'{value}' is not a valid IP address") from None
 
@@ -189,7 +191,7 @@ def cidr(field: str, value: Any) -> str:
     try:
         if not isinstance(value, str) or "/" not in value:
             raise ValueError
-        return str(ipaddress.ip_interface(value))
+        return str(ipaddress.ip_interface(unscoped(value)))
     except ValueError:
         raise BadValue(field, value, f"'{value}' is not a valid IP subnet") from None
 
@@ -199,7 +201,7 @@ def cidr_or_none(field: str, value: Any) -> str | None:
     if value is None:
         return None
     try:
-        return str(ipaddress.ip_interface(value if isinstance(value, str) else ""))
+        return str(ipaddress.ip_interface(unscoped(value)))
     except ValueError:
         raise invalid(f"{value} is not in a CIDR format") from None
 
@@ -234,11 +236,16 @@ def items(field: str, value: Any, check: Callable[[str, Any], Any]) -> list[Any]
     """A list without duplicates, each entry checked. Raises BadValue."""
     if not isinstance(value, list):
         raise BadValue(field, value, f"'{value}' is not a list")
-    texts = [str(entry) for entry in value]
-    if len(set(texts)) < len(texts):
-        double = [text for i, text in enumerate(texts) if text in texts[:i]]
+    bounded(field, value)
+    if double := [text for text, count in Counter(map(str, value)).items() if count > 1]:
         raise BadValue(field, value, f"Duplicate items in the list: '{', '.join(double)}'")
     return [check(field, entry) for entry in value]
+
+
+def bounded(field: str, value: list[Any]) -> None:
+    """Entries are compared with each other, which takes the square of their number."""
+    if len(value) > LONGEST:
+        raise BadValue(field, f"{len(value)} entries", f"A list has at most {LONGEST} entries")
 
 
 def keys(field: str, value: Any, expected: tuple[str, ...]) -> None:
@@ -272,6 +279,7 @@ def nameservers(field: str, value: Any) -> list[str]:
         return []
     if not isinstance(value, list):
         raise BadValue(field, value, f"Invalid data format for nameserver: '{value}'")
+    bounded(field, value)
     found: list[str] = []
     for host in value:
         try:
@@ -290,6 +298,7 @@ def routes(field: str, value: Any) -> list[dict[str, str]]:
         return []
     if not isinstance(value, list):
         raise BadValue(field, value, f"Invalid data format for hostroute: '{value}'")
+    bounded(field, value)
     found: list[dict[str, str]] = []
     for route in value:
         keys(field, route, ("destination", "nexthop"))
@@ -304,7 +313,7 @@ def _route_cidr(field: str, value: Any) -> str:
     try:
         if not isinstance(value, str) or "/" not in value:
             raise ValueError
-        network = ipaddress.ip_network(value)
+        network = ipaddress.ip_network(unscoped(value))
     except ValueError:
         raise BadValue(field, value, f"'{value}' is not a valid CIDR") from None
     if network.is_loopback:
@@ -318,6 +327,7 @@ def pools(field: str, value: Any) -> list[dict[str, str]]:
         return []
     if not isinstance(value, list):
         raise invalid("Invalid data format for allocation pools")
+    bounded(field, value)
     found = []
     for pool in value:
         keys(field, pool, ("start", "end"))
@@ -329,6 +339,7 @@ def fixed_ips(field: str, value: Any) -> list[dict[str, str]]:
     """What a caller wishes of a Port's addresses: each a subnet, an address, or both."""
     if not isinstance(value, list):
         raise BadValue(field, value, f"Invalid data format for fixed IP: '{value}'")
+    bounded(field, value)
     found: list[dict[str, str]] = []
     for entry in value:
         if not isinstance(entry, dict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
-from hagane.reconcile.ovn import group, switch
+from hagane.reconcile.ovn import dhcp_option, group, switch
 from hagane.state.database import Row
 
 ROUTER_OWNERS = frozenset(
@@ -124,7 +124,7 @@ def _own_dhcp(
     found: dict[str, Desired] = {}
     for subnet in _dhcp_subnets(row, subnets) if extra else ():
         base = switch.dhcp_options(network, subnet, metadata.get(subnet["id"]), dns)
-        options = switch.port_options(base, extra, subnet["ip_version"])
+        options = dhcp_option.own(base, extra, subnet["ip_version"])
         if options != base:
             key = f"{owner(row['id'])}/dhcp:{subnet['id']}"
             found[subnet["id"]] = Desired(Table.DHCP, key, {"cidr": subnet["cidr"], "options": options})

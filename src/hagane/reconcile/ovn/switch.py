@@ -6,7 +6,6 @@ with the segment's VLAN tag (ovn-nb(5), "localnet"); all others live in tunnels 
 
 from collections.abc import Sequence
 from ipaddress import ip_network
-from typing import Any
 
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
@@ -117,49 +116,6 @@ def server_mac(subnet_id: str) -> str:
     """The Ethernet address from which a subnet's DHCP answers: made from its id, so that it never changes."""
     digits = subnet_id.replace("-", "")[:6]
     return f"fa:16:3f:{digits[0:2]}:{digits[2:4]}:{digits[4:6]}"
-
-
-def port_options(base: dict[str, str], extra: Sequence[dict[str, Any]], version: int) -> dict[str, str]:
-    """A subnet's options with a port's own ones over them; names are dnsmasq's, as clients send them."""
-    options = dict(base)
-    for entry in extra:
-        if int(entry.get("ip_version") or 4) != version:
-            continue
-        name = _NAMES.get(entry["opt_name"], entry["opt_name"].replace("-", "_"))
-        value = entry.get("opt_value")
-        if value is None:
-            options.pop(name, None)
-        else:
-            options[name] = f'"{value}"' if name in _TEXT else value
-    return options
-
-
-_NAMES = {
-    "router": "router",
-    "3": "router",
-    "dns-server": "dns_server",
-    "6": "dns_server",
-    "domain-name": "domain_name",
-    "15": "domain_name",
-    "server-ip-address": "tftp_server_address",
-    "tftp-server-address": "tftp_server_address",
-    "150": "tftp_server_address",
-    "tftp-server": "tftp_server",
-    "66": "tftp_server",
-    "bootfile-name": "bootfile_name",
-    "67": "bootfile_name",
-    "mtu": "mtu",
-    "26": "mtu",
-    "lease-time": "lease_time",
-    "51": "lease_time",
-    "classless-static-route": "classless_static_route",
-    "121": "classless_static_route",
-    "path-prefix": "path_prefix",
-    "210": "path_prefix",
-    "ntp-server": "ntp_server",
-    "42": "ntp_server",
-}
-_TEXT = frozenset({"domain_name", "bootfile_name", "bootfile_name_alt", "tftp_server", "path_prefix", "wpad"})
 
 
 def dhcp_ref(network_id: str, subnet_id: str) -> Ref:
