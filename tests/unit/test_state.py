@@ -174,6 +174,17 @@ async def test_work_is_claimed_once_and_a_wake_is_never_lost(db: Database) -> No
     assert await work.next_due(db, "port") is None
 
 
+async def test_all_that_a_query_finds_is_woken_at_once(db: Database) -> None:
+    for i in range(3):
+        await put(db, id=str(i), name=f"n{i}", size=i)
+    await db.write(lambda tx: work.wake(tx, "port", "1"))
+    found = "SELECT id AS key FROM thing WHERE size >= :least"
+    for request in ("req-1", None):
+        await db.write(lambda tx, r=request: work.wake_all(tx, "port", found, {"least": 1}, request_id=r))
+    claims = await work.claim(db, "port", "me", 10, lease=60)
+    assert sorted((c.key, c.wakes, c.request_id) for c in claims) == [("1", 3, "req-1"), ("2", 2, "req-1")]
+
+
 async def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_is_fenced(db: Database) -> None:
     await db.write(lambda tx: work.wake(tx, "port", "1"))
     dead = await work.claim(db, "port", "dead", 1, lease=-1)

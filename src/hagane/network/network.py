@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
-from hagane.network import metadata, rbac, segment, subnet_row
+from hagane.network import dependent, metadata, rbac, segment, subnet_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
@@ -94,7 +94,7 @@ class Network(NetResource):
             await self._only_default(tx, old | changes)
         if "shared" in changes or "router_external" in changes:
             await rbac.change_flags(tx, old, changes)
-        await work.wake(tx, "network", old["id"], request_id=request.id)
+        await dependent.wake(tx, old["id"], request_id=request.id)
 
     async def _check_mtu(self, tx: Tx, network: Row, mtu: int) -> None:
         """IPv4 needs 68 bytes (RFC 791), IPv6 1280 (RFC 8200)."""

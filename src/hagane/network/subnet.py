@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from hagane.api.http import Request
-from hagane.network import address, gateway_row, metadata, port_row, sequence, subnet_row, subnet_rule, subnetpool_rule
+from hagane.network import (
+    address,
+    dependent,
+    gateway_row,
+    metadata,
+    port_row,
+    sequence,
+    subnet_row,
+    subnet_rule,
+    subnetpool_rule,
+)
 from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -17,7 +27,7 @@ from hagane.network.present import Made
 from hagane.network.shared_filter import by_external, by_shared
 from hagane.network.subnet_row import SUBNET, is_auto
 from hagane.network.subnetpool import SubnetPool
-from hagane.state import clock, work
+from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 
 
@@ -139,7 +149,7 @@ class Subnet(NetResource):
             await self._address_ports(request, tx, row)
         if network["router_external"]:
             await gateway_row.follow(tx, row, request_id=request.id)
-        await work.wake(tx, "network", network["id"], request_id=request.id)
+        await dependent.wake(tx, network["id"], request_id=request.id)
 
     async def _scopes(self, tx: Tx, network: Row, row: Row) -> Row:
         """The address scope that a network has by its subnets' pools."""
@@ -176,7 +186,9 @@ class Subnet(NetResource):
         network = await Network.table.get(tx, id=old["network_id"])
         if network is not None:
             await metadata.follow(tx, network, request_id=request.id)
-        await work.wake(tx, "network", old["network_id"], request_id=request.id)
+        await dependent.wake(tx, old["network_id"], request_id=request.id)
+        if new["enable_dhcp"] != old["enable_dhcp"]:
+            await dependent.wake_addressed(tx, old["id"], request_id=request.id)
 
     async def _check_gateway_free(self, tx: Tx, subnet: Row) -> None:
         """The gateway's address may not change while a router's port has it."""
@@ -197,7 +209,7 @@ class Subnet(NetResource):
             await self._list_in_network(tx, network, rest, scopes)
         await self._release_ports(request, tx, row)
         await sequence.forget(tx, row["id"])
-        await work.wake(tx, "network", row["network_id"], request_id=request.id)
+        await dependent.wake(tx, row["network_id"], request_id=request.id)
 
     async def _release_ports(self, request: Request, tx: Tx, subnet: Row) -> None:
         """Automatic addresses go with their subnet; others keep it. Raises SubnetInUse."""

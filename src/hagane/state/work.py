@@ -9,6 +9,7 @@ when, and until when it may take.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,12 @@ VALUES (:kind, :key, :due, 1, 0, NULL, 0, 0, :now, NULL, '', :request_id)
 ON CONFLICT (kind, key) DO UPDATE SET due = CASE WHEN work.due < :due THEN work.due ELSE :due END,
 wakes = work.wakes + 1, attempts = 0, request_id = COALESCE(:request_id, work.request_id)"""
 
+_WAKE_ALL = _WAKE.replace(
+    "VALUES (:kind, :key, :due, 1, 0, NULL, 0, 0, :now, NULL, '', :request_id)",
+    # SQLite cannot tell the conflict's ON from a join's without the WHERE.
+    "SELECT :kind, found.key, :due, 1, 0, NULL, 0, 0, :now, NULL, '', :request_id FROM ({keys}) AS found WHERE true",
+)
+
 _CLAIM = """UPDATE work SET lease_owner = :owner, lease_until = :until, fence = fence + 1, attempts = attempts + 1
 WHERE (kind, key) IN (SELECT kind, key FROM work WHERE kind = :kind AND due <= :now AND lease_until <= :now
 ORDER BY due LIMIT :limit{lock})
@@ -65,6 +72,14 @@ async def wake(tx: Tx, kind: str, key: str, *, request_id: str | None = None, de
     """Ask for `key` to be looked at, `delay` seconds from now, when this transaction has been committed."""
     now = time.time()
     await tx.execute(_WAKE, {"kind": kind, "key": key, "due": now + delay, "now": now, "request_id": request_id})
+    tx.notify(kind)
+
+
+async def wake_all(tx: Tx, kind: str, keys: str, params: Mapping[str, Any], *, request_id: str | None = None) -> None:
+    """`wake` at once for all that the query `keys` finds, each once, as `key`."""
+    now = time.time()
+    own = {"kind": kind, "due": now, "now": now, "request_id": request_id}
+    await tx.execute(_WAKE_ALL.format(keys=keys), own | dict(params))
     tx.notify(kind)
 
 

@@ -4,7 +4,7 @@ Rules are stateful (`allow-related`): answers come back by connection tracking, 
 connections it had allowed at their next packet. A remote group is the address set that OVN keeps for its Port_Group.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from hagane.ovn.desired import Desired
@@ -41,17 +41,17 @@ def drop() -> list[Desired]:
     ]
 
 
-def group(row: Row, rules: Sequence[Row], prefixes: dict[str, Sequence[str]] | None = None) -> list[Desired]:
+def group(row: Row, rules: Sequence[Row], prefixes: Mapping[str, Sequence[str]]) -> list[Desired]:
     """All rows that a security group owns. `prefixes`: address group id -> its prefixes."""
     me = owner(row["id"])
     action = "allow-related" if row.get("stateful", True) else "allow-stateless"
     return [
         Desired(Table.PORT_GROUP, me, {"name": name(row["id"])}, exclusive=("acls",)),
-        *(_rule(me, name(row["id"]), rule, action, prefixes or {}) for rule in rules),
+        *(_rule(me, name(row["id"]), rule, action, prefixes) for rule in rules),
     ]
 
 
-def _rule(me: str, group_name: str, rule: Row, action: str, prefixes: dict[str, Sequence[str]]) -> Desired:
+def _rule(me: str, group_name: str, rule: Row, action: str, prefixes: Mapping[str, Sequence[str]]) -> Desired:
     ingress = rule["direction"] == "ingress"
     direction = "to-lport" if ingress else "from-lport"
     return _acl(me, rule["id"], direction, ALLOWED, match(rule, group_name, prefixes), action)
@@ -62,7 +62,7 @@ def _acl(me: str, part: str, direction: str, priority: int, expression: str, act
     return Desired(Table.ACL, f"{me}/rule:{part}", columns, parent=(Table.PORT_GROUP, me, "acls"))
 
 
-def match(rule: Row, group_name: str, prefixes: dict[str, Sequence[str]]) -> str:
+def match(rule: Row, group_name: str, prefixes: Mapping[str, Sequence[str]]) -> str:
     """A rule in OVN's expression language (ovn-sb(5), "Expressions")."""
     ingress = rule["direction"] == "ingress"
     version = "ip4" if rule["ethertype"] == "IPv4" else "ip6"

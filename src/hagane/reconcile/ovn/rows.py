@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
 from hagane.network.router_row import FLOATING, ROUTER
@@ -75,8 +76,10 @@ class Compiler:
     async def groups(self, keys: Sequence[str]) -> Wanted:
         groups = await self._by_id(GROUP, keys)
         rules = await RULE.select(self._reader, {"security_group_id": list(groups)}, order="id")
+        named = await self._by_id(AddressGroup.table, {r["remote_address_group_id"] for r in rules} - {None})
+        prefixes = {key: row["addresses"] for key, row in named.items()}
         own = _grouped(rules, "security_group_id")
-        return {key: group.group(groups[key], own[key]) if key in groups else [] for key in keys}
+        return {key: group.group(groups[key], own[key], prefixes) if key in groups else [] for key in keys}
 
     # -- reading -----------------------------------------------------------------------------------------------
 
