@@ -1,7 +1,8 @@
 """Regular expressions in filters, of the kind that cannot hold up the process.
 
 A pattern comes from a user and runs on the event loop, so one that could take exponential time is refused: groups may
-not be repeated, and there may be few repetitions. Plain text, by far the most common case, is looked for as it is.
+not be repeated, and there may be few repetitions and alternatives in groups. Plain text, by far the most common case,
+is looked for as it is.
 """
 
 import re
@@ -31,5 +32,6 @@ def check(text: str) -> None:
     bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", text)  # without escapes and classes
     if re.search(r"\\[1-9]", text) or "(?" in bare or re.search(r"\)[*+?{]", bare):
         raise Invalid(f"The regular expression {text!r} is not taken: groups may not be repeated or referred to.")
-    if len(re.findall(r"[*+?]|\{", bare)) > MOST_REPEATS:
-        raise Invalid(f"The regular expression {text!r} is not taken: it repeats more than {MOST_REPEATS} things.")
+    choices = r"[*+?{|]" if "(" in bare else r"[*+?{]"  # alternatives in several groups multiply each other
+    if len(re.findall(choices, bare)) > MOST_REPEATS:
+        raise Invalid(f"The regular expression {text!r} is not taken: it leaves open more than {MOST_REPEATS} things.")

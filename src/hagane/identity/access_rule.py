@@ -1,11 +1,9 @@
 """Access rules of application credentials: which requests a token of such a credential may make.
 
-A path of a rule may hold `*` (within a segment), `**` (across segments) and `{name}` (one segment). It is written as
-the service's own documents write it ("/v2.1/servers"), so our prefix before it ("/compute") is optional.
+A path of a rule is a pattern (glob.py). It is written as the service's own documents write it ("/v2.1/servers"), so our
+prefix before it ("/compute") is optional.
 """
 
-import re
-from functools import lru_cache
 from typing import Any
 
 from hagane.api.http import Request
@@ -13,10 +11,10 @@ from hagane.api.resource import Attr
 from hagane.api.types import Str
 from hagane.errors import Forbidden
 from hagane.identity.base import V3, IdentityResource, enforce
+from hagane.identity.glob import fits
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
-_PART = re.compile(r"(?P<tag>\{[^}]*\})|(?P<deep>\*\*)|(?P<wild>\*)|(?P<literal>[^{*]+|\{)")
 SHOWN = ("id", "service", "path", "method")
 
 
@@ -75,28 +73,9 @@ async def access_rules_of(reader: Reader, ids: list[str] | None) -> list[Row] | 
     return [{name: rows[key][name] for name in SHOWN} for key in ids if key in rows]
 
 
-@lru_cache(1000)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    text = ""
-    for match in _PART.finditer(pattern):
-        if match["tag"]:
-            text += "[^/]+"
-        elif match["deep"]:
-            text += ".*"
-        elif match["wild"]:
-            text += "[^/]*"
-        else:
-            text += re.escape(match["literal"])
-    return re.compile(text)
-
-
 def allows(rules: list[Row], request: Request) -> bool:
     """Whether one of the rules names this request's service, method and path."""
     service = request.service
     paths = (request.path, request.path.removeprefix(service.prefix))
-    for rule in rules:
-        if rule["service"] == service.type and rule["method"] == request.method:
-            pattern = _compiled(rule["path"])
-            if any(pattern.fullmatch(path) for path in paths):
-                return True
-    return False
+    mine = (rule for rule in rules if rule["service"] == service.type and rule["method"] == request.method)
+    return any(fits(rule["path"], path) for rule in mine for path in paths)

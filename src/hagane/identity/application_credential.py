@@ -61,7 +61,7 @@ class ApplicationCredential(IdentityResource):
         Attr("unrestricted", Bool(nullable=True), write="c"),
         Attr("system", Str(nullable=True), stored=False),
         Attr("roles", _ROLES, write="c", stored=False, default=list),
-        Attr("access_rules", ListOf(item=_RULE), write="c", stored=False, shown=False),
+        Attr("access_rules", ListOf(item=_RULE, max=1000), write="c", stored=False, shown=False),
         Attr("role_ids", Custom(), shown=False),
         Attr("access_rule_ids", Custom(), shown=False),  # null: no rules, everything is allowed
     )
