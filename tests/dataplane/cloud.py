@@ -55,11 +55,6 @@ class Clock:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    @staticmethod
-    def now() -> float:
-        """Epoch seconds."""
-        return time.time()
-
     @property
     def seconds(self) -> float:
         return round(time.monotonic() - self._began, 2)
@@ -211,6 +206,8 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
             cloud.start()
             print(f"\nthe cloud was ready after {clock.seconds} s")
             yield cloud
+            told = cloud.process.log()
+            assert "Traceback" not in told, told[max(0, told.index("Traceback") - 500) :][:4000]
         finally:
             cloud.down()
 

@@ -81,8 +81,10 @@ class Guest:
         self._cloud.switch(self.host, "--if-exists", "del-port", "br-int", self._plug)
 
     def end(self) -> None:
-        """The machine is gone: unplugged, its namespace and cable removed."""
+        """The machine is gone: unplugged, its cable and namespace removed. A connection that was cut may keep a namespace
+        without a name alive for a while, so the cable does not go with it by itself."""
         self.unplug()
+        tool("ip", "-n", self._cloud.site.netns(self.host), "link", "delete", self._plug)
         tool("ip", "netns", "delete", self.space)
 
     def dhcp(self, *ask: str, seconds: float = 10.0) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """What dies: a QEMU, every daemon, a whole Host, Hagane itself. All ends well, and what is shown meanwhile is true."""
 
 import os
-import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +12,9 @@ from typing import Any
 import pytest
 
 from hagane.lab import guest, libvirtd
-from hagane.lab.netns import inside
 from tests.dataplane import leaks
 from tests.dataplane.cloud import Clock, Cloud, processes, running, until
+from tests.dataplane.pings import pinging
 from tests.dataplane.servers import Servers
 from tests.dataplane.space import Guest
 from tests.dataplane.tenant import Tenant
@@ -236,7 +234,7 @@ def test_a_killed_daemon_is_back_and_machines_run_on(world: World, name: str) ->
     cloud, servers = world.cloud, world.servers
     qemu = cloud.qemu(world.one.id)
     seen = Witness(world)
-    with pinging(world.looker, servers.fixed(world.one)) as pings:
+    with pinging(world.looker.space, servers.fixed(world.one)) as pings:
         old = cloud.kill_daemon(name)
         clock = Clock()
         until(lambda: seen.look() and cloud.daemon(name).pid not in (None, old), 5, f"{name} runs again")
@@ -292,34 +290,3 @@ def test_all_daemons_of_a_host_at_once(world: World) -> None:
     world.servers.api.reboot_server(world.one.id, "HARD")
     world.servers.active(world.one)
     world.cloud.doctor()
-
-
-class Pings:
-    """A ping that goes on; `longest` is the longest time between two answers, known at the end."""
-
-    def __init__(self, program: "subprocess.Popen[str]") -> None:
-        self._program, self._times = program, list[float]()
-        self.longest = 0.0
-
-    def more(self, count: int) -> None:
-        """Wait for so many more answers."""
-        assert self._program.stdout is not None
-        fresh = -1
-        while fresh < count:
-            line = self._program.stdout.readline()
-            if found := re.match(r"\[([\d.]+)\] \d+ bytes", line):
-                self._times.append(float(found[1]))
-                fresh += Clock.now() - self._times[-1] < 0.5
-        self.longest = max(b - a for a, b in zip(self._times, self._times[1:], strict=False))
-
-
-@contextmanager
-def pinging(source: Guest, address: str) -> Iterator[Pings]:
-    argv = inside(source.space, "ping", "-n", "-D", "-i", "0.1", address)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
-        try:
-            pings = Pings(program)
-            pings.more(2)
-            yield pings
-        finally:
-            program.kill()

@@ -3,8 +3,10 @@
 What is foreign stays. The whole content is compared, and packets flow again.
 """
 
-import time
+import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -241,22 +243,38 @@ def test_a_server_that_was_away_shortly_is_compared_again(world: World) -> None:
     world.flows()
 
 
-def test_nothing_is_concluded_from_a_database_that_is_not_there(world: World) -> None:
-    """While the Northbound is frozen the API answers and orders wait; then all of it happens."""
-    import os
-    import signal
+def test_nothing_is_concluded_from_a_database_that_does_not_answer(world: World) -> None:
+    """While the Northbound is frozen the API answers and orders wait, also after a start; then all of it happens."""
+    api, before = world.tenant.api, picture(world.cloud)
+    with frozen(world.cloud, "central/nb"):
+        port = api.create_port(network_id=world.green.id)
+        assert api.get_port(port.id).status == "DOWN"
+        world.near.reaches(world.far.ip)  # packets need no database
+        world.cloud.process.stop()
+        world.cloud.start()
+        api.update_port(port, name="renamed")
+        api.delete_port(api.create_port(network_id=world.green.id))
+        assert "not answer" in world.cloud.process.command("doctor").stdout
+        until(lambda: waits(world, port), 10, "explain says what the port waits for")
+    key = f"Logical_Switch_Port port:{port.id}"
+    until(lambda: key in picture(world.cloud), 20, "the port is in OVN")
+    api.delete_port(port)
+    until(lambda: not differences(before, picture(world.cloud)), 20, "all is as it was")
+    world.flows()
 
-    api = world.tenant.api
-    pid = world.cloud.daemon("central/nb").pid
+
+def waits(world: World, port: Any) -> bool:
+    said = world.cloud.process.command("explain", "port", port.id).stdout
+    assert "Northbound" in said, said
+    return True
+
+
+@contextmanager
+def frozen(cloud: Cloud, daemon: str) -> Iterator[None]:
+    pid = cloud.daemon(daemon).pid
     assert pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        port = api.create_port(network_id=world.green.id)
-        time.sleep(1)
-        assert api.get_port(port.id).status == "DOWN"
-        world.near.reaches(world.far.ip)  # packets need no database
+        yield
     finally:
         os.kill(pid, signal.SIGCONT)
-    until(lambda: f"Logical_Switch_Port port:{port.id}" in picture(world.cloud), 20, "the port is in OVN")
-    api.delete_port(port)
-    until(lambda: f"Logical_Switch_Port port:{port.id}" not in picture(world.cloud), 20, "and gone again")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.dataplane import leaks
 from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, exchange, serve_once
 from tests.dataplane.tenant import Tenant
@@ -39,6 +40,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def world(cloud: Cloud) -> Iterator[World]:
     tenant = Tenant(cloud)
+    assert list(tenant.api.security_groups())  # the project's default one comes with the first look, and stays
+    before = leaks.look(cloud)
     green = tenant.network("green", "10.10.0.0/24", "fd00:10::/64", dns_nameservers=["10.10.0.53"],
                            host_routes=[{"destination": "10.99.0.0/16", "nexthop": "10.10.0.77"}])  # fmt: skip
     blue = tenant.network("blue", "10.20.0.0/24", "fd00:20::/64")
@@ -48,7 +51,7 @@ def world(cloud: Cloud) -> Iterator[World]:
     guests = [tenant.machine(network, host, [group]) for network, host in places]
     yield World(cloud, tenant, green, blue, router, group, *guests)
     tenant.end()
-    cloud.doctor()
+    leaks.none_left(cloud, before)
 
 
 def tcp(source: Guest, target: Guest, address: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.dataplane import frames
+from tests.dataplane import frames, leaks
 from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, blocked, exchange, serve_once
 from tests.dataplane.tenant import Tenant
@@ -38,6 +38,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def world(cloud: Cloud) -> Iterator[World]:
     """Two machines of one network, on two Hosts, both open; a router leads out."""
     tenant = Tenant(cloud)
+    assert list(tenant.api.security_groups())  # the project's default one comes with the first look, and stays
+    before = leaks.look(cloud)
     green = tenant.network("green", "10.10.0.0/24", "fd00:10::/64")
     tenant.router("edge", green)
     group = tenant.open_group()
@@ -45,7 +47,7 @@ def world(cloud: Cloud) -> Iterator[World]:
     near.reaches(far.ip)
     yield World(cloud, tenant, green, group, near, far)
     tenant.end()
-    cloud.doctor()
+    leaks.none_left(cloud, before)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from websockets.typing import Subprotocol
 
 from tests.dataplane import leaks
 from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
+from tests.dataplane.picture import TABLES
+from tests.dataplane.pings import pinging
 from tests.dataplane.servers import Servers
 from tests.dataplane.tenant import Tenant
 
@@ -216,6 +218,34 @@ def test_rebuilt_with_an_empty_disk(world: World) -> None:
     servers.active(server)
     until(lambda: servers.ssh(server, "ls /root") == "greeting", 90, "a new disk, and user data again")
     assert servers.fixed(server) == address
+
+
+def test_a_restart_touches_nothing(world: World) -> None:
+    """Stopped and started again: a full pass over the settled cloud changes no row and no machine, and no packet is
+    missed."""
+    cloud, servers = world.cloud, world.servers
+    for server in (world.drive, world.http):
+        servers.reached(server)
+    before = settled(world)
+    with pinging("", servers.address(world.http)) as pings:
+        assert cloud.process.stop() == 0
+        cloud.start()
+        cloud.doctor()
+        pings.more(3)
+    assert settled(world) == before
+    print(f"the longest silence was {pings.longest:.2f} s")
+    assert pings.longest < 1.0
+    assert {servers.active(server).power_state for server in (world.drive, world.http)} == {1}
+
+
+def settled(world: World) -> dict[str, Any]:
+    """Rows with their UUIDs, machines with their processes and definitions."""
+    found: dict[str, Any] = {table: sorted(map(str, world.cloud.rows(table))) for table in TABLES}
+    for host in world.cloud.site.hosts:
+        connection = world.cloud.libvirt(host)
+        found |= {domain.name(): (domain.ID(), domain.XMLDesc(0)) for domain in connection.listAllDomains()}
+        connection.close()
+    return found | {server.id: world.cloud.qemu(server.id) for server in (world.drive, world.http)}
 
 
 def test_events_tell_what_happened_and_how_long(world: World) -> None:

@@ -21,6 +21,7 @@ from hagane.compute import metadata_service
 from hagane.drivers.metadata.base import Answer, Endpoint, MetadataDriver, Question, Reply
 from hagane.drivers.metadata.netns import NetnsMetadata, Switch
 from hagane.drivers.metadata.sim import SimMetadata
+from hagane.errors import HaganeError
 from hagane.network.metadata import OWNER
 from hagane.network.subnet_row import SUBNET
 from hagane.reconcile.devices import Devices
@@ -88,7 +89,11 @@ class MetadataPart:
 
     async def look(self) -> None:
         """Read what is wanted and bring it about; a network that fails is named in `problems`."""
-        failed = await self.driver.apply(await wanted(self._cloud.db))
+        endpoints = await wanted(self._cloud.db)
+        try:
+            failed = await self.driver.apply(endpoints)
+        except HaganeError as error:  # the switch does not answer: that concerns all of them
+            failed = {one.network_id: error.message for one in endpoints}
         for network_id, why in failed.items():
             if self.problems.get(network_id) != why:
                 log.warning("network %s has no metadata service: %s", network_id, why)

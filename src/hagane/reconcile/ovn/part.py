@@ -136,6 +136,7 @@ class NetworkPart:
     async def _heal(self) -> None:
         while True:
             await self._meddled.wait()
+            await self._connected()
             self._meddled.clear()
             owners, self._owners = self._owners, set()
             try:
