@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 KEEPALIVE = (5, 3)  # seconds between questions, questions without answer: a dead Host is noticed after 15 to 20 s
 OPEN_SECONDS = 20.0
 CALL_SECONDS = 120.0
+DRAIN_SECONDS = 150.0  # for calls of a broken connection to return
 FIRST_DELAY, LAST_DELAY = 0.5, 15.0
 
 _events: threading.Thread | None = None
@@ -50,6 +52,46 @@ def start_events() -> None:
             _events.start()
 
 
+class Users:
+    """Who is inside a call of a connection. libvirt frees a connection that is closed, also under the feet of a call
+    that has not returned yet, and the process dies of it; so it is closed only when nobody is inside any more."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside: Counter[int] = Counter()
+        self._shut: set[int] = set()
+
+    def admit(self, connection: Any) -> None:
+        """A new connection, which may sit where an old one was."""
+        with self._changed:
+            self._shut.discard(id(connection))
+
+    def call(self, function: Callable[..., T], connection: Any, *args: Any) -> T:
+        """`function(connection, *args)`, unless the connection is about to be closed. Raises Unavailable."""
+        with self._changed:
+            if id(connection) in self._shut:
+                raise Unavailable("the connection to libvirt broke")
+            self._inside[id(connection)] += 1
+        try:
+            return function(connection, *args)
+        finally:
+            with self._changed:
+                self._inside[id(connection)] -= 1
+                self._changed.notify_all()
+
+    def drained(self, connection: Any) -> bool:
+        """Let nobody in any more, and wait until all are out; False when some stay for good: then never close it."""
+        with self._changed:
+            self._shut.add(id(connection))
+            out = self._changed.wait_for(lambda: not self._inside[id(connection)], DRAIN_SECONDS)
+        if not out:
+            _kept.append(connection)
+        return out
+
+
+_kept: list[Any] = []  # connections with somebody inside for good: they must not be freed
+
+
 class Link:
     """The connection to one libvirtd. `prepare(connection)` runs in a thread each time it has been opened."""
 
@@ -63,6 +105,7 @@ class Link:
         self._why: HaganeError = Unavailable(f"{host}: not connected yet")
         self._threads = ThreadPoolExecutor(5, thread_name_prefix=f"libvirt-{host}")
         self._bulk = ThreadPoolExecutor(4, thread_name_prefix=f"libvirt-bulk-{host}")
+        self._users = Users()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -86,7 +129,7 @@ class Link:
             self._keeper = None
         connection, self.connection = self.connection, None
         self._why = Unavailable(f"{self.host}: closed")
-        if connection:
+        if connection and await self._in_daemon(self._users.drained, connection):
             await asyncio.to_thread(_shut, connection)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._bulk.shutdown(wait=False, cancel_futures=True)
@@ -98,7 +141,8 @@ class Link:
         connection = self.connection
         if connection is None:
             raise self._why
-        work = self._loop.run_in_executor(self._bulk if bulk else self._threads, function, connection, *args)
+        pool = self._bulk if bulk else self._threads
+        work = self._loop.run_in_executor(pool, self._users.call, function, connection, *args)
         try:
             async with asyncio.timeout(seconds):
                 return await work
@@ -116,7 +160,7 @@ class Link:
         while True:
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    self.connection = await self._in_daemon(self._open)
+                    opened = await self._in_daemon(self._open)
             except (libvirt.libvirtError, TimeoutError, HaganeError) as error:
                 self._why = self._reason(error)
                 log.warning("%s, next try in %.1f s: %s", self._why, delay, self._why.detail)
@@ -124,6 +168,8 @@ class Link:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_DELAY)
                 continue
+            self._users.admit(opened)
+            self.connection = opened
             delay = FIRST_DELAY
             self._tried.set()
             self.on_change()
@@ -133,6 +179,11 @@ class Link:
             self._why = lost(self.host, "the connection broke")
             log.warning("%s: lost the connection to libvirt", self.host)
             self.on_change()
+            self._loop.create_task(self._leave(connection), name=f"libvirt {self.host} leaves")
+
+    async def _leave(self, connection: Any) -> None:
+        """Close a broken connection when its last call has returned; a new one need not wait for that."""
+        if await self._in_daemon(self._users.drained, connection):
             await self._in_daemon(_shut, connection)
 
     def _reason(self, error: Exception) -> HaganeError:
