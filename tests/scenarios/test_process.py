@@ -156,7 +156,14 @@ def test_tls_by_two_settings(state: Path) -> None:
     context = ssl.create_default_context(cafile=str(certificate))
     with pytest.raises(AssertionError):  # it does not answer in clear text
         process.start(timeout=5)
-    answer = httpx.get(f"https://127.0.0.1:{process.port}/identity/v3", verify=context)
+    until = time.monotonic() + 60
+    answer = None
+    while answer is None:
+        try:
+            answer = httpx.get(f"https://127.0.0.1:{process.port}/identity/v3", verify=context)
+        except httpx.ConnectError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
     assert answer.json()["version"]["links"][0]["href"].startswith("https://")
     assert "https://" in process.command("status").stdout
     assert process.stop() == 0

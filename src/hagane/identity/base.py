@@ -62,15 +62,20 @@ def envelope(error: HaganeError, status: int, request: Request) -> tuple[Any, di
 
 
 def wording(field: str, value: Any, reason: str) -> str:
+    masked = _masked(value)
+    reason = reason.replace(repr(value), repr(masked)) if masked != value else reason
     if not field:
         return reason
     name = field.rpartition(".")[2]
+    shown, why = ("***", "It is wrong.") if name in SECRET else (masked, reason)
+    return f"Invalid input for field/attribute {name}. Value: {shown}. {why}"
+
+
+def _masked(value: Any) -> Any:
+    """What was sent, without the secrets anywhere in it."""
     if isinstance(value, dict):
-        value = {key: "***" if key in SECRET else part for key, part in value.items()}
-    shown = "***" if name in SECRET else value
-    return (
-        f"Invalid input for field/attribute {name}. Value: {shown}. {reason if name not in SECRET else 'It is wrong.'}"
-    )
+        return {key: "***" if key in SECRET else _masked(part) for key, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, list) else value
 
 
 def enforce(request: Request, rule: str, target: dict[str, Any] | None = None) -> None:

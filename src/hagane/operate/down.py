@@ -7,6 +7,10 @@ from collections.abc import Iterator
 
 from hagane import process
 from hagane.config import Config
+from hagane.errors import ConfigError
+
+MARKS = ("clouds.yaml", "keys", "hagane.db")
+"""Each cloud's folder has one of these; a mistyped --state has none."""
 
 
 def down(config: Config, *, delete: bool) -> Iterator[str]:
@@ -21,5 +25,7 @@ def down(config: Config, *, delete: bool) -> Iterator[str]:
         asyncio.run(machine.down(place, keep_data=not delete))
         yield "Machines, networks and daemons are gone."
     if delete and config.state.exists():
+        if not any((config.state / mark).exists() for mark in MARKS):
+            raise ConfigError(f"{config.state} is no folder of a cloud: nothing in it is deleted.")
         shutil.rmtree(config.state)
         yield f"The data in {config.state} is deleted."

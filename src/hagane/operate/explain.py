@@ -11,7 +11,9 @@ from typing import Any
 
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound
+from hagane.network.address import INTERFACE
 from hagane.network.port_row import PORT
+from hagane.network.router_row import GATEWAY
 from hagane.operate.kinds import KINDS, Kind
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
@@ -48,14 +50,17 @@ class Explanation:
 Detail = Callable[[Reader, Row, Explanation], Awaitable[None]]
 
 
-async def find(reader: Reader, kind: str, name: str) -> tuple[Kind, Row]:
-    """The row that a person means by an id or a name. Raises Invalid (unknown kind, ambiguous name), NotFound."""
+async def find(reader: Reader, kind: str, name: str, project: str | None = None) -> tuple[Kind, Row]:
+    """The row that a person means by an id or a name, of one project if that is given. Raises Invalid (unknown kind,
+    ambiguous name), NotFound."""
     known = KINDS.get(kind.replace("-", "_"))
     if known is None:
         raise Invalid(f"There is no kind '{kind}'. Known are: {', '.join(sorted(KINDS))}.")
-    rows = await known.table.select(reader, {"id": name})
-    if not rows and known.name_column:
-        rows = await known.table.select(reader, {known.name_column: name}, limit=2)
+    rows: list[Row] = []
+    if project is None or known.owner_column:
+        mine = {} if project is None else {known.owner_column: project}
+        rows = await known.table.select(reader, {"id": name} | mine)
+        rows = rows or await known.table.select(reader, {known.name_column: name} | mine, limit=2)
     if not rows:
         raise NotFound(f"There is no {kind} '{name}'.")
     if len(rows) > 1:
@@ -65,7 +70,7 @@ async def find(reader: Reader, kind: str, name: str) -> tuple[Kind, Row]:
 
 async def explain(reader: Reader, kind: Kind, row: Row) -> Explanation:
     """Gather what is known of one row."""
-    name = str(row.get(kind.name_column) or "") if kind.name_column else ""
+    name = str(row.get(kind.name_column) or "")
     found = Explanation(kind.name, str(row["id"]), name, kind.state(row))
     await _waits(reader, found, kind.name, [found.id])
     if detail := DETAILS.get(kind.name):
@@ -87,7 +92,7 @@ async def _server(reader: Reader, row: Row, found: Explanation) -> None:
     if row["host"]:
         found.facts.append(f"It is placed on Host {row['host']}.")
     for tried in row["tried"] or ():
-        found.facts.append(f"Host {tried} was tried and could not run it.")
+        found.facts.append(f"Host {tried['host']} was tried: {tried['why']}")
     if fault := row["fault"]:
         found.facts.append(f"Fault: {fault['message']}")
         if fault.get("details"):
@@ -129,9 +134,9 @@ async def _port(reader: Reader, row: Row, found: Explanation) -> None:
 
 
 async def _router(reader: Reader, row: Row, found: Explanation) -> None:
-    ports = await PORT.select(reader, {"device_id": row["id"]})
+    ports = await PORT.select(reader, {"device_id": row["id"], "device_owner": [GATEWAY, INTERFACE]})
     found.facts.append(f"It has {len(ports)} ports.")
-    if not any(port["device_owner"] == "network:router_gateway" for port in ports):
+    if not any(port["device_owner"] == GATEWAY for port in ports):
         found.facts.append("It has no external gateway: nothing behind it reaches the outside.")
         found.advice.append("Give it one: openstack router set --external-gateway public " + row["id"])
     await _waits(reader, found, "port", [port["id"] for port in ports])

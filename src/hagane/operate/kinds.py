@@ -22,6 +22,7 @@ class Kind:
     name: str
     table: Table
     name_column: str = "name"
+    owner_column: str = "project_id"  # "": only administrators know of it
     state: Callable[[Row], str] = lambda row: str(row.get("status") or "")
     settled: Callable[[Row], bool] = lambda row: True
 
@@ -39,13 +40,13 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("server", SERVER, state=_server_state, settled=lambda r: not r["task_state"] and r["vm_state"] != "error"),
-        Kind("image", Image.table, settled=lambda row: row["status"] == "active"),
+        Kind("image", Image.table, owner_column="owner", settled=lambda row: row["status"] == "active"),
         Kind("network", Network.table),
         Kind("subnet", SUBNET),
         Kind("port", PORT, settled=lambda row: row["status"] == "ACTIVE" or not row["device_id"]),
         Kind("router", ROUTER),
         Kind("floatingip", FLOATING, name_column="floating_ip_address"),
         Kind("security_group", GROUP),
-        Kind("host", HOST, state=_host_state, settled=is_up),
+        Kind("host", HOST, owner_column="", state=_host_state, settled=is_up),
     )
 }

@@ -14,11 +14,12 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
-from hagane.errors import Forbidden, NotFound
+from hagane.errors import Forbidden
 from hagane.operate.explain import explain, find
 from hagane.operate.findings import findings
 from hagane.operate.kinds import KINDS
 from hagane.placement.host import all_hosts, is_up
+from hagane.state.table import Not
 from hagane.state.work import WORK
 
 PREFIX = "/hagane/v1"
@@ -40,10 +41,8 @@ def _need_admin(request: Request) -> None:
 
 
 async def _explain(request: Request) -> Response:
-    name = request.params["name"]
-    kind, row = await find(request.cloud.db, request.params["kind"], name)
-    if not request.caller.is_admin and row.get("project_id", object()) != request.caller.project_id:
-        raise NotFound(f"There is no {kind.name} '{name}'.")
+    project = None if request.caller.is_admin else request.caller.project_id or ""
+    kind, row = await find(request.cloud.db, request.params["kind"], request.params["name"], project)
     return json_response(200, asdict(await explain(request.cloud.db, kind, row)))
 
 
@@ -66,8 +65,7 @@ async def _status(request: Request) -> Response:
     now = time.time()
     waiting = [
         {"kind": row["kind"], "key": row["key"], "reason": row["reason"], "seconds": now - row["since"]}
-        for row in await WORK.select(db, order="since", limit=100)
-        if row["reason"]
+        for row in await WORK.select(db, {"reason": Not([""])}, order="since", limit=100)
     ]
     errors = await SERVER.count(db, {"vm_state": "error"})
     return json_response(200, {"hosts": hosts, "counts": counts | {"in error": errors}, "waiting": waiting})
