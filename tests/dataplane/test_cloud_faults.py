@@ -220,6 +220,30 @@ def test_a_killed_qemu_is_shutoff_and_starts_again(world: World) -> None:
     assert servers.reached(world.one, "cat /root/marker") == "kept"
 
 
+def test_a_machine_that_died_while_nobody_looked_is_shutoff(world: World) -> None:
+    """Its QEMU, its libvirtd and Hagane are killed together; the next start finds out."""
+    cloud, servers = world.cloud, world.servers
+    cloud.process.kill()
+    for pid in (cloud.kill_daemon("host1/libvirtd"), cloud.qemu(world.one.id)):
+        until(lambda pid=pid: not killed(pid), 5, "it is dead")  # type: ignore[misc]
+    cloud.start()
+    clock = Clock()
+    servers.status(world.one, "SHUTOFF", 15)
+    print(f"SHUTOFF {clock.seconds} s after the start")
+    servers.api.start_server(world.one.id)
+    servers.active(world.one)
+    world.looker.reaches(servers.fixed(world.one), seconds=60)
+
+
+def killed(pid: int) -> bool:
+    """Kill -9 until there is nobody of this number; whether there still was."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 # -- daemons --------------------------------------------------------------------------------------------------------
 
 DAEMONS = (

@@ -112,6 +112,9 @@ class NetnsMetadata:
                 plugged.pop(name)
         for name in self._spaces():
             if name not in wanted:
+                # A connection that a killed process had open keeps a namespace alive for minutes, without its name.
+                outside = f"hm{name.rpartition('-')[2]}"
+                await _tolerant("ip", *_in(self._switch.netns), "link", "delete", outside)
                 await _tolerant("ip", "netns", "delete", name)
 
     async def _bring(self, one: Endpoint) -> None:
