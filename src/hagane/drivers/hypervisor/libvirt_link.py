@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import libvirt
@@ -106,6 +106,7 @@ class Link:
         self._threads = ThreadPoolExecutor(5, thread_name_prefix=f"libvirt-{host}")
         self._bulk = ThreadPoolExecutor(4, thread_name_prefix=f"libvirt-bulk-{host}")
         self._users = Users()
+        self._abandoned: set[Future[Any]] = set()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -141,11 +142,13 @@ class Link:
         connection = self.connection
         if connection is None:
             raise self._why
+        if self._abandoned:
+            raise Unavailable(f"{self.host}: libvirt has not answered an earlier call yet")
         pool = self._bulk if bulk else self._threads
-        work = self._loop.run_in_executor(pool, self._users.call, function, connection, *args)
+        work = pool.submit(self._users.call, function, connection, *args)
         try:
             async with asyncio.timeout(seconds):
-                return await work
+                return await asyncio.wrap_future(work)
         except libvirt.libvirtError as error:
             if self.connection is not connection or not _alive(connection):
                 if self.connection is connection:
@@ -154,6 +157,15 @@ class Link:
             raise translate(error, self.host) from error
         except TimeoutError as error:
             raise Unavailable(f"{self.host}: libvirt did not answer in {seconds:.0f} s") from error
+        finally:
+            self._abandon(work)
+
+    def _abandon(self, work: Future[Any]) -> None:
+        """Nobody waits for this call any more. While its thread does, no other call is begun: a Host that hangs would
+        swallow all threads, and libvirt's client does not survive the end of a connection with many calls inside."""
+        if not work.done():
+            self._abandoned.add(work)
+            work.add_done_callback(lambda done: self._tell(self._abandoned.discard, done))
 
     async def _keep(self) -> None:
         delay = FIRST_DELAY
