@@ -30,19 +30,20 @@ class Process:
         self.state = state
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.config = state / f"hagane-{self.port}.toml"
+        self.config = state.parent / f"{state.name}-{self.port}.toml"
         top = {"state": str(state), "listen": f"127.0.0.1:{self.port}", "sim": True, "bcrypt_cost": 4} | settings
         tables = {name: top.pop(name) for name in list(top) if isinstance(top[name], dict)}
         lines = ["[hagane]", *(f"{name} = {_toml(value)}" for name, value in top.items())]
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{name} = {_toml(value)}" for name, value in values.items())]
-        state.mkdir(parents=True, exist_ok=True)
+        state.parent.mkdir(parents=True, exist_ok=True)
         self.config.write_text("\n".join(lines) + "\n")
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, *, timeout: float = 30) -> float:
         """Start it and wait until it answers; returns the seconds that took."""
         began = time.monotonic()
+        self.state.mkdir(exist_ok=True)
         log = (self.state / f"log-{self.port}").open("ab")
         command = [sys.executable, "-m", "hagane", "up", "--config", str(self.config)]
         self._child = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
