@@ -1,5 +1,6 @@
 """The tables that the migrations make are the tables that the code declares, on both stores."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ async def test_migrations_make_what_is_declared(store: str, tmp_path: Path, requ
         assert await columns(db, table.name) == {c.name: DECLARED[c.kind] for c in table.columns}, table.name
         assert await indexes(db, table.name) == {f"{table.name}_{n}" for n in range(len(table.indexes))}, table.name
     await db.close()
+
+
+async def test_processes_that_start_together_make_them_once(postgres_url: str) -> None:
+    stores = [await open_database(postgres_url) for _ in range(3)]
+    ran = await asyncio.gather(*(migrate(db) for db in stores))
+    assert sorted(name for names in ran for name in names) == sorted(name for _, name, _ in migrations())
+    for db in stores:
+        await db.close()
 
 
 async def test_a_newer_database_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What a new cloud holds, so that the first command works: an external network and a few flavors.
 
-It is made through our own API, once: what an administrator deleted or changed afterwards is not made again.
+It is made through our own API, once: what an administrator deleted or changed afterwards is not made again. It is noted
+as made only afterwards, so each step goes on from wherever an earlier start, or another process, got to.
 """
 
 import logging
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -48,7 +50,8 @@ class Local:
         await self._app(scope, receive, send)
         answer = b"".join(message.get("body", b"") for message in sent[1:])
         if sent[0]["status"] >= 400:
-            raise HaganeError(f"{method} {path}: {sent[0]['status']} {answer.decode(errors='replace')[:300]}")
+            text = f"{method} {path}: {sent[0]['status']} {answer.decode(errors='replace')[:300]}"
+            raise HaganeError(text, status=sent[0]["status"])
         for name, value in sent[0]["headers"]:
             if name == b"x-subject-token":
                 self.token = value.decode()
@@ -65,47 +68,50 @@ async def seed(app: Application, db: Database, config: Config, password: str) ->
     """Make what is missing of the first things. A refusal is logged; the cloud runs without."""
     local = Local(app)
     for name, step in {"flavors": _flavors, "external-network": _external}.items():
-        if not await _first(db, name):
+        if await SEEDED.get(db, name=name) is not None:
             continue
         try:
             if not local.token:
                 await local.login(password)
             await step(local, config)
+            await db.write(lambda tx, name=name: _note(tx, name))  # type: ignore[misc]
         except HaganeError as error:
             log.warning("cannot make the first %s: %s", name, error.message)
 
 
-async def _first(db: Database, name: str) -> bool:
-    """Whether nobody has made this yet, in which case it is noted as made: of several processes only one makes it."""
-
-    async def note(tx: Tx) -> bool:
-        if await SEEDED.get(tx, name=name) is not None:
-            return False
+async def _note(tx: Tx, name: str) -> None:
+    if await SEEDED.get(tx, name=name) is None:
         await SEEDED.insert(tx, {"name": name})
-        return True
-
-    return await db.write(note)
 
 
 async def _flavors(local: Local, config: Config) -> None:
     for name, vcpus, ram, disk in FLAVORS:
         flavor = {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
-        await local.call("POST", "/compute/v2.1/flavors", {"flavor": flavor})
+        await _unless_there(local, "/compute/v2.1/flavors", {"flavor": flavor})
 
 
 async def _external(local: Local, config: Config) -> None:
     """The network `public` on the physical network that leads outside, with addresses for routers and floating IPs."""
-    from ipaddress import ip_network
-
     network = {
         "name": "public", "router:external": True, "provider:network_type": "flat",
         "provider:physical_network": "ext", "port_security_enabled": False, "is_default": True,
     }  # fmt: skip
-    made = await local.call("POST", "/network/v2.0/networks", {"network": network})
+    await _unless_there(local, "/network/v2.0/networks", {"network": network})
+    found = (await local.call("GET", "/network/v2.0/networks?provider:physical_network=ext"))["networks"]
+    if not found or found[0]["subnets"]:
+        return
     prefix = ip_network(config.external_network)
     subnet = {
-        "name": "public-v4", "network_id": made["network"]["id"], "ip_version": 4, "cidr": str(prefix),
+        "name": "public-v4", "network_id": found[0]["id"], "ip_version": 4, "cidr": str(prefix),
         "gateway_ip": str(prefix[1]), "enable_dhcp": False,
         "allocation_pools": [{"start": str(prefix[10]), "end": str(prefix[-2])}],
     }  # fmt: skip
-    await local.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
+    await _unless_there(local, "/network/v2.0/subnets", {"subnet": subnet})
+
+
+async def _unless_there(local: Local, path: str, body: dict[str, Any]) -> None:
+    try:
+        await local.call("POST", path, body)
+    except HaganeError as error:
+        if error.extra["status"] != 409:
+            raise

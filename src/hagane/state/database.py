@@ -73,8 +73,9 @@ class Database(Protocol):
 
     async def write(self, work: Work[T]) -> T: ...
 
-    async def script(self, sql: str) -> None:
-        """Run a migration: several statements in one transaction."""
+    async def script(self, sql: str, *, unless: str = "") -> bool:
+        """Run a migration: several statements in one transaction, one such at a time in all processes; nothing when
+        the query `unless` finds a row. Returns whether it ran."""
         ...
 
     async def backup(self, path: str) -> None:

@@ -1,7 +1,7 @@
 """Numbered migrations: state/migrations/NNNN_what.sql, each run once, in order, in one transaction.
 
 The SQL is the part that both stores speak. A test compares the tables that the migrations make with the tables that the
-code declares, so the two cannot drift. `python -m hagane.state.migrate` prints the statements of all declared tables.
+code declares, so the two cannot drift. scripts/schema.py prints the statements of all declared tables.
 """
 
 import re
@@ -29,7 +29,8 @@ async def migrate(db: Database) -> list[str]:
         raise Unavailable(f"The database is newer (migration {max(done)}) than this Hagane ({known[-1][0]}).")
     ran = []
     for number, name, sql in known:
-        if number not in done:
-            await db.script(f"{sql.rstrip().rstrip(';')};\nINSERT INTO migration VALUES ({number}, '{name}')")
+        script = f"{sql.rstrip().rstrip(';')};\nINSERT INTO migration VALUES ({number}, '{name}')"
+        # Another process that starts at the same time may make it first.
+        if await db.script(script, unless=f"SELECT 1 FROM migration WHERE number = {number}"):
             ran.append(name)
     return ran

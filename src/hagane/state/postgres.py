@@ -24,6 +24,7 @@ from hagane.state.database import Duplicate, Params, Row, Work
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 CHANNEL = "hagane"
+SCRIPTS = 0x686167616E65  # the advisory lock of scripts
 AWAY = (
     OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError,
@@ -161,9 +162,16 @@ class PostgresDatabase:
         for listener in self._listeners:
             listener(topic)
 
-    async def script(self, sql: str) -> None:
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(sql)
+    async def script(self, sql: str, *, unless: str = "") -> bool:
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", SCRIPTS)
+                if unless and await connection.fetch(unless):
+                    return False
+                await connection.execute(sql)
+        except (asyncpg.InsufficientPrivilegeError, *AWAY) as error:
+            raise Unavailable(f"The database lets us make no tables: {error}.") from error
+        return True
 
     async def backup(self, path: str) -> None:
         url, environment = _without_password(self.url)

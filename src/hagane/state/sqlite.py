@@ -218,13 +218,16 @@ class SqliteDatabase:
             if not future.done():
                 future.set_exception(_full(error))
 
-    async def script(self, sql: str) -> None:
-        async def run(tx: Any) -> None:
+    async def script(self, sql: str, *, unless: str = "") -> bool:
+        async def run(tx: Any) -> bool:
+            if unless and await tx.fetch_tuples(unless):
+                return False
             for statement in sql.split(";\n"):
                 if statement.strip():
                     await tx.execute(statement)
+            return True
 
-        await self.write(run)
+        return await self.write(run)
 
     async def backup(self, path: str) -> None:
         """Copy in small steps, so that writers go on in between; SQLite restarts the copy's changed pages itself."""
