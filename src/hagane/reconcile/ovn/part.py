@@ -1,10 +1,10 @@
 """The network's part of the process: connects OVN, brings the reconcilers, and listens to what OVN says back.
 
-port up / down        ─▶ the Port's status, and its Server is woken
-a stranger's change   ─▶ when all chassis have seen it, the owner of the row is woken, and puts it right
-chassis come and go   ─▶ routers are woken, whose gateways may move
-every 10 s            ─▶ all chassis are asked for a sign of life; one that stays silent is shown as dead
-connected, and hourly ─▶ a full pass: every key whose rows differ, and every owner in OVN that has no row any more
+port up / down          ─▶ the Port's status, and its Server is woken
+a stranger's change     ─▶ when all chassis have seen it, the owner of the row is woken, and puts it right
+chassis come and go     ─▶ routers are woken, whose gateways may move
+every 10 s              ─▶ all chassis are asked for a sign of life; one that stays silent is shown as dead
+connected, every 10 min ─▶ a full pass: every key whose rows differ, and every owner in OVN that has no row any more
 """
 
 import asyncio
@@ -115,8 +115,8 @@ class NetworkPart:
                 if self.ovn.readable:
                     await self._note()
                     continue
-            except HaganeError as error:
-                log.warning("cannot note what OVN said, again in 1 s: %s", error.message)
+            except Exception as error:
+                _told("cannot note what OVN said, again in 1 s", error)
             await asyncio.sleep(1)
             self._heard.set()
 
@@ -127,11 +127,12 @@ class NetworkPart:
             for some in _chunks(sorted(ports), CHUNK):
                 await self._note_ports(some)
                 await asyncio.sleep(0)
-        except HaganeError:
+            routers = [row["id"] for row in await self._gateway_routers()] if chassis else []
+            await self._wake(("router", key) for key in routers)
+        except Exception:
             self._ports |= ports
+            self._chassis_changed |= chassis
             raise
-        routers = [row["id"] for row in await self._gateway_routers()] if chassis else []
-        await self._wake(("router", key) for key in routers)
 
     async def _heal(self) -> None:
         while True:
@@ -145,8 +146,8 @@ class NetworkPart:
                 await self._wake([(kind, key) for kind, key in keys if kind in self._by_kind])
                 if group.DROP in owners:
                     await self._base_rows()
-            except HaganeError as error:
-                log.warning("cannot put right what somebody changed, again in 1 s: %s", error.message)
+            except Exception as error:
+                _told("cannot put right what somebody changed, again in 1 s", error)
                 self._owners |= owners
                 await asyncio.sleep(1)
                 self._meddled.set()
@@ -198,8 +199,8 @@ class NetworkPart:
             session = self.ovn.session
             try:
                 await self.full_pass()
-            except HaganeError as error:
-                log.warning("the full pass failed, again in 2 s: %s", error.message)
+            except Exception as error:
+                _told("the full pass failed, again in 2 s", error)
                 await asyncio.sleep(2)
                 continue
             with contextlib.suppress(TimeoutError):
@@ -263,6 +264,10 @@ class NetworkPart:
     async def _base_rows(self) -> None:
         """The rows that belong to no row of ours in particular."""
         await self.ovn.apply(group.drop(), [group.DROP])
+
+
+def _told(what: str, error: Exception) -> None:
+    log.warning("%s: %s", what, error, exc_info=None if isinstance(error, HaganeError) else error)
 
 
 def _ovn(devices: Devices) -> Ovn:
