@@ -262,4 +262,9 @@ class Hosts:
                 for host, machine_id in changes:
                     await work.wake(tx, SERVER_KIND if machine_id else KIND, machine_id or host)
 
-            await self._cloud.db.write(write)
+            try:
+                await self._cloud.db.write(write)
+            except Unavailable as error:
+                log.warning("cannot note that a Host changed, again in 1 s: %s", error)
+                self._changes |= changes
+                await asyncio.sleep(1)
