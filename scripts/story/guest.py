@@ -124,7 +124,8 @@ class Pinged:
 
     @property
     def well(self) -> bool:
-        return self.back == self.sent > 0
+        """All came back, but perhaps the first: a switch may drop it while it asks for the neighbour's address."""
+        return self.back >= self.sent - 1 > 0
 
     @property
     def silent(self) -> bool:
