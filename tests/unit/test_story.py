@@ -50,7 +50,9 @@ def test_secrets_stay_off_the_screen() -> None:
 def test_ping_is_read() -> None:
     said = "3 packets transmitted, 2 packets received, 33% packet loss\nround-trip min/avg/max = 0.812/1.25/2.0 ms"
     found = pinged(said)
-    assert str(found) == "2 of 3 answered, 1.2 ms" and not found.well and not found.silent
+    assert str(found) == "2 of 3 answered, 1.2 ms" and found.well and not found.silent
+    one = pinged(said.replace("2 packets received", "1 packets received"))
+    assert not one.well and not one.silent
     assert pinged("3 packets transmitted, 0 packets received, 100% packet loss").silent
     assert ping("fd00::1").startswith("ping6 -q ")
 
