@@ -16,7 +16,7 @@ from hagane.identity.access_rule import allows
 from hagane.identity.bootstrap import bootstrap
 from hagane.identity.glob import fits
 from hagane.identity.project import Project
-from hagane.identity.removal import on_project_deleted, on_user_deleted
+from hagane.identity.removal import on_project_deleted
 from hagane.identity.revocation import REVOCATION, purge, revoke
 from hagane.identity.ticket import Ticket, audit_id
 from hagane.identity.token import Tokens, authenticate
@@ -138,7 +138,7 @@ async def test_bootstrap_makes_what_is_missing_and_leaves_the_rest(hagane: Hagan
 
 
 async def test_other_apis_are_told_of_ends_in_the_same_transaction(hagane: Hagane) -> None:
-    from hagane.identity.removal import hooks, remove_projects, remove_users
+    from hagane.identity.removal import hooks, remove_projects
 
     told: list[str] = []
 
@@ -148,14 +148,12 @@ async def test_other_apis_are_told_of_ends_in_the_same_transaction(hagane: Hagan
             raise ValueError
 
     on_project_deleted(hagane.cloud, note)
-    on_user_deleted(hagane.cloud, note)
     asked, db = hooks(hagane.cloud), hagane.cloud.db
-    await db.write(lambda tx: remove_users(tx, asked, ["u"]))
     project = await Project.table.get(db, name="service")
     assert project
     with pytest.raises(ValueError):
         await db.write(lambda tx: remove_projects(tx, asked, [project["id"], "bad"]))
-    assert told == ["u", project["id"], "bad"]
+    assert told == [project["id"], "bad"]
     assert await Project.table.get(db, name="service") == project
 
 

@@ -1,7 +1,7 @@
 """Both stores, one suite: transactions, group commit, tables, durable work."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
@@ -197,16 +197,12 @@ async def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_is_fenced(d
 
 
 async def test_an_item_is_allocated_once(db: Database) -> None:
-    items = [str(i) for i in range(5)]
+    def grab(owner: str) -> Awaitable[bool]:
+        return db.write(lambda tx: allocation.take(tx, "vlan", "rack1", "7", owner))
 
-    async def grab(tx: Tx, owner: str) -> str | None:
-        return await allocation.take_first(tx, "vlan", "rack1", items, owner)
-
-    got = await asyncio.gather(*(db.write(lambda tx, i=i: grab(tx, f"o{i}")) for i in range(7)))
-    assert sorted(g for g in got if g) == items
-    assert got.count(None) == 2
-    assert await allocation.held(db, "vlan", "rack1") == {item: f"o{got.index(item)}" for item in items}
-    assert await db.write(lambda tx: allocation.release_owner(tx, f"o{got.index('3')}")) == 1
+    assert sorted(await asyncio.gather(*(grab(f"o{i}") for i in range(7)))) == [False] * 6 + [True]
+    await db.write(lambda tx: allocation.release(tx, "vlan", "rack1", "7"))
+    assert await grab("late")
 
 
 async def test_backup_while_writing(db: Database, tmp_path: Path) -> None:

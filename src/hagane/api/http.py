@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from hagane.api.creds import Creds
-from hagane.errors import Invalid, TooLarge, Unauthenticated
+from hagane.errors import Invalid, TooLarge
 
 if TYPE_CHECKING:
     from hagane.api.service import Route, Service
@@ -179,10 +179,6 @@ class Request:
     def allowed(self, rule: str, target: MutableMapping[str, Any] | None = None) -> bool:
         """What the policy says to this caller."""
         return self.service.policy.check(rule, self.caller.creds, target or {})
-
-    def need_user(self) -> None:
-        if not self.caller.user_id:
-            raise Unauthenticated("The request you have made requires authentication.")
 
 
 @dataclass(slots=True)

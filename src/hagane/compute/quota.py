@@ -3,11 +3,10 @@
 A project without a limit of its own has the default. -1 means no limit.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from hagane.errors import QuotaExceeded
-from hagane.state.database import Reader, Row, Tx
+from hagane.state.database import Reader, Tx
 from hagane.state.table import Column, Table
 
 LIMIT = Table(
@@ -101,14 +100,3 @@ def _over(limits: dict[str, int], used: dict[str, int], wanted: dict[str, int]) 
         f"Quota exceeded for {said['overs']}: Requested {said['wanted']}, but already used {said['used']} of"
         f" {said['allowed']} {said['overs']}"
     )
-
-
-def recount(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
-    """What the usage rows should say, from the Servers themselves: for checks."""
-    found: dict[str, dict[str, int]] = {}
-    for row in rows:
-        sums = found.setdefault(row["project_id"], dict.fromkeys(COUNTED, 0))
-        sums["instances"] += 1
-        sums["cores"] += row["flavor"]["vcpus"]
-        sums["ram"] += row["flavor"]["ram"]
-    return found

@@ -24,7 +24,6 @@ class Hooks:
 
     def __init__(self) -> None:
         self.project: list[Hook] = []
-        self.user: list[Hook] = []
 
 
 def hooks(cloud: Cloud) -> Hooks:
@@ -36,11 +35,6 @@ def hooks(cloud: Cloud) -> Hooks:
 def on_project_deleted(cloud: Cloud, call: Hook) -> None:
     """Have `call(tx, project_id)` run in the transaction that deletes a project."""
     hooks(cloud).project.append(call)
-
-
-def on_user_deleted(cloud: Cloud, call: Hook) -> None:
-    """Have `call(tx, user_id)` run in the transaction that deletes a user."""
-    hooks(cloud).user.append(call)
 
 
 async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
@@ -55,16 +49,13 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
             await hook(tx, project_id)
 
 
-async def remove_users(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
+async def remove_users(tx: Tx, ids: Sequence[str]) -> None:
     """Delete users with memberships, grants and credentials; their tokens end."""
     await _each(tx, "DELETE FROM identity_assignment WHERE actor_id IN ({})", ids)
     for table in ("member", "application_credential", "access_rule"):
         await _each(tx, f"DELETE FROM identity_{table} WHERE user_id IN ({{}})", ids)
     await _each(tx, "DELETE FROM identity_user WHERE id IN ({})", ids)
     await revoke(tx, *ids)
-    for user_id in ids:
-        for hook in asked.user:
-            await hook(tx, user_id)
 
 
 async def remove_groups(tx: Tx, ids: Sequence[str]) -> None:
@@ -95,7 +86,7 @@ async def remove_domain(tx: Tx, asked: Hooks, domain_id: str) -> None:
 
     await remove_projects(tx, asked, [*await ids("identity_project"), domain_id])
     await remove_groups(tx, await ids("identity_group"))
-    await remove_users(tx, asked, await ids("identity_user"))
+    await remove_users(tx, await ids("identity_user"))
     await remove_roles(tx, await ids("identity_role"))
 
 

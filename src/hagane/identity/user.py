@@ -18,7 +18,7 @@ from hagane.identity.domain import Domain
 from hagane.identity.options import OF_USERS, options
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
-from hagane.identity.removal import hooks, remove_users
+from hagane.identity.removal import remove_users
 from hagane.identity.revocation import revoke
 from hagane.identity.throttle import Throttle, TooMany, address_of
 from hagane.identity.tree import projects_of
@@ -121,7 +121,7 @@ class User(IdentityResource):
             raise Invalid(f"User's default project ID cannot be a domain ID: {wanted}")
 
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
-        await remove_users(tx, hooks(self.cloud), [row["id"]])
+        await remove_users(tx, [row["id"]])
 
     async def present(self, request: Request, rows: list[Row], reader: Reader | None = None) -> list[Any]:
         views = await super().present(request, rows, reader)

@@ -1,4 +1,4 @@
-"""Names of ports: what OVN's DNS answers to the machines of a network.
+"""Names of ports, as the API shows them: nobody answers for them over DNS.
 
 A port without a name is called after its address (host-10-0-0-5). The domain is the network's, else openstacklocal.
 """

@@ -9,7 +9,7 @@ from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
 from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
-from hagane.network.value import Checked, Flag, Id, OneOf, Text, Whole, fixed_ips, ids, mac, mapping
+from hagane.network.value import Checked, Flag, Id, OneOf, Text, fixed_ips, ids, mac, mapping
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
@@ -37,7 +37,6 @@ ATTRS = (
     Attr("dns_name", Checked(rule=dns_name, kind="text"), write="cu", default=""),
     Attr("dns_assignment", Checked(), filter=False),
     Attr("propagate_uplink_status", Flag(), write="cu", default=True),
-    Attr("observed_generation", Whole(), shown=False, filter=False, sort=False),
 )  # fmt: skip
 
 INDEXES = ("network_id, mac_address", "network_id, device_owner", "project_id", "device_id", "binding_host_id")

@@ -1,6 +1,6 @@
 """The network API (v2.0): its routes, and what its rows mean to those who read them.
 
-The compiler to OVN reads these tables, and nothing else; it writes only `port.status` and `port.observed_generation`.
+The compiler to OVN reads these tables, and nothing else; it writes only `port.status`.
 Work is woken in the transaction of the change, by kind and key; a key whose row is gone means: remove what was made of
 it.
 
@@ -8,7 +8,7 @@ kind              key        rows to read
 "network"         network    `network` (admin_state_up, mtu, network_type, physical_network, segmentation_id,
                              dns_domain) and its `subnet` rows (network_id): cidr, gateway_ip, enable_dhcp,
                              dns_nameservers, host_routes, ipv6_ra_mode, ipv6_address_mode. A change
-                             of a subnet wakes its network.
+                             of a subnet wakes its network, and both wake what has copies (dependent.py).
 "port"            port       `port`: mac_address, fixed_ips [{subnet_id, ip_address}], admin_state_up, device_owner,
                              port_security_enabled, security_groups [id], allowed_address_pairs [{ip_address,
                              mac_address?}], extra_dhcp_opts [{opt_name, opt_value, ip_version}], binding_host_id,
@@ -21,8 +21,7 @@ kind              key        rows to read
 "security_group"  group      `security_group` (stateful), its `security_group_rule` rows (security_group_id), and its
                              members: `port_security_group` (port_id). Rules of others that name it: remote_group_id.
 
-`generation` is the API's revision_number: raised by every change of intent. `observed_generation` of a port is the
-reconciler's: which generation OVN has.
+`generation` is the API's revision_number: raised by every change of intent.
 """
 
 from pathlib import Path

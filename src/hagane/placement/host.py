@@ -41,8 +41,3 @@ async def all_hosts(reader: Reader) -> list[Row]:
 def is_up(host: Row) -> bool:
     """Whether Servers on it can be acted upon."""
     return bool(host["state"] == "up" and not host["forced_down"])
-
-
-def takes_servers(host: Row) -> bool:
-    """Whether new Servers may be placed on it."""
-    return is_up(host) and not host["disabled"]

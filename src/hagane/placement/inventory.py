@@ -5,7 +5,7 @@ sum is raised by one statement that also checks the room, so the same CPU is nev
 processes claim at once; a test compares sums and rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hagane.placement.host import HOST
@@ -112,7 +112,3 @@ async def set_inventory(tx: Tx, provider_id: str, totals: Mapping[str, tuple[int
         await HOST.update(tx, {"id": provider_id}, {"updated_at": clock.now()})
         await tx.execute(_TOUCH, {"id": provider_id})
     return changed
-
-
-async def allocations_of(reader: Reader, consumer_ids: Iterable[str]) -> list[Row]:
-    return await ALLOCATION.select(reader, {"consumer_id": list(consumer_ids)})

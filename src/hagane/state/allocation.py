@@ -4,8 +4,6 @@ A thing is (`kind`, `pool`, `item`), unique; it is taken in the transaction that
 the owner ends. Nothing is ever allocated in memory, so a crash leaks nothing, and a test can count what is left.
 """
 
-from collections.abc import Iterable
-
 from hagane.state.database import Reader, Tx
 from hagane.state.table import Column, Table
 
@@ -24,21 +22,8 @@ async def take(tx: Tx, kind: str, pool: str, item: str, owner: str) -> bool:
     return await tx.execute(_TAKE, {"kind": kind, "pool": pool, "item": item, "owner": owner}) > 0
 
 
-async def take_first(tx: Tx, kind: str, pool: str, items: Iterable[str], owner: str) -> str | None:
-    """Take the first of `items` that is free; None when there is none. The caller orders them so that few are tried."""
-    for item in items:
-        if await take(tx, kind, pool, item, owner):
-            return item
-    return None
-
-
 async def release(tx: Tx, kind: str, pool: str, item: str) -> None:
     await ALLOCATION.delete(tx, {"kind": kind, "pool": pool, "item": item})
-
-
-async def release_owner(tx: Tx, owner: str) -> int:
-    """Give back everything that `owner` holds; returns how much it was."""
-    return await ALLOCATION.delete(tx, {"owner": owner})
 
 
 async def held(reader: Reader, kind: str, pool: str) -> dict[str, str]:

@@ -753,7 +753,6 @@ CREATE TABLE port (
   dns_name TEXT,
   dns_assignment TEXT,
   propagate_uplink_status BIGINT,
-  observed_generation BIGINT,
   PRIMARY KEY (id)
 );
 
