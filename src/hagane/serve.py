@@ -111,6 +111,8 @@ async def run(config: Config, say: Say) -> None:
         await hagane.start()
         stack.push_async_callback(hagane.stop)
         url = config.public_url or _own_url(config)
+        if not config.public_url and config.listen.startswith(("0.0.0.0:", "[::]:")):
+            log.warning("the catalog says %s, which nobody reaches from elsewhere: set public_url", url)
         password = credentials(config, url)
         await bootstrap(hagane.cloud, password, url)
         await seed.seed(hagane.app, hagane.cloud.db, config, password)

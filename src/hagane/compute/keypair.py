@@ -28,6 +28,7 @@ KEYPAIR = Table(
         Column("public_key"),
         Column("created_at"),
     ),
+    ("number",),
 )
 PATH = V21 + "/os-keypairs"
 

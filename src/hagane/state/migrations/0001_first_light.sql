@@ -430,6 +430,8 @@ CREATE TABLE keypair (
   PRIMARY KEY (user_id, name)
 );
 
+CREATE INDEX keypair_0 ON keypair (number);
+
 CREATE TABLE network (
   id TEXT NOT NULL,
   name TEXT,
