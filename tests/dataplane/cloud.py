@@ -199,8 +199,8 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
     with _slot() as slot:
-        Cloud(folder, slot, **settings).down()  # what an interrupted run left
         cloud = Cloud(folder, slot, **settings)
+        assert cloud.process.command("down").returncode == 0  # what an interrupted run left
         clock = Clock()
         try:
             cloud.start()
