@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hagane.baremetal.node_secret import STARS, masked, secret
 from hagane.errors import Invalid
 
 OPERATIONS = ("add", "replace", "remove")
@@ -63,8 +64,13 @@ def apply(document: dict[str, Any], patch: Sequence[Operation]) -> dict[str, Any
             _apply_one(patched, entry)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             reason = error.args[0] if error.args else "the path does not exist"
-            raise Invalid(f"Couldn't apply patch '{entry}'. Reason: {reason}", code="BadPatch") from error
+            raise Invalid(f"Couldn't apply patch '{_shown(entry)}'. Reason: {reason}", code="BadPatch") from error
     return patched
+
+
+def _shown(entry: Operation) -> dict[str, Any]:
+    hidden = "value" in entry and secret(_steps(entry["path"])[-1])
+    return {**entry, "value": STARS} if hidden else masked(dict(entry))
 
 
 def _apply_one(document: Any, entry: Operation) -> None:
@@ -79,12 +85,13 @@ def _apply_one(document: Any, entry: Operation) -> None:
     elif isinstance(holder, dict):
         _change_dict(holder, last, entry)
     else:
-        raise KeyError(f"member '{last}' not found in {holder!r}")
+        raise KeyError(f"member '{last}' not found")
 
 
 def _member(holder: Any, step: str) -> Any:
+    """What there is instead is not said: it may be a secret, or hold some."""
     if not isinstance(holder, dict) or step not in holder:
-        raise KeyError(f"member '{step}' not found in {holder!r}")
+        raise KeyError(f"member '{step}' not found")
     return holder[step]
 
 

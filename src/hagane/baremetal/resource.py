@@ -180,15 +180,16 @@ class BareResource(Resource):
         """One page. `fixed`: conditions of a path."""
         args = query(request, (*self.filters, *PAGING))
         where, conditions = self.where(request, args)
+        seen: list[Sql] = []
         if self.scoped:
             project = list_scope(request, self.noun, args.get("project"))
-            conditions = [*conditions, *([self.mine(project)] if project else [])]
+            seen = [self.mine(project)] if project else []
         else:
             need(request, self.rule("get"))
         page = self.page(request)
-        if page.marker is not None:
-            await self.load(self.db, page.marker)
-        rows = await page.rows(self.db, self.table, where | fixed, conditions)
+        if page.marker is not None and not await self.table.select(self.db, {"id": page.marker}, conditions=seen):
+            raise self.not_found(page.marker)
+        rows = await page.rows(self.db, self.table, where | fixed, conditions, seen)
         answer: dict[str, Any] = {self.plural: self.views(request, rows, chosen)}
         if page.more:
             answer["next"] = self.next_url(request, page, chosen)

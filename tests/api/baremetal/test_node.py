@@ -114,6 +114,25 @@ def test_secrets_are_not_in_the_store(metal: httpx.Client, cloud: Running) -> No
     assert "correct-horse" not in str(row)
 
 
+def test_no_patch_is_answered_with_a_secret(metal: httpx.Client) -> None:
+    kept = {"ipmi_password": "correct-horse", "deep": {"snmp_auth_key": "battery"}}
+    node = enrol(metal, driver_info=kept)["uuid"]
+    for path in ("x/y", "ipmi_password/x", "ipmi_password/x/y", "deep/x/y", "redfish_password", "deep/snmp_auth_key/0"):
+        entry = {"op": "replace", "path": f"/driver_info/{path}", "value": {"a_token": "staple"}}
+        answer = metal.patch(f"/nodes/{node}", json=[entry])
+        assert answer.status_code == 400
+        assert not [word for word in ("correct", "battery", "staple") if word in answer.text], answer.text
+
+
+def test_a_node_of_others_is_no_marker(metal: httpx.Client, cloud: Running) -> None:
+    node = enrol(metal)["uuid"]
+    who = person(cloud)
+    answer = who.http.get(f"/baremetal/v1/nodes?marker={node}", headers={"X-OpenStack-Ironic-API-Version": "1.115"})
+    assert answer.status_code == 404
+    assert metal.get(f"/nodes?marker={node}").status_code == 200
+    who.http.close()
+
+
 def test_pages_filters_and_fields(metal: httpx.Client) -> None:
     shard = uuid4().hex
     made = [enrol(metal, shard=shard, resource_class="paged")["uuid"] for _ in range(5)]
