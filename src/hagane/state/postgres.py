@@ -34,23 +34,23 @@ UNKEEPABLE = (
     asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError, asyncpg.InvalidRegularExpressionError,
     asyncpg.NumericValueOutOfRangeError, asyncpg.ProgramLimitExceededError,
 )  # fmt: skip
+LONG = 4000  # characters of a statement; longer ones hold lists, are seldom the same, and would fill the memory
 ATTEMPTS = 40  # of one transaction, with a growing random pause between them
 _NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
-@lru_cache(5000)
 def positional(sql: str) -> tuple[str, tuple[str, ...]]:
     """Turn `:name` parameters into `$1`; returns the statement and the names in order."""
-    names: list[str] = []
+    return _remembered(sql) if len(sql) <= LONG else _positional(sql)
 
-    def number(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in names:
-            names.append(name)
-        return f"${names.index(name) + 1}"
 
-    text = _NAME.sub(number, sql)
-    return text, tuple(names)
+def _positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    numbers: dict[str, int] = {}
+    text = _NAME.sub(lambda match: f"${numbers.setdefault(match.group(1), len(numbers) + 1)}", sql)
+    return text, tuple(numbers)
+
+
+_remembered = lru_cache(5000)(_positional)
 
 
 def _unkeepable(error: Exception) -> Invalid:
