@@ -6,6 +6,7 @@ import httpx
 import openstack
 import pytest
 
+from tests.api.people import Person, person
 from tests.support import Running, running_cloud
 
 
@@ -28,3 +29,17 @@ def http(cloud: Running) -> Iterator[httpx.Client]:
     """Raw HTTP with an admin token."""
     with httpx.Client(base_url=cloud.url, headers={"X-Auth-Token": cloud.token()}) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def victim(cloud: Running) -> Iterator[Person]:
+    who = person(cloud)
+    yield who
+    who.http.close()
+
+
+@pytest.fixture(scope="module")
+def stranger(cloud: Running) -> Iterator[Person]:
+    who = person(cloud)
+    yield who
+    who.http.close()

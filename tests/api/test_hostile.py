@@ -1,29 +1,14 @@
 """Input that means harm: numbers that are none, endless questions, others' things as markers, headers in names."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.api.people import Person, person
+from tests.api.people import Person
 from tests.api.test_metadata import network, server
 from tests.support import Running
 
 LISTS = ("/network/v2.0/networks", "/compute/v2.1/servers", "/image/v2/images", "/compute/v2.1/flavors")
-
-
-@pytest.fixture(scope="module")
-def victim(cloud: Running) -> Iterator[Person]:
-    who = person(cloud)
-    yield who
-    who.http.close()
-
-
-@pytest.fixture(scope="module")
-def stranger(cloud: Running) -> Iterator[Person]:
-    who = person(cloud)
-    yield who
-    who.http.close()
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -1,32 +1,17 @@
 """Ports that name other projects' machines, routers and networks as theirs: a claim, of which nothing comes."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn.part import NetworkPart
-from tests.api.people import Person, person
+from tests.api.people import Person
 from tests.api.test_metadata import ask, look, network, server
 from tests.support import Running
 
 SECRET = base64.b64encode(b"a secret of the victim").decode()
-
-
-@pytest.fixture(scope="module")
-def victim(cloud: Running) -> Iterator[Person]:
-    who = person(cloud)
-    yield who
-    who.http.close()
-
-
-@pytest.fixture(scope="module")
-def stranger(cloud: Running) -> Iterator[Person]:
-    who = person(cloud)
-    yield who
-    who.http.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hagane.api.http import Request
-from hagane.api.types import Bool, Int, Str, natural
+from hagane.api.text import natural
+from hagane.api.types import Bool, Int, Str
 from hagane.errors import Invalid
 from hagane.state.database import Reader, Row
 from hagane.state.table import Sql, Table

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from hagane.api.text import unscoped
 from hagane.errors import Invalid
 from hagane.state import clock
 
@@ -207,13 +208,6 @@ class Int(Type):
         return kind | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
-def natural(text: str) -> int | None:
-    """A number of zero or more in plain digits, or None. What no column could hold is 10**18."""
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return int(text) if len(text) <= 18 else 10**18
-
-
 @dataclass(frozen=True)
 class Number(Type):
     """A number with a fraction."""
@@ -252,14 +246,6 @@ class Time(Str):
 
     def own_schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "date-time"}
-
-
-def unscoped(value: object) -> str:
-    """Text to read an address from. A scope id (`fe80::1%eth0`), in which Python lets stand anything, is none of ours:
-    addresses become parts of expressions. Raises ValueError."""
-    if not isinstance(value, str) or "%" in value:
-        raise ValueError(value)
-    return value
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hagane.api.types import BadValue, Custom, Enum, Int, ListOf, MapOf, Str, Type, Uuid, is_uuid, unscoped
+from hagane.api.text import unscoped
+from hagane.api.types import BadValue, Custom, Enum, Int, ListOf, MapOf, Str, Type, Uuid, is_uuid
 
 _TRUE = ("True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes")
 _FALSE = ("False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from hagane.api.http import Request
-from hagane.api.types import natural
+from hagane.api.text import natural
 from hagane.compute.base import MOST
 from hagane.errors import Invalid
 

@@ -4,7 +4,7 @@ import re
 
 from hagane.api.http import Request, Response, empty
 from hagane.api.service import Route
-from hagane.api.types import natural
+from hagane.api.text import natural
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, HaganeError, Invalid
 from hagane.image import content, store

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from hagane.api.http import Request
 from hagane.api.listing import Page
-from hagane.api.types import natural
+from hagane.api.text import natural
 from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.table import Sql

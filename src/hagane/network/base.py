@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
+from hagane.api.text import natural
 from hagane.api.turns import list_response
-from hagane.api.types import natural
 from hagane.errors import Precondition
 from hagane.network import quota, tag
 from hagane.network.attr import ROOT, Given, Special

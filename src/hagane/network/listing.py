@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from hagane.api.http import Request
 from hagane.api.listing import behind, once, sortable
-from hagane.api.types import natural
+from hagane.api.text import natural
 from hagane.network.errors import bad_request, error
 from hagane.state import clock
 from hagane.state.database import Reader

@@ -3,7 +3,8 @@
 from ipaddress import ip_interface
 from typing import Any
 
-from hagane.api.types import BadValue, unscoped
+from hagane.api.text import unscoped
+from hagane.api.types import BadValue
 from hagane.network.errors import bad_request, error, invalid
 from hagane.network.value import ip, mac
 

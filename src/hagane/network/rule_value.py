@@ -3,7 +3,7 @@
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
-from hagane.api.types import natural, unscoped
+from hagane.api.text import natural, unscoped
 from hagane.network.errors import error
 
 NUMBERS = {

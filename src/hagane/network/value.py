@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hagane.api.types import BadValue, Type, is_uuid, unscoped
+from hagane.api.text import unscoped
+from hagane.api.types import BadValue, Type, is_uuid
 from hagane.network.errors import bad_request, error, invalid
 
 LONGEST = 1000  # entries of a list

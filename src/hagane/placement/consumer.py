@@ -4,7 +4,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response
 from hagane.api.service import Route
-from hagane.api.types import natural
+from hagane.api.text import natural
 from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.placement.base import ROOT, at, need

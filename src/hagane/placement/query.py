@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from hagane.api.http import Request
-from hagane.api.types import is_uuid, natural
+from hagane.api.text import natural
+from hagane.api.types import is_uuid
 from hagane.errors import Invalid
 from hagane.placement.trait import CLASSES, TRAITS, traits_of
 from hagane.state.database import Row
