@@ -11,22 +11,18 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, Int, ListOf, Obj, Str, Type
 from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
+from hagane.baremetal.command import DEPLOYS, command, want
 from hagane.baremetal.driver import validate
 from hagane.baremetal.node import Nodes, older_state
-from hagane.baremetal.node_history import record
 from hagane.baremetal.node_rule import POWER_RESULT, check_power, check_settled, check_verb
-from hagane.baremetal.node_secret import opened, sealed
-from hagane.baremetal.node_state import advance, event_of
 from hagane.baremetal.step import check_steps
 from hagane.errors import Invalid, NotFound
-from hagane.state import clock, work
 from hagane.state.database import Row, Tx
 
 MIN_VERB = {"manage": 4, "provide": 4, "inspect": 6, "abort": 13, "clean": 15, "adopt": 17, "rescue": 38,
             "unrescue": 38,             "deploy": 73, "undeploy": 73, "unhold": 85, "service": 87}  # fmt: skip
 PROVISION = ("target", "configdrive", "clean_steps", "deploy_steps", "rescue_password", "disable_ramdisk",
              "service_steps", "runbook")  # fmt: skip
-DEPLOYS = ("active", "rebuild", "deploy")
 SOFT = ("soft rebooting", "soft power off")
 _STEPS = ListOf(item=Obj(open=True), nullable=True)
 BODIES: dict[str, Type] = {
@@ -100,20 +96,10 @@ class NodeVerbs:
         return {**given, f"{verb}_steps": steps, "disable_ramdisk": bare or given.get("disable_ramdisk")}
 
     async def _advance(self, request: Request, tx: Tx, row: Row, verb: str, given: dict[str, Any]) -> None:
-        event = event_of(verb)
-        place = advance(row["provision_state"], event, "manageable" if event == "clean" else None)
-        changes: Row = {
-            "provision_state": place.state, "target_provision_state": place.target,
-            "provision_updated_at": clock.now(), "last_error": None,
-        }  # fmt: skip
-        changes |= _intent(row, verb, given)
-        info = _instance(opened(self.nodes.secrets, row)["instance_info"], verb, given)
-        if info is not None:
-            changes["instance_info"] = info
-        stored = await self.nodes.store(tx, row, sealed(self.nodes.secrets, row, changes))
-        caller = request.caller
-        await record(tx, stored, f"{verb} was requested", user=caller.user_id, project=caller.project_id)
-        await work.wake(tx, "node", row["id"], request_id=request.id)
+        who = request.caller
+        await command(
+            tx, self.nodes.secrets, row, verb, given, request_id=request.id, user=who.user_id, project=who.project_id
+        )
 
     # -- power and the BMC -------------------------------------------------------------------------------------
 
@@ -200,9 +186,7 @@ class NodeVerbs:
 
     async def want(self, request: Request, tx: Tx, row: Row, changes: Row, **wanted: Any) -> None:
         """Store what the BMC shall do, and wake who tells it."""
-        changes["wanted"] = row["wanted"] | wanted
-        await self.nodes.store(tx, row, changes)
-        await work.wake(tx, "node", row["id"], request_id=request.id)
+        await want(tx, row, changes, request_id=request.id, **wanted)
 
     def routes(self) -> Sequence[Route]:
         states, noun = V1 + "/nodes/{id}/states", "baremetal:node:"
@@ -284,31 +268,3 @@ def _check_raid(config: dict[str, Any]) -> None:
         for name in ("size_gb", "raid_level"):
             if not isinstance(disk, dict) or name not in disk:
                 raise Invalid(f"RAID config validation error: '{name}' is a required property")
-
-
-def _intent(row: Row, verb: str, given: dict[str, Any]) -> Row:
-    """What the reconciler needs to know of a request, where clients of the real service look for it."""
-    internal = dict(row["driver_internal_info"])
-    before = dict(internal)
-    if verb in DEPLOYS:
-        internal["user_deploy_steps"] = given.get("deploy_steps") or []
-    if verb in ("clean", "service"):
-        internal[f"{verb}_steps"] = given[f"{verb}_steps"]
-        internal[f"{verb}ing_disable_ramdisk".replace("serviceing", "servicing")] = bool(
-            boolean("disable_ramdisk", given.get("disable_ramdisk"))
-        )
-    if verb == "provide":
-        internal.pop("clean_steps", None)
-    found: Row = {"driver_internal_info": internal} if internal != before else {}
-    if verb == "inspect":
-        found |= {"inspection_started_at": clock.now(), "inspection_finished_at": None}
-    return found
-
-
-def _instance(info: dict[str, Any], verb: str, given: dict[str, Any]) -> dict[str, Any] | None:
-    """`instance_info` after a request that adds something to it."""
-    if verb in DEPLOYS and given.get("configdrive"):
-        return info | {"configdrive": given["configdrive"]}
-    if verb == "rescue":
-        return info | {"rescue_password": given["rescue_password"]}
-    return None
