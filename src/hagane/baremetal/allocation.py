@@ -11,6 +11,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.resource import Attr
 from hagane.api.service import Route
 from hagane.api.types import ListOf, Obj, Str, Time, Uuid, is_uuid
+from hagane.baremetal import claim
 from hagane.baremetal.base import V1, at, forbidden, require
 from hagane.baremetal.node import NODE, Nodes
 from hagane.baremetal.node_part import check_trait
@@ -193,22 +194,18 @@ class Allocations(BareResource):
 
 
 async def candidates(tx: Tx, row: Row, allowed: set[str]) -> tuple[list[Row], str]:
-    """Free Nodes that fit an allocation, oldest first; without any, which condition left none."""
-    where: dict[str, Any] = {
-        "resource_class": row["resource_class"], "provision_state": "available", "instance_id": None,
-        "allocation_id": None, "maintenance": False,
-    }  # fmt: skip
+    """Free Nodes that fit an allocation, the longest available first; without any, which condition left none."""
+    where: dict[str, Any] = {"resource_class": row["resource_class"]}
     if allowed:
         where["id"] = sorted(allowed)
     conditions = []
     if row["owner"]:
         conditions.append(Sql("node.owner = :mine OR node.lessee = :mine", {"mine": row["owner"]}))
-    found = await NODE.select(tx, where, conditions=conditions, order="created_at, id")
+    found = await claim.free(tx, conditions=conditions, **where)
     if not found:
         return [], f"no available nodes match the resource class {row['resource_class']}"
-    wanted = set(row["traits"])
-    fit = [node for node in found if wanted <= set(node["traits"] or [])]
-    return fit, "" if fit else "no suitable nodes have the requested traits " + ", ".join(sorted(wanted))
+    fit = claim.fitting(found, row["traits"])
+    return fit, "" if fit else "no suitable nodes have the requested traits " + ", ".join(sorted(row["traits"]))
 
 
 def _unfit(row: Row, node: Row) -> str:

@@ -19,7 +19,8 @@ from hagane.baremetal.node import Nodes
 from hagane.baremetal.node_history import History
 from hagane.baremetal.node_row import INVENTORY
 from hagane.baremetal.node_verb import NodeVerbs, unsupported
-from hagane.errors import Conflict, Invalid, NotFound
+from hagane.baremetal.vif import attach, detach
+from hagane.errors import Invalid, NotFound
 from hagane.state import work
 from hagane.state.database import Row, Tx
 
@@ -255,7 +256,7 @@ class NodeParts:
             raise Invalid(f"Schema error for vif: {vif!r} is not of type 'string'")
 
         async def change(tx: Tx, row: Row) -> None:
-            await _attach(tx, row, vif, body)
+            await attach(tx, row, vif, nic=body.get("port_uuid"), group=body.get("portgroup_uuid"))
             await work.wake(tx, "node", row["id"], request_id=request.id)
 
         await self._change(request, "vif:attach", change)
@@ -265,9 +266,7 @@ class NodeParts:
         vif = request.params["vif"]
 
         async def change(tx: Tx, row: Row) -> None:
-            gone = [await table.update(tx, {"node_id": row["id"], "vif": vif}, {"vif": None})
-                    for table in (Nics.table, NicGroups.table)]  # fmt: skip
-            if not any(gone):
+            if not await detach(tx, row["id"], vif):
                 raise Invalid(f"Unable to detach VIF {vif} from node {row['id']} because it is not attached to it.")
             await work.wake(tx, "node", row["id"], request_id=request.id)
 
@@ -354,28 +353,3 @@ def _setting(request: Request, row: Row, entry: dict[str, Any], *, full: bool) -
                 "read_only",                 "reset_required", "unique")  # fmt: skip
         view |= {key: entry.get(key) for key in keys}
     return view
-
-
-async def _attach(tx: Tx, node: Row, vif: str, body: dict[str, Any]) -> None:
-    """Give a VIF to the Nic that is free and fits: one with a Link first, one that boots
-    first. Raises Invalid, Conflict."""
-    nics = await Nics.table.select(tx, {"node_id": node["id"]}, order="created_at, id")
-    groups = await NicGroups.table.select(tx, {"node_id": node["id"]}, order="created_at, id")
-    for noun, rows in (("port", nics), ("portgroup", groups)):
-        for row in rows:
-            if row["vif"] == vif:
-                raise Conflict(f"Unable to attach VIF because VIF {vif} is already "
-                               f"attached to Ironic {noun} {row['id']}",
-                               code="VifAlreadyAttached")  # fmt: skip
-    used = {row["group_id"] for row in nics if row["group_id"]}
-    candidates = [(NicGroups.table, row) for row in groups if row["id"] in used and row["vif"] is None]
-    single = [row for row in nics if row["vif"] is None and row["group_id"] is None]
-    single.sort(key=lambda row: (not row["link"], not row["pxe_enabled"]))
-    candidates += [(Nics.table, row) for row in single]
-    for name in ("port_uuid", "portgroup_uuid"):
-        if body.get(name) is not None:
-            candidates = [(table, row) for table, row in candidates if row["id"] == body[name]]
-    if not candidates:
-        raise Invalid(f"Unable to attach VIF {vif}, not enough free physical ports.")
-    table, row = candidates[0]
-    await table.update(tx, {"id": row["id"]}, {"vif": vif})

@@ -145,6 +145,21 @@ async def set_groups(tx: Tx, port: Row, groups: Sequence[str], *, request_id: st
     await port_row.change(tx, port["id"], {"security_groups": list(groups)}, request_id=request_id)
 
 
+async def set_mac(tx: Tx, port_id: str, mac: str | None, *, request_id: str | None = None) -> None:
+    """The port has the MAC address of the physical Nic that carries it; None: one of our own again.
+
+    Raises MacAddressInUse when another port of its network has it. An unknown id is fine.
+    """
+    row = await port_row.get(tx, port_id)
+    if row is None or row["mac_address"] == mac:
+        return
+    chosen = await port_row.new_mac(tx, row["network_id"], mac)
+    pairs = [pair | {"mac_address": chosen} if pair["mac_address"] == row["mac_address"] else pair
+             for pair in row["allowed_address_pairs"]]  # fmt: skip
+    changes = {"mac_address": chosen, "allowed_address_pairs": pairs}
+    await port_row.change(tx, port_id, changes, request_id=request_id)
+
+
 async def free(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
     """The port outlives its machine: nobody's and on no Host."""
     changes = {"device_id": "", "device_owner": ""} | binding("")

@@ -1,0 +1,47 @@
+"""Nodes for whoever orders a machine without naming one: finding, taking and giving back. Allocations and Servers do
+it by these functions, so that no Node is ever given twice.
+
+    free ─▶ fitting ─▶ take (its row says for whom; only if it is still free) ─▶ ... ─▶ let_go
+
+Transactions are serializable, and `take` changes only a row that is still free: of two that race for a Node, one gets
+it and the other looks again.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hagane.baremetal.nic import Nics
+from hagane.baremetal.nic_group import NicGroups
+from hagane.baremetal.node import NODE
+from hagane.state import clock
+from hagane.state.database import Row, Tx
+from hagane.state.table import Sql
+
+FREE: Row = {"provision_state": "available", "instance_id": None, "allocation_id": None, "maintenance": False}
+"""The columns of a Node that may be given away."""
+
+
+async def free(tx: Tx, *, conditions: Sequence[Sql] = (), **where: Any) -> list[Row]:
+    """Free Nodes, the longest available first: one that has just failed and been cleaned comes last."""
+    order = "COALESCE(provision_updated_at, created_at), created_at, id"
+    return await NODE.select(tx, FREE | where, conditions=conditions, order=order)
+
+
+def fitting(nodes: Iterable[Row], required: Iterable[str], forbidden: Iterable[str] = ()) -> list[Row]:
+    """Those with all of the required traits and none of the forbidden ones."""
+    wanted, unwanted = set(required), set(forbidden)
+    return [node for node in nodes if wanted <= (had := set(node["traits"] or ())) and not unwanted & had]
+
+
+async def take(tx: Tx, node: Row, changes: Row) -> Row | None:
+    """Write whose a Node is now (`instance_id` and more); None when it is not free any more."""
+    changes = changes | {"updated_at": clock.now(), "generation": node["generation"] + 1}
+    where = FREE | {"id": node["id"], "generation": node["generation"]}
+    return node | changes if await NODE.update(tx, where, changes) else None
+
+
+async def let_go(tx: Tx, node_id: str) -> None:
+    """What a Node was given for its tenant ends with the tenant: the allocation, and the Nics' VIFs."""
+    await tx.execute("DELETE FROM node_allocation WHERE node_id = :id", {"id": node_id})
+    for table in (Nics.table, NicGroups.table):
+        await table.update(tx, {"node_id": node_id}, {"vif": None})
