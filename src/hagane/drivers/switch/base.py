@@ -8,11 +8,15 @@ carries our mark is removed. `apply` of what is so already changes nothing and c
 
 Errors: `Unavailable` (no answer; the engine tries again) and `DeviceFailed` (the switch refuses: wrong password, no
 such port, a command that it does not take), each with a cause in words. Neither ever holds a password.
+One port's fault is not another's: `apply` brings all other named ports to their state and then raises DeviceFailed,
+whose `extra["ports"]` is a dict of the ports that failed and why.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+MARK = "hagane"  # begins the name of a VLAN, and is the description of a group, that we made
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,9 @@ class SwitchSeen:
     model: str = ""
     up: frozenset[str] = frozenset()  # ports with a carrier
     commits: int = 0
+    vlans: Mapping[int, str] = field(default_factory=dict)  # those that the switch has made, and their names
+    marked: frozenset[str] = frozenset()  # groups that carry our mark, so that we may remove them
+    odd: frozenset[str] = frozenset()  # ports and groups set to what this contract cannot say (routed, for instance)
 
 
 class Switch(Protocol):
