@@ -39,7 +39,9 @@ def _entry(out: bytearray, name: str, mode: int, content: bytes, inode: int) -> 
 
 
 def assemble(work: Path, boot: dict[str, bytes], root: Path, *, boot_mb: int, root_mb: int) -> Path:
-    """A raw disk: the boot partition (FAT with SYSLINUX) from 1 MB on, then the root partition (ext4)."""
+    """A raw disk: the boot partition (FAT with SYSLINUX) from 1 MB on, then the root partition (ext4).
+
+    `boot`: path in the boot partition -> content."""
     fat, ext4, raw = work / "fat.img", work / "ext4.img", work / "disk.img"
     _fat(fat, boot, boot_mb)
     _sized(ext4, root_mb)
@@ -55,21 +57,25 @@ def assemble(work: Path, boot: dict[str, bytes], root: Path, *, boot_mb: int, ro
 def _fat(path: Path, files: dict[str, bytes], size_mb: int) -> None:
     _sized(path, size_mb)
     tool("mkfs.vfat", "-F", "16", "-n", "HAGANE-BOOT", "-h", 2048, path)
+    for folder in sorted({str(parent) for name in files for parent in Path(name).parents} - {"."}):
+        tool("mmd", "-i", path, f"::{folder}")
     for name, content in files.items():
-        source = path.with_name(name)
+        source = path.with_name(Path(name).name)
         source.write_bytes(content)
         tool("mcopy", "-i", path, source, f"::{name}")
     tool("syslinux", "--install", path)
 
 
 def _partition_table(boot_mb: int, root_mb: int) -> bytes:
-    """The first sector: boot code, and two entries (status, CHS unused, type, first sector, sectors)."""
+    """The first sector: boot code, and two entries (status, CHS unused, type, first sector, sectors).
+
+    The FAT partition is active, for a BIOS, and of the type by which UEFI knows its system partition."""
     code = next((path for path in MBR_CODE if path.exists()), None)
     if code is None:
         raise Unavailable("SYSLINUX's boot code is missing: apt-get install syslinux-common")
     unused = b"\xfe\xff\xff"
     per_mb = MB // SECTOR
-    entries = [(0x80, 0x0E, 1, boot_mb), (0x00, 0x83, 1 + boot_mb, root_mb)]
+    entries = [(0x80, 0xEF, 1, boot_mb), (0x00, 0x83, 1 + boot_mb, root_mb)]
     table = b"".join(
         struct.pack("<B3sB3sII", status, unused, kind, unused, start * per_mb, size * per_mb)
         for status, kind, start, size in entries

@@ -3,8 +3,9 @@
     python -m hagane.lab.guest OUT.qcow2 [--variant b]
 
 Packages are downloaded (never installed) and unpacked; nothing is mounted and no root is needed. The disk has two
-partitions: a FAT one with SYSLINUX, kernel and initial ramdisk, and an ext4 one with the root file system, whose own
-files are in the folder guestfs/. Images are kept in a cache under a key made of everything that goes into them.
+partitions: a FAT one with kernel and initial ramdisk, which SYSLINUX loads on a BIOS and systemd-boot on UEFI, and an
+ext4 one with the root file system, whose own files are in the folder guestfs/. Images are kept in a cache under a key
+made of everything that goes into them.
 """
 
 import argparse
@@ -30,6 +31,7 @@ PACKAGES = (
     "libtomcrypt1",
     "libtommath1",
     "zlib1g",
+    "systemd-boot-efi",
 )
 # In the ramdisk; their dependencies come along. The first three are what a libvirt machine's disk needs.
 EARLY = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "sd_mod", "ahci", "ata_piix", "nvme")
@@ -41,6 +43,7 @@ MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
 CMDLINE = "console=ttyS0,115200 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check edd=off"
 BOOT_MB, ROOT_MB = 24, 48
+UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,10 @@ def _build(work: Path, packages: list[Path], image: GuestImage) -> None:
     _root(root, parts, version, image.variant)
     ramdisk = _ramdisk(work / "early", parts, version)
     kernel = parts / "boot" / f"vmlinuz-{version}"
-    boot = {"vmlinuz": kernel.read_bytes(), "initrd": ramdisk, "syslinux.cfg": _SYSLINUX.encode()}
+    boot = {
+        "vmlinuz": kernel.read_bytes(), "initrd": ramdisk, "syslinux.cfg": _SYSLINUX.encode(),
+        "EFI/BOOT/BOOTX64.EFI": (parts / UEFI_LOADER).read_bytes(), "loader/entries/linux.conf": _LOADER.encode(),
+    }  # fmt: skip
     raw = disk.assemble(work, boot, root, boot_mb=BOOT_MB, root_mb=ROOT_MB)
     tool("qemu-img", "convert", "-O", "qcow2", raw, work / "image.qcow2")
     shutil.copy(kernel, work / "vmlinuz")
@@ -186,6 +192,13 @@ LABEL linux
   INITRD initrd
   APPEND {CMDLINE}
 """
+_LOADER = f"""\
+title linux
+linux /vmlinuz
+initrd /initrd
+options {CMDLINE}
+"""
+"""systemd-boot's entry (Boot Loader Specification, type 1); without a loader.conf it does not wait."""
 _ETC = {
     "fstab": "",
     "group": "root:x:0:\ntty:x:5:\ncirros:x:1000:\nnogroup:x:65534:\n",
