@@ -179,6 +179,15 @@ def image(file: Path) -> None:
     click.echo(f"openstack image create --disk-format qcow2 --container-format bare --file {file} guest")
 
 
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def lab(arguments: tuple[str, ...]) -> None:
+    """A rack of virtual bare-metal servers beside the cloud: up, status, fault, down."""
+    from hagane.operate.lab import lab as group
+
+    group.main(list(arguments), "hagane lab", standalone_mode=False)
+
+
 def main() -> None:
     """Run the command line; foreseen errors are one line, without a traceback."""
     try:

@@ -6,9 +6,10 @@ is also the whole answer to a daemon that died (supervise.py calls `up` again).
 
 import shutil
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
-from hagane.lab import central, fabric, libvirtd, netns, ovs
+from hagane.lab import central, fabric, libvirtd, netns, ovs, rack_trunk
 from hagane.lab.ovs import Ovs
 from hagane.lab.process import Daemon, start, stop, together
 from hagane.lab.site import Site
@@ -43,8 +44,11 @@ def switch(site: Site, host: str) -> Ovs:
 def daemons(site: Site, host: str, *, kvm: bool) -> tuple[Daemon, ...]:
     """All daemons of a Host, in the order of their start."""
     place = switch(site, host)
-    controller = ovs.detached(place, "ovn-controller", place.remote)
-    return (*ovs.daemons(place), controller, *libvirtd.daemons(host, site.netns(host), site.folder(host), kvm=kvm))
+    return (
+        *ovs.daemons(place),
+        controller(place),
+        *libvirtd.daemons(host, site.netns(host), site.folder(host), kvm=kvm),
+    )
 
 
 async def address(site: Site, host: str, *, kvm: bool) -> HostAddress:
@@ -56,7 +60,7 @@ async def address(site: Site, host: str, *, kvm: bool) -> HostAddress:
         libvirt_uri=f"qemu+unix:///system?socket={libvirtd.socket(folder)}",
         ovs_db=switch(site, host).remote,
         netns=site.netns(host),
-        bridge_mappings={site.external.physical_network: EXTERNAL},
+        bridge_mappings={site.external.physical_network: EXTERNAL} | rack_trunk.mappings(site),
         integration_bridge=INTEGRATION,
         datapath=await ovs.datapath(),
         kvm=kvm,
@@ -82,43 +86,70 @@ def _forget(site: Site, host: str) -> None:
 
 
 async def _network(site: Site, host: str) -> None:
-    underlay_end, external_end = await fabric.attach(site, host)
-    place = switch(site, host)
+    await chassis(site, switch(site, host), site.tunnel_ip(host))
+
+
+async def chassis(site: Site, place: Ovs, ip: IPv4Address) -> None:
+    """An OVS with ovn-controller, on underlay and external network: of a Host, or of a rack's gateway."""
+    underlay_end, external_end = await fabric.attach(site, place.name)
     await ovs.up(place)
-    await ovs.vsctl(place, *await _wiring(site, host, underlay_end, external_end))
-    ip, mtu = f"{site.tunnel_ip(host)}/{site.underlay.prefixlen}", site.underlay_mtu
-    await netns.batch(place.netns, f"address replace {ip} dev {TUNNEL}", f"link set {TUNNEL} mtu {mtu} up")
-    await start(daemons(site, host, kvm=False)[2])
+    await ovs.vsctl(place, *await _wiring(site, place.name, ip, underlay_end, external_end))
+    mtu = site.underlay_mtu
+    lines = f"address replace {ip}/{site.underlay.prefixlen} dev {TUNNEL}", f"link set {TUNNEL} mtu {mtu} up"
+    await netns.batch(place.netns, *lines)
+    await start(controller(place))
 
 
-async def _wiring(site: Site, host: str, underlay_end: str, external_end: str) -> list[str]:
-    """One ovs-vsctl transaction: the three bridges, and what ovn-controller must know."""
+async def trunk(site: Site, host: str) -> None:
+    """Put the trunk of the rack that is up into the Host's switch, or take out that of one that is gone."""
+    place, racks = switch(site, host), rack_trunk.mappings(site)
+    words: list[str] = []
+    for bridge in racks.values():
+        words += await _bridge(bridge, "standalone", rack_trunk.LINK)
+    if not racks:
+        words += ["--", "--if-exists", "del-br", rack_trunk.BRIDGE]
+    await ovs.vsctl(place, *words, "--", "set", "Open_vSwitch", ".", _mapped(site))
+
+
+def controller(place: Ovs) -> Daemon:
+    """The ovn-controller of an OVS."""
+    return ovs.detached(place, "ovn-controller", place.remote)
+
+
+async def _wiring(site: Site, name: str, ip: IPv4Address, underlay_end: str, external_end: str) -> list[str]:
+    """One ovs-vsctl transaction: the bridges, and what ovn-controller must know."""
     kind = await ovs.datapath()
-    bridges = (
-        (TUNNEL, "standalone", underlay_end),
-        (EXTERNAL, "standalone", external_end),
-        (INTEGRATION, "secure", ""),
-    )
-    words = []
-    for name, fail_mode, uplink in bridges:
-        words += ["--", "--may-exist", "add-br", name]
-        words += ["--", "set", "Bridge", name, f"datapath_type={kind}", f"fail-mode={fail_mode}"]
-        words += ["--", "--may-exist", "add-port", name, uplink] if uplink else []
+    words = await _bridge(TUNNEL, "standalone", underlay_end)
+    words += await _bridge(EXTERNAL, "standalone", external_end)
+    words += await _bridge(INTEGRATION, "secure", "")
     words += ["--", "set", "Bridge", INTEGRATION, "other-config:disable-in-band=true"]
+    for bridge in rack_trunk.mappings(site).values():
+        words += await _bridge(bridge, "standalone", rack_trunk.LINK)
     facts = {
-        "system-id": host,
-        "hostname": host,
+        "system-id": name,
+        "hostname": name,
         "ovn-remote": central.address(site).sb,
         "ovn-encap-type": "geneve",
-        "ovn-encap-ip": str(site.tunnel_ip(host)),
+        "ovn-encap-ip": str(ip),
         "ovn-encap-csum": "false" if kind == "netdev" else "true",
         "ovn-bridge-datapath-type": kind,
-        "ovn-bridge-mappings": f"{site.external.physical_network}:{EXTERNAL}",
         "ovn-cms-options": "enable-chassis-as-gw",
         "ovn-monitor-all": "true",
     }
     quoted = (f'external-ids:{key}="{value}"' for key, value in facts.items())
-    return [*words, "--", "set", "Open_vSwitch", ".", *quoted]
+    return [*words, "--", "set", "Open_vSwitch", ".", _mapped(site), *quoted]
+
+
+async def _bridge(name: str, fail_mode: str, uplink: str) -> list[str]:
+    words = ["--", "--may-exist", "add-br", name]
+    words += ["--", "set", "Bridge", name, f"datapath_type={await ovs.datapath()}", f"fail-mode={fail_mode}"]
+    return [*words, *(("--", "--may-exist", "add-port", name, uplink) if uplink else ())]
+
+
+def _mapped(site: Site) -> str:
+    mapped = {site.external.physical_network: EXTERNAL} | rack_trunk.mappings(site)
+    words = ",".join(f"{network}:{bridge}" for network, bridge in mapped.items())
+    return f'external-ids:ovn-bridge-mappings="{words}"'
 
 
 async def down(site: Site, host: str) -> None:

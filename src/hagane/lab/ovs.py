@@ -25,6 +25,7 @@ class Ovs:
     run: Path
     db: Path
     log: Path
+    listen: str = ""  # "port:address": where the database answers besides its socket
 
     @property
     def socket(self) -> Path:
@@ -41,9 +42,8 @@ class Ovs:
 
 def daemons(ovs: Ovs) -> tuple[Daemon, Daemon]:
     """The database server and the switch."""
-    server = detached(
-        ovs, "ovsdb-server", f"{ovs.db}", f"--remote=punix:{ovs.socket}", f"--unixctl={ovs.run}/ovsdb-server.ctl"
-    )
+    remotes = [f"--remote=punix:{ovs.socket}", *([f"--remote=ptcp:{ovs.listen}"] if ovs.listen else [])]
+    server = detached(ovs, "ovsdb-server", f"{ovs.db}", *remotes, f"--unixctl={ovs.run}/ovsdb-server.ctl")
     switch = detached(ovs, "ovs-vswitchd", ovs.remote, f"--unixctl={ovs.run}/ovs-vswitchd.ctl")
     return server, switch
 

@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ async def start(daemon: Daemon, *, timeout: float = 20.0) -> int:
 
 
 def _launch(daemon: Daemon, timeout: float) -> int:
-    if shutil.which(daemon.program) is None:
+    if shutil.which(daemon.program) is None and daemon.program != Path(sys.executable).name:
         raise Unavailable(f"The program {daemon.program} is not installed; `hagane doctor` names the package.")
     daemon.pid_file.parent.mkdir(parents=True, exist_ok=True)
     daemon.pid_file.unlink(missing_ok=True)

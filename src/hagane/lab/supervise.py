@@ -11,33 +11,52 @@ first: then the supervisor ends instead of bringing everything back.
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hagane.errors import HaganeError
-from hagane.lab import central, host, machine
+from hagane.lab import central, host, machine, rack, rack_place, rack_trouble
 from hagane.lab.process import Daemon, count_restart, gone, pid_of
 from hagane.lab.site import Site
+from hagane.lab.supervise_part import Part
 
 Report = Callable[[str], None]
 SHORTEST, LONGEST = 0.2, 10.0
 STABLE_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What is repaired together: OVN's centre, or one Host."""
-
-    name: str
-    daemons: Sequence[Daemon]
-    repair: Callable[[], Awaitable[object]]
+RACK_SECONDS = 0.5
 
 
 async def supervise(site: Site, report: Report, *, kvm: bool) -> None:
     """Watch until cancelled, or until the lab is taken down. `report` is told every event in words."""
     parts = [Part("central", central.daemons(site), lambda: central.up(site))]
     parts += [_host(site, name, kvm=kvm) for name in site.hosts]
-    await asyncio.gather(*(_keep(site, part, report) for part in parts))
+    await asyncio.gather(*(_keep(site, part, report) for part in parts), _racks(site, report, kvm=kvm))
+
+
+async def _racks(site: Site, report: Report, *, kvm: bool) -> None:
+    """Watch the rack whenever there is one. It comes and goes, and parts of it are broken on purpose: that is looked
+    for here, in two small files, for whoever does it is another process."""
+    while machine.wanted(site):
+        wanted = rack_place.current(site)
+        before = rack_trouble.stamp(wanted) if wanted is not None else None
+        parts = rack.parts(wanted, kvm=kvm) if wanted is not None else []
+        watches = [asyncio.create_task(_keep(site, part, report)) for part in parts]
+        try:
+            while rack_place.current(site) == wanted and (wanted is None or rack_trouble.stamp(wanted) == before):
+                await asyncio.sleep(RACK_SECONDS)
+                if wanted is None and not machine.wanted(site):
+                    return
+        finally:
+            await _end(site, watches)
+
+
+async def _end(site: Site, watches: Sequence[asyncio.Task[None]]) -> None:
+    """Under the lock, so that no repair is broken off in the middle."""
+    if watches:
+        async with machine.locked(site):
+            for watch in watches:
+                watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
 
 
 def _host(site: Site, name: str, *, kvm: bool) -> Part:
@@ -101,7 +120,10 @@ async def _repair(site: Site, part: Part, dead: Sequence[Daemon], report: Report
     async with machine.locked(site):
         if not machine.wanted(site):
             return False
-        report(f"{', '.join(daemon.name for daemon in dead) or part.name} died; starting again.")
+        dead = [daemon for daemon in dead if pid_of(daemon) is None]
+        if not dead:
+            return True  # somebody else was faster
+        report(f"{', '.join(daemon.name for daemon in dead)} died; starting again.")
         try:
             await part.repair()
         except HaganeError as error:

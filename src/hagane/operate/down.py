@@ -18,10 +18,11 @@ def down(config: Config, *, delete: bool) -> Iterator[str]:
     if process.stop(config):
         yield "The process has ended."
     if not config.sim and os.geteuid() == 0:
-        from hagane.lab import machine
+        from hagane.lab import machine, rack
         from hagane.operate.site import site
 
         place = site(config)
+        asyncio.run(rack.down(place, keep_data=not delete))
         asyncio.run(machine.down(place, keep_data=not delete))
         yield "Machines, networks and daemons are gone."
     if delete and config.state.exists():

@@ -1,9 +1,10 @@
 """The BMCs of a rack in one process: which machines there are, and where each answers, from one JSON file.
 
-    python -m hagane.lab.bmc.serve rack.json pid-file
+    python -m hagane.lab.bmc.serve rack.json pid-file [--detach]
 
-The process lets its machines run on when it ends (SIGTERM), and finds them again when it starts. It is started with
-the pid file on its command line, so that the lab can tell it from a stranger. Faults: see faults.py.
+With --detach it goes to the background once it answers. The process lets its machines run on when it ends (SIGTERM),
+and finds them again when it starts. It is started with the pid file on its command line, so that the lab can tell it
+from a stranger. Faults: see faults.py.
 
     {"machines": [{"name": "bm-1", "uuid": "...", "folder": "/run/x/bm-1", "disks": ["/run/x/bm-1.raw"],
                    "nics": [{"mac": "52:54:00:00:00:01", "tap": "bm-1-0"}], "mode": "uefi",
@@ -75,13 +76,28 @@ def spec(entry: dict[str, Any]) -> MachineSpec:
     return MachineSpec(**plain, folder=Path(entry["folder"]), disks=disks, nics=nics)
 
 
-def main(description: Path, pid_file: Path) -> None:
-    """Serve until SIGTERM or SIGINT. The pid file is there while the BMCs answer."""
+def main(description: Path, pid_file: Path, *, ready: Callable[[], object] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT. The pid file is there while the BMCs answer; `ready` is called when they do."""
     whole = rack(json.loads(description.read_text()))
+
+    def answers() -> None:
+        pid_file.write_text(f"{os.getpid()}\n")
+        ready()
+
     try:
-        asyncio.run(_serve(whole, lambda: pid_file.write_text(f"{os.getpid()}\n")))
+        asyncio.run(_serve(whole, answers))
     finally:
         pid_file.unlink(missing_ok=True)
+
+
+def detach() -> Callable[[], object]:
+    """Go on in the background; the one who started us waits until the returned function is called, or we end."""
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        os._exit(0 if os.read(reading, 1) else 1)
+    os.close(reading)
+    return lambda: os.write(writing, b"1")
 
 
 async def _serve(whole: Rack, ready: Callable[[], object]) -> None:
@@ -97,4 +113,5 @@ async def _serve(whole: Rack, ready: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    told = detach() if "--detach" in sys.argv[3:] else lambda: None
+    main(Path(sys.argv[1]), Path(sys.argv[2]), ready=told)

@@ -1,0 +1,33 @@
+"""A rack gateway: an OVS with ovn-controller, on the underlay like a Host, and with the rack's trunk in a bridge.
+
+What enters by the trunk becomes Ports by patch ports that somebody else makes (over OVSDB, on the out-of-band network).
+They are left alone here.
+"""
+
+import shutil
+
+from hagane.lab import host, netns, ovs, rack_tor
+from hagane.lab.process import Daemon, stop
+from hagane.lab.rack_place import Rack
+
+
+def daemons(rack: Rack, name: str) -> tuple[Daemon, ...]:
+    place = rack.ovs(name)
+    return (*ovs.daemons(place), host.controller(place))
+
+
+async def up(rack: Rack, name: str) -> None:
+    """Bring the gateway up. The fabric, the out-of-band network and the switch's end of the trunk must be there."""
+    place = rack.ovs(name)
+    if not netns.exists(place.netns):
+        shutil.rmtree(rack.site.folder(name).run, ignore_errors=True)
+    await netns.create(place.netns, ipv6=False)
+    await rack_tor.join(rack, name)
+    await host.chassis(rack.site, place, rack.tunnel_ip(name))
+
+
+async def down(rack: Rack, name: str) -> None:
+    """End the daemons, ovn-controller first: it takes its chassis back. Then remove the namespace."""
+    for daemon in reversed(daemons(rack, name)):
+        await stop(daemon)
+    await netns.delete(rack.site.netns(name))
