@@ -10,6 +10,7 @@ from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.api.types import BadValue, Bool, Custom, Mac, Obj, Str, Time, Uuid
+from hagane.baremetal import rack
 from hagane.baremetal.base import V1, require
 from hagane.baremetal.belonging import Belonging
 from hagane.baremetal.nic_group import NicGroups
@@ -71,8 +72,9 @@ class Nics(Belonging):
         Attr("category", Str(80, nullable=True), "cu", since="1.101"),
         Attr("available_for_dynamic_portgroup", Bool(loose=True), "cu", lambda: True, since="1.111"),
         Attr("vif", Str(nullable=True), shown=False),
+        Attr("plugged", Str(nullable=True), shown=False),  # the Port that it carries
     )
-    indexes = ("unique address", "unique name", "node_id", "group_id", "vif", "created_at, id")
+    indexes = ("unique address", "unique name", "node_id", "group_id", "vif", "plugged", "created_at, id")
     brief = ("uuid", "address")
     patchable = (
         "address", "extra", "is_smartnic", "local_link_connection", "node_ident", "node_uuid", "physical_network",
@@ -153,6 +155,7 @@ class Nics(Belonging):
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         if row["vif"] is not None and not row["_node"]["maintenance"]:
             raise Conflict(f"Cannot delete the port {row['id']} as VIF {row['vif']} is attached to it.")
+        await rack.leave(tx, [row["id"]], request_id=request.id)
         await super().deleting(request, tx, row)
 
     def routes(self) -> list[Route]:

@@ -37,8 +37,9 @@ class NicGroups(Belonging):
         Attr("category", Str(80, nullable=True), "cu", since="1.103"),
         Attr("dynamic_portgroup", Bool(), default=bool, since="1.111"),
         Attr("vif", Str(nullable=True), shown=False),
+        Attr("plugged", Str(nullable=True), shown=False),  # the Port that it carries
     )
-    indexes = ("unique address", "unique name", "node_id", "vif", "created_at, id")
+    indexes = ("unique address", "unique name", "node_id", "vif", "plugged", "created_at, id")
     brief = ("uuid", "address", "name")
     patchable = ("address", "extra", "mode", "name", "node_uuid", "properties", "standalone_ports_supported",
                  "physical_network", "category")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from hagane.api.http import Request, Response
 from hagane.api.service import Route
 from hagane.api.types import is_uuid
-from hagane.baremetal import patch
+from hagane.baremetal import patch, rack, service_port
 from hagane.baremetal.base import (
     CONDUCTOR,
     V1,
@@ -222,6 +222,8 @@ class Nodes(BareResource):
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         check_delete(row)
+        await rack.leave_node(tx, row["id"], request_id=request.id)
+        await service_port.drop(tx, row["id"], request_id=request.id)
         for table in ("nic", "nic_group", "volume_connector", "volume_target", "node_history", "node_inventory",
                       "node_allocation"):  # fmt: skip
             await tx.execute(f"DELETE FROM {table} WHERE node_id = :id", {"id": row["id"]})

@@ -6,7 +6,7 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
-from hagane.baremetal import driver, node, volume
+from hagane.baremetal import driver, node, rack, volume
 from hagane.baremetal.agent import Agents
 from hagane.baremetal.allocation import Allocations
 from hagane.baremetal.base import (
@@ -41,7 +41,7 @@ from hagane.state import clock
 
 TABLES = (
     *node.TABLES, Chassis.table, Nics.table, NicGroups.table, Allocations.table, DeployTemplates.table,
-    Runbooks.table, volume.Connectors.table, volume.Targets.table,
+    Runbooks.table, volume.Connectors.table, volume.Targets.table, *rack.TABLES,
 )  # fmt: skip
 _NOUNS = {"chassis": 1, "nodes": 1, "ports": 1, "drivers": 1, "portgroups": 23, "volume": 32,
           "lookup": 22, "heartbeat": 22, "conductors": 49, "allocations": 52, "deploy_templates": 55, "shards": 82,

@@ -53,6 +53,7 @@ _CONFLICT = {
         "Unable to complete operation on port {id} for network {network_id}. Port already has an attached device "
         "{device_id}."
     ),
+    "PortBindingError": "Unable to bind port {id}: {reason}",
     "PortBound": (
         "Unable to complete operation on port {id}, port is already bound, port type: {vif_type}, old_mac {old_mac}, "
         "new_mac {new_mac}."

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
-from hagane.network import dependent, metadata, rbac, segment, subnet_row
+from hagane.network import dependent, metadata, plugged, rbac, segment, subnet_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
@@ -76,6 +76,7 @@ class Network(NetResource):
         if row["is_default"]:
             await self._only_default(tx, row)
         await rbac.network_flags(tx, row, shared=row.pop("shared"), external=row["router_external"])
+        await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
 
     async def _only_default(self, tx: Tx, row: Row) -> None:
@@ -94,6 +95,8 @@ class Network(NetResource):
             await self._only_default(tx, old | changes)
         if "shared" in changes or "router_external" in changes:
             await rbac.change_flags(tx, old, changes)
+        if "segmentation_id" in changes:
+            await plugged.moving(tx, self.cloud, old | changes, request_id=request.id)
         await dependent.wake(tx, old["id"], request_id=request.id)
 
     async def _check_mtu(self, tx: Tx, network: Row, mtu: int) -> None:
@@ -117,6 +120,7 @@ class Network(NetResource):
         await subnet_row.remove_of_network(tx, row["id"])
         await rbac.forget(tx, "network", row["id"])
         await segment.release(tx, row)
+        await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
 
 

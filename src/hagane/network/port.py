@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, port_change, port_row, quota, rbac, tag
+from hagane.network import address, plugged, port_change, port_row, quota, rbac, tag
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -74,10 +74,12 @@ class Port(NetResource):
         if "device_id" in changes or "device_owner" in changes:
             await port_change.refuse_foreign_router(tx, old | changes, sees_all=self.sees_all(request))
         await port_change.complete(tx, network, old, changes)
+        await plugged.changing(tx, self.cloud, network, old, changes, request_id=request.id)
         await work.wake(tx, "port", old["id"], request_id=request.id)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         await port_change.refuse_service_port(tx, row)
+        await plugged.removing(tx, self.cloud, row, request_id=request.id)
         await port_row.unlink_floating(tx, row["id"], request_id=request.id)
         await address.release_all(tx, row["id"])
         await port_row.leave_groups(tx, row["id"])

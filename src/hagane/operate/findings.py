@@ -85,7 +85,10 @@ async def _waits(cloud: Cloud) -> AsyncIterator[Finding]:
 _OWNERLESS = """SELECT allocation.kind, allocation.pool, allocation.item, allocation.owner FROM allocation
 WHERE NOT EXISTS (SELECT 1 FROM port WHERE port.id = allocation.owner)
 AND NOT EXISTS (SELECT 1 FROM network WHERE network.id = allocation.owner)
-AND NOT EXISTS (SELECT 1 FROM server WHERE server.id = allocation.owner) LIMIT 20"""
+AND NOT EXISTS (SELECT 1 FROM server WHERE server.id = allocation.owner)
+AND NOT EXISTS (SELECT 1 FROM nic WHERE nic.id = allocation.owner)
+AND NOT EXISTS (SELECT 1 FROM nic_group WHERE nic_group.id = allocation.owner)
+AND NOT EXISTS (SELECT 1 FROM switch_port WHERE switch_port.owner = allocation.owner) LIMIT 20"""
 
 
 async def _allocations(cloud: Cloud) -> AsyncIterator[Finding]:

@@ -515,6 +515,7 @@ CREATE TABLE nic (
   category TEXT,
   available_for_dynamic_portgroup BIGINT,
   vif TEXT,
+  plugged TEXT,
   PRIMARY KEY (id)
 );
 
@@ -528,7 +529,9 @@ CREATE INDEX nic_3 ON nic (group_id);
 
 CREATE INDEX nic_4 ON nic (vif);
 
-CREATE INDEX nic_5 ON nic (created_at, id);
+CREATE INDEX nic_5 ON nic (plugged);
+
+CREATE INDEX nic_6 ON nic (created_at, id);
 
 CREATE TABLE nic_group (
   id TEXT NOT NULL,
@@ -546,6 +549,7 @@ CREATE TABLE nic_group (
   category TEXT,
   dynamic_portgroup BIGINT,
   vif TEXT,
+  plugged TEXT,
   PRIMARY KEY (id)
 );
 
@@ -557,7 +561,9 @@ CREATE INDEX nic_group_2 ON nic_group (node_id);
 
 CREATE INDEX nic_group_3 ON nic_group (vif);
 
-CREATE INDEX nic_group_4 ON nic_group (created_at, id);
+CREATE INDEX nic_group_4 ON nic_group (plugged);
+
+CREATE INDEX nic_group_5 ON nic_group (created_at, id);
 
 CREATE TABLE node (
   id TEXT NOT NULL,
@@ -776,6 +782,41 @@ CREATE TABLE port_security_group (
 
 CREATE INDEX port_security_group_0 ON port_security_group (security_group_id);
 
+CREATE TABLE rack (
+  id TEXT NOT NULL,
+  name TEXT,
+  physical_network TEXT,
+  vlan_first BIGINT,
+  vlan_last BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX rack_0 ON rack (name);
+
+CREATE UNIQUE INDEX rack_1 ON rack (physical_network);
+
+CREATE TABLE rack_gateway (
+  id TEXT NOT NULL,
+  rack_id TEXT,
+  name TEXT,
+  ovsdb TEXT,
+  trunk_bridge TEXT,
+  integration_bridge TEXT,
+  switch TEXT,
+  switch_port TEXT,
+  priority BIGINT,
+  state TEXT,
+  reason TEXT,
+  seen_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX rack_gateway_0 ON rack_gateway (name);
+
+CREATE INDEX rack_gateway_1 ON rack_gateway (rack_id);
+
 CREATE TABLE rbac_policy (
   id TEXT NOT NULL,
   project_id TEXT,
@@ -933,6 +974,8 @@ CREATE TABLE server (
   task_state TEXT,
   power_state BIGINT,
   host TEXT,
+  node_id TEXT,
+  node_asked BIGINT,
   tried TEXT,
   fault TEXT,
   progress BIGINT,
@@ -951,6 +994,8 @@ CREATE INDEX server_2 ON server (host);
 CREATE INDEX server_3 ON server (group_id);
 
 CREATE INDEX server_4 ON server (reservation_id);
+
+CREATE INDEX server_5 ON server (node_id);
 
 CREATE TABLE server_group (
   id TEXT NOT NULL,
@@ -1019,6 +1064,143 @@ CREATE INDEX subnetpool_0 ON subnetpool (project_id);
 
 CREATE INDEX subnetpool_1 ON subnetpool (address_scope_id);
 
+CREATE TABLE switch (
+  id TEXT NOT NULL,
+  rack_id TEXT,
+  name TEXT,
+  driver TEXT,
+  chassis_id TEXT,
+  access TEXT,
+  secrets TEXT,
+  uplinks TEXT,
+  state TEXT,
+  reason TEXT,
+  seen TEXT,
+  seen_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX switch_0 ON switch (name);
+
+CREATE INDEX switch_1 ON switch (rack_id);
+
+CREATE INDEX switch_2 ON switch (chassis_id);
+
+CREATE TABLE switch_port (
+  switch_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  nic_id TEXT,
+  owner TEXT,
+  vlan BIGINT,
+  native BIGINT,
+  lag BIGINT,
+  gone BIGINT,
+  applied BIGINT,
+  PRIMARY KEY (switch_id, name)
+);
+
+CREATE INDEX switch_port_0 ON switch_port (nic_id);
+
+CREATE INDEX switch_port_1 ON switch_port (owner);
+
+CREATE TABLE volume (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  name TEXT,
+  description TEXT,
+  size BIGINT,
+  status TEXT,
+  previous_status TEXT,
+  attach_status TEXT,
+  migration_status TEXT,
+  type_id TEXT,
+  availability_zone TEXT,
+  host TEXT,
+  bootable BIGINT,
+  multiattach BIGINT,
+  snapshot_id TEXT,
+  source_volid TEXT,
+  image_id TEXT,
+  backup_id TEXT,
+  metadata TEXT,
+  admin_metadata TEXT,
+  image_metadata TEXT,
+  task TEXT,
+  percent BIGINT,
+  fault TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_0 ON volume (project_id, created_at);
+
+CREATE INDEX volume_1 ON volume (status);
+
+CREATE INDEX volume_2 ON volume (snapshot_id);
+
+CREATE INDEX volume_3 ON volume (source_volid);
+
+CREATE INDEX volume_4 ON volume (type_id);
+
+CREATE INDEX volume_5 ON volume (created_at, id);
+
+CREATE TABLE volume_attachment (
+  id TEXT NOT NULL,
+  volume_id TEXT,
+  project_id TEXT,
+  instance_uuid TEXT,
+  attached_host TEXT,
+  mountpoint TEXT,
+  attach_mode TEXT,
+  attach_status TEXT,
+  attach_time TEXT,
+  detach_time TEXT,
+  connector TEXT,
+  connection TEXT,
+  secret TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_attachment_0 ON volume_attachment (volume_id);
+
+CREATE INDEX volume_attachment_1 ON volume_attachment (instance_uuid);
+
+CREATE INDEX volume_attachment_2 ON volume_attachment (project_id, created_at);
+
+CREATE TABLE volume_backup (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  volume_id TEXT,
+  snapshot_id TEXT,
+  parent_id TEXT,
+  name TEXT,
+  description TEXT,
+  container TEXT,
+  size BIGINT,
+  object_count BIGINT,
+  status TEXT,
+  fail_reason TEXT,
+  metadata TEXT,
+  task TEXT,
+  data_timestamp TEXT,
+  availability_zone TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_backup_0 ON volume_backup (project_id, created_at);
+
+CREATE INDEX volume_backup_1 ON volume_backup (volume_id);
+
+CREATE INDEX volume_backup_2 ON volume_backup (parent_id);
+
 CREATE TABLE volume_connector (
   id TEXT NOT NULL,
   created_at TEXT,
@@ -1036,6 +1218,80 @@ CREATE UNIQUE INDEX volume_connector_1 ON volume_connector (type, connector_id);
 
 CREATE INDEX volume_connector_2 ON volume_connector (created_at, id);
 
+CREATE TABLE volume_item (
+  owner_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT,
+  PRIMARY KEY (owner_id, kind, name)
+);
+
+CREATE INDEX volume_item_0 ON volume_item (kind, name, value);
+
+CREATE TABLE volume_limit (
+  project_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  hard_limit BIGINT,
+  PRIMARY KEY (project_id, resource)
+);
+
+CREATE TABLE volume_pool (
+  name TEXT NOT NULL,
+  driver TEXT,
+  total_gb DOUBLE PRECISION,
+  free_gb DOUBLE PRECISION,
+  capabilities TEXT,
+  reason TEXT,
+  seen_at TEXT,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE volume_qos (
+  id TEXT NOT NULL,
+  name TEXT,
+  consumer TEXT,
+  specs TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_qos_0 ON volume_qos (name);
+
+CREATE TABLE volume_service (
+  binary_name TEXT NOT NULL,
+  host TEXT NOT NULL,
+  disabled BIGINT,
+  reason TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (binary_name, host)
+);
+
+CREATE TABLE volume_snapshot (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  volume_id TEXT,
+  name TEXT,
+  description TEXT,
+  size BIGINT,
+  status TEXT,
+  progress TEXT,
+  type_id TEXT,
+  metadata TEXT,
+  image_metadata TEXT,
+  fault TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_snapshot_0 ON volume_snapshot (volume_id, created_at);
+
+CREATE INDEX volume_snapshot_1 ON volume_snapshot (project_id, created_at);
+
+CREATE INDEX volume_snapshot_2 ON volume_snapshot (status);
+
 CREATE TABLE volume_target (
   id TEXT NOT NULL,
   created_at TEXT,
@@ -1052,6 +1308,43 @@ CREATE TABLE volume_target (
 CREATE UNIQUE INDEX volume_target_0 ON volume_target (node_id, boot_index);
 
 CREATE INDEX volume_target_1 ON volume_target (created_at, id);
+
+CREATE TABLE volume_type (
+  id TEXT NOT NULL,
+  name TEXT,
+  description TEXT,
+  is_public BIGINT,
+  qos_specs_id TEXT,
+  extra_specs TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_type_0 ON volume_type (name);
+
+CREATE INDEX volume_type_1 ON volume_type (qos_specs_id);
+
+CREATE TABLE volume_type_access (
+  type_id TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  PRIMARY KEY (type_id, project_id)
+);
+
+CREATE INDEX volume_type_access_0 ON volume_type_access (project_id);
+
+CREATE TABLE volume_type_default (
+  project_id TEXT NOT NULL,
+  type_id TEXT,
+  PRIMARY KEY (project_id)
+);
+
+CREATE TABLE volume_usage (
+  project_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  in_use BIGINT,
+  PRIMARY KEY (project_id, resource)
+);
 
 CREATE TABLE work (
   kind TEXT NOT NULL,

@@ -1,0 +1,55 @@
+"""Ports that a Nic of a Node carries: who plugged them is asked when they change, and when they go.
+
+The bare-metal service stands above this one, so it provides `Plugs`; where nobody does, no Port is carried by a Nic.
+"""
+
+from typing import Protocol
+
+from hagane.cloud import Cloud
+from hagane.network.errors import error
+from hagane.state.database import Row, Tx
+
+VIF = "other"  # binding:vif_type of such a Port
+_ASKED = ("port_security_enabled", "binding_host_id", "binding_profile", "binding_vnic_type", "mac_address")
+
+
+class Plugs(Protocol):
+    """Provided by app.py."""
+
+    async def changed(self, tx: Tx, port: Row, network: Row, *, request_id: str | None = None) -> Row:
+        """What else changes in a Port that is as `port` from now on. Raises PortBindingError."""
+        ...
+
+    async def gone(self, tx: Tx, port: Row, *, request_id: str | None = None) -> None: ...
+
+    async def moved(self, tx: Tx, network: Row, *, request_id: str | None = None) -> None:
+        """A VLAN network has another segmentation id."""
+        ...
+
+
+def carried(cloud: Cloud, port: Row) -> bool:
+    return port["binding_vif_type"] == VIF and cloud.has(Plugs)
+
+
+async def changing(
+    tx: Tx, cloud: Cloud, network: Row, old: Row, changes: Row, *, request_id: str | None = None
+) -> None:
+    """Complete the changes of a Port by those of its binding. Raises PortBound for what follows from its Nic."""
+    if not carried(cloud, old) or not any(name in changes and changes[name] != old[name] for name in _ASKED):
+        return
+    if any(name in changes and changes[name] != old[name] for name in _ASKED[1:]):
+        raise error("PortBound", id=old["id"], vif_type=VIF, old_mac=old["mac_address"],
+                    new_mac=changes.get("mac_address", old["mac_address"]))  # fmt: skip
+    plugs = cloud.use(Plugs)  # type: ignore[type-abstract]
+    changes |= await plugs.changed(tx, old | changes, network, request_id=request_id)
+
+
+async def removing(tx: Tx, cloud: Cloud, port: Row, *, request_id: str | None = None) -> None:
+    if carried(cloud, port):
+        await cloud.use(Plugs).gone(tx, port, request_id=request_id)  # type: ignore[type-abstract]
+
+
+async def moving(tx: Tx, cloud: Cloud, network: Row, *, request_id: str | None = None) -> None:
+    """A network came, went, or has another VLAN."""
+    if network.get("network_type") == "vlan" and cloud.has(Plugs):
+        await cloud.use(Plugs).moved(tx, network, request_id=request_id)  # type: ignore[type-abstract]
