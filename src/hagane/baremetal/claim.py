@@ -45,3 +45,16 @@ async def let_go(tx: Tx, node_id: str) -> None:
     await tx.execute("DELETE FROM node_allocation WHERE node_id = :id", {"id": node_id})
     for table in (Nics.table, NicGroups.table):
         await table.update(tx, {"node_id": node_id}, {"vif": None})
+
+
+async def disown(tx: Tx, node: Row, *, written: bool) -> Row:
+    """A Node is nobody's. What the deployment was told is forgotten at once if nothing of it was `written`; otherwise
+    when it is undeployed."""
+    changes: Row = {
+        "instance_id": None, "instance_name": None, "allocation_id": None, "updated_at": clock.now(),
+        "generation": node["generation"] + 1,
+    }  # fmt: skip
+    if not written:
+        changes |= {"instance_info": {}}
+    await NODE.update(tx, {"id": node["id"]}, changes)
+    return node | changes

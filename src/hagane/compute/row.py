@@ -4,6 +4,8 @@
       │         │ ▲──────stop──────▲           (empty: nothing), and both together the status on the wire.
       └─▶ ERROR ┘ (rebuild, hard reboot)
 
+A Server whose flavor asks for bare metal is a whole Node (`node_id`), and may be rescued: RESCUE.
+
 Intent is written by the API: power, boots, disk_version, nics, the flavor, terminate, and the generation that each
 change raises. reconcile/server.py writes what it sees: vm_state, power_state, host, launched_at, fault, progress, and
 task_state back to empty.
@@ -27,6 +29,7 @@ class VmState(StrEnum):
     ACTIVE = "active"
     STOPPED = "stopped"
     PAUSED = "paused"
+    RESCUED = "rescued"  # bare metal: a rescue system runs from memory
     ERROR = "error"
 
 
@@ -42,6 +45,8 @@ class Task(StrEnum):
     REBUILDING = "rebuilding"
     PAUSING = "pausing"
     UNPAUSING = "unpausing"
+    RESCUING = "rescuing"
+    UNRESCUING = "unrescuing"
     SNAPSHOT = "image_snapshot"
     UPLOADING = "image_uploading"
     DELETING = "deleting"
@@ -97,14 +102,16 @@ SERVER = Table(
         Column("task_state"),
         Column("power_state", "int"),
         Column("host"),
-        Column("tried", "json"),  # Hosts where building failed
+        Column("node_id"),  # the bare-metal Node that it is, instead of a machine on a Host
+        Column("node_asked", "int"),  # the generation whose intent the Node has been told
+        Column("tried", "json"),  # Hosts and Nodes where building failed
         Column("fault", "json"),  # {code, message, details, created}
         Column("progress", "int"),
         Column("created_at"),
         Column("updated_at"),
         Column("launched_at"),
     ),
-    ("project_id, created_at, id", "created_at, id", "host", "group_id", "reservation_id"),
+    ("project_id, created_at, id", "created_at, id", "host", "group_id", "reservation_id", "node_id"),
 )
 
 NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED = 0, 1, 3, 4, 6
@@ -117,6 +124,7 @@ _STATUS: dict[str, dict[str, str]] = {
     "building": {"": "BUILD"},
     "stopped": {"": "SHUTOFF", "rebuilding": "REBUILD"},
     "paused": {"": "PAUSED", "rebuilding": "REBUILD"},
+    "rescued": {"": "RESCUE"},
     "error": {"": "ERROR", "rebuilding": "REBUILD"},
 }  # fmt: skip
 

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from hagane.api.http import Request
+from hagane.compute import flavor_node, nic, personality, quota, server_group
 from hagane.compute import keypair as keypairs
-from hagane.compute import nic, personality, quota, server_group
 from hagane.compute.base import api, at, need, own
 from hagane.compute.flavor import find as find_flavor
 from hagane.compute.flavor import snapshot
@@ -125,6 +125,7 @@ async def create(request: Request, tx: Tx, order: Order) -> list[Row]:
     await _check_place(tx, order)
     flavor = await _flavor(request, tx, order)
     image = await _image(request, tx, order)
+    flavor_node.check(flavor)
     check_fit(request, flavor, image)
     limits = await quota.limits_of(tx, request.caller.project_id or "", request.caller.user_id)
     check_metadata(order.server.get("metadata", {}), limits)
@@ -223,7 +224,9 @@ async def key_of(request: Request, tx: Tx, name: str | None) -> dict[str, Any] |
 def _row(request: Request, order: Order, flavor: Row, image: ImageInfo, keypair: dict[str, Any] | None) -> Row:
     """What all Servers of an order share."""
     server, moment = order.server, clock.now()
+    # A Node always has one: it is told by the ramdisk that writes the image, before any network is there.
     drive = bool(server.get("config_drive")) or image.properties.get("img_config_drive") == "mandatory"
+    drive = drive or flavor_node.wish_of(flavor) is not None
     return {
         "project_id": request.caller.project_id, "user_id": request.caller.user_id, "image_id": image.id,
         "description": server.get("description") if at(request, 19) else server["name"],

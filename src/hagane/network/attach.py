@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from hagane.network import dns, port_make, port_row, rbac, subnet_row
+from hagane.network import dns, port_change, port_make, port_row, rbac, subnet_row
 from hagane.network.errors import error
 from hagane.network.network import Network, usable
 from hagane.network.permit import shared_sql
@@ -151,12 +151,11 @@ async def set_mac(tx: Tx, port_id: str, mac: str | None, *, request_id: str | No
     Raises MacAddressInUse when another port of its network has it. An unknown id is fine.
     """
     row = await port_row.get(tx, port_id)
-    if row is None or row["mac_address"] == mac:
+    network = await Network.table.get(tx, id=row["network_id"]) if row else None
+    if row is None or network is None or row["mac_address"] == mac:
         return
-    chosen = await port_row.new_mac(tx, row["network_id"], mac)
-    pairs = [pair | {"mac_address": chosen} if pair["mac_address"] == row["mac_address"] else pair
-             for pair in row["allowed_address_pairs"]]  # fmt: skip
-    changes = {"mac_address": chosen, "allowed_address_pairs": pairs}
+    changes: Row = {"mac_address": await port_row.new_mac(tx, row["network_id"], mac)}
+    await port_change.complete(tx, network, row | binding(""), changes)  # addresses made of it change as well
     await port_row.change(tx, port_id, changes, request_id=request_id)
 
 

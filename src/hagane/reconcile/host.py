@@ -29,9 +29,9 @@ from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Outcome, Reconciler, Wait
 from hagane.reconcile.host_image import HostImageReconciler
 from hagane.reconcile.host_registry import Registry, Station
-from hagane.reconcile.server import ServerReconciler
 from hagane.reconcile.server_history import KIND as HISTORY
 from hagane.reconcile.server_history import HistoryReconciler
+from hagane.reconcile.server_kind import Servers
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.work import Claim
@@ -215,7 +215,7 @@ class Hosts:
         self._cloud = cloud
         self.registry = Registry(cloud.use(Devices).hosts)
         self.hosts = HostReconciler(cloud, self.registry)
-        self.servers = ServerReconciler(cloud, self.registry)
+        self.servers = Servers(cloud, self.registry)
         images = HostImageReconciler(cloud.db, self.registry)
         self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers, images, HistoryReconciler(cloud))
         cloud.provide(Hosts, self)

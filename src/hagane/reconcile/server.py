@@ -1,4 +1,5 @@
-"""Servers: brings each to its row. Read server_plan.py first; it says what is done when.
+"""Servers on Hosts (server_kind.py says which those are): brings each to its row. Read server_plan.py first; it says
+what is done when.
 
     claims ─▶ rows, ports, Hosts (one query each) ─▶ place the new ones (one transaction) ─▶ each on its own:
               plan ─▶ apply to its Host ─▶ what came of it, into the row
@@ -11,12 +12,12 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
-from hagane.compute.row import KIND, SERVER, Task, VmState, disk_key, port_ids
+from hagane.compute.row import SERVER, Task, VmState, disk_key, port_ids
 from hagane.drivers import configdrive
 from hagane.drivers.hypervisor.base import BaseImage, Seen
 from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
@@ -32,7 +33,6 @@ from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove,
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock
 from hagane.state.database import Database, Row
-from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,17 +44,15 @@ ACTION_SECONDS = 900  # until an action that the Host does not answer is given u
 class ServerReconciler:
     """See the module's text."""
 
-    kind, batch, parallel = KIND, 64, 4
-
     def __init__(self, cloud: Cloud, registry: Registry) -> None:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
 
-    async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
-        rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": [claim.key for claim in keys]})}
+    async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
+        """The outcome of each, or the work that leads to it."""
         hosts = {host["name"]: host for host in await HOST.select(self._db)}
         fresh = [key for key, row in rows.items() if _homeless(row)]
         if fresh:
-            rows |= await self._db.write(lambda tx: place(tx, fresh))
+            rows = rows | await self._db.write(lambda tx: place(tx, fresh))
         ports = await nic.ports_of(self._db, [row for row in rows.values() if row["nics"]])
         images = await self._images({row["image_id"] for row in rows.values() if row["image_id"]})
         return {key: self._one(row, hosts.get(row["host"]), ports.get(key, []), images)

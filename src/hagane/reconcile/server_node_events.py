@@ -1,0 +1,50 @@
+"""The steps of a Node's deployment as events of its Server: what `openstack server event show` lists, live.
+
+The Node's reconciler keeps them in `node.seen["steps"]`, in order: {"step", "started_at", "finished_at", "progress",
+"message", "result"}. The Server's own step, `schedule`, comes before them; two more come when it is ACTIVE (see
+server_reach.py). A second attempt's steps end in "-2", so that the first one's are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hagane.baremetal.base import CONDUCTOR
+from hagane.state import clock
+from hagane.state.database import Row
+
+LAST = ("tenant-dhcp", "reachable")
+COUNT = 9
+"""Steps of a whole deployment, from the first to the reboot."""
+
+
+def attempt(row: Mapping[str, Any]) -> str:
+    """What the names of this attempt's steps end in."""
+    return f"-{len(row['tried']) + 1}" if row["tried"] else ""
+
+
+def mirrored(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
+    """A Node's steps as rows for event.record; those of an earlier deployment than this action's are left out."""
+    steps = (node["seen"] or {}).get("steps") or []
+    return [_event(row, step) for step in steps if step["started_at"] >= row["acted_at"] and step["step"] not in LAST]
+
+
+def _event(row: Mapping[str, Any], step: Mapping[str, Any]) -> Row:
+    return {
+        "step": step["step"] + attempt(row), "started_at": step["started_at"], "finished_at": step.get("finished_at"),
+        "result": step.get("result"), "message": step.get("message") or None, "percent": step.get("progress"),
+        "host": CONDUCTOR,
+    }  # fmt: skip
+
+
+def close(steps: Iterable[Row], error: str) -> list[Row]:
+    """The same, where what still went on ended with an error."""
+    ended = {"finished_at": clock.now(), "result": "Error", "message": error}
+    return [step if step["finished_at"] else step | ended for step in steps]
+
+
+def percent(row: Mapping[str, Any], node: Mapping[str, Any]) -> int:
+    """How far a deployment is."""
+    steps = mirrored(row, node)
+    done = sum(1 for step in steps if step["finished_at"])
+    part = next((step["percent"] or 0 for step in reversed(steps) if not step["finished_at"]), 0)
+    return min(99, int((done + part / 100) * 100 / COUNT))
