@@ -32,8 +32,9 @@ def vlan_name(vlan: int) -> str:
 
 
 def whole(desired: SwitchDesired) -> SwitchDesired:
-    """The same, with each member carrying its group's VLANs, as `read` shows it."""
-    groups = desired.groups
+    """The same, with each member carrying its group's VLANs, as `read` shows it, and without groups of no port."""
+    used = {port.group for port in desired.ports.values()}
+    groups = {name: group for name, group in desired.groups.items() if name in used}
 
     def member(port: SwitchPort) -> SwitchPort:
         group = groups.get(port.group)
@@ -55,14 +56,18 @@ def plan(desired: SwitchDesired, seen: SwitchSeen, *, held: frozenset[int] = fro
     groups = {n: g for n, g in sorted(desired.groups.items()) if n in seen.odd or seen.groups.get(n) != g}
     needed = vlans_of(desired.ports) | vlans_of(desired.groups)
     foreign = {n: p for n, p in seen.ports.items() if n not in desired.ports and len(p.tagged) < _NEARLY_EVERY}
-    kept = needed | held | vlans_of(foreign)
+    others = {p.group for n, p in seen.ports.items() if n not in desired.ports}
+    drop_groups = seen.marked - set(desired.groups) - others
+    left = {n: g for n, g in seen.groups.items() if n not in desired.groups and n not in drop_groups}
+    kept = (
+        needed | held | vlans_of(foreign) | vlans_of({n: g for n, g in left.items() if len(g.tagged) < _NEARLY_EVERY})
+    )
     ours = {vlan for vlan, name in seen.vlans.items() if name == vlan_name(vlan)}
-    used = {p.group for n, p in seen.ports.items() if n not in desired.ports}
     return Plan(
         make=tuple(sorted(needed - set(seen.vlans) - {1})),
         groups=groups,
         ports=ports,
-        drop_groups=tuple(sorted(seen.marked - set(desired.groups) - used)),
+        drop_groups=tuple(sorted(drop_groups)),
         drop=tuple(sorted(ours - kept)),
     )
 

@@ -1,0 +1,109 @@
+"""An emulated switch's memory: running and startup configuration, what pends, and the faults that are switched on.
+
+pending ──commit──▶ running ──copy──▶ startup ──reboot──▶ running
+"""
+
+import asyncio
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+EVERY_VLAN = frozenset(range(1, 4095))
+
+
+@dataclass(slots=True)
+class Face:
+    """One port or port-channel as its configuration says."""
+
+    mode: str = "access"
+    access: int = 1
+    native: int = 1
+    native_tag: bool = False  # untagged frames of the trunk go nowhere
+    allowed: frozenset[int] = EVERY_VLAN
+    shutdown: bool = False
+    routed: bool = False
+    mtu: int = 0  # 0: as delivered
+    channel: str = ""  # the number of its port-channel
+    channel_mode: str = ""
+    fallback: str = ""
+    description: str = ""
+
+    def vlans(self) -> tuple[int | None, frozenset[int]]:
+        """What the port does: the VLAN of untagged frames, and the tagged ones."""
+        if self.routed:
+            return None, frozenset()
+        if self.mode == "access":
+            return self.access, frozenset()
+        native = None if self.native_tag or self.native not in self.allowed else self.native
+        return native, self.allowed - {native}
+
+
+@dataclass(slots=True)
+class Config:
+    ports: dict[str, Face]
+    groups: dict[str, Face] = field(default_factory=dict)
+    vlans: dict[int, str] = field(default_factory=lambda: {1: "default"})
+
+    def face(self, name: str) -> Face | None:
+        return self.ports.get(name) or self.groups.get(name)
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with this switch. Change it at any time."""
+
+    password: bool = False  # refuses every password
+    slow: float = 0.0  # seconds before each answer
+    silent: bool = False  # takes what one says, and says nothing
+    hang: bool = False  # never ends a commit, and has not done it
+    drop_after: int | None = None  # hangs up after so many more lines
+    refuse: frozenset[str] = frozenset()  # ports whose VLANs it refuses to set
+    ignore: frozenset[str] = frozenset()  # ports whose settings it takes and forgets
+    locked: str = ""  # who holds the configuration
+
+
+class HangUp(Exception):
+    """The switch ends the connection here."""
+
+
+class Box:
+    """One switch. `commits`: how many changed the running configuration; `commit_seconds`: what one takes."""
+
+    def __init__(self, name: str, ports: tuple[str, ...], *, mac: str, model: str) -> None:
+        self.name, self.mac, self.model = name, mac, model
+        self.running = Config({port: Face() for port in ports})
+        self.startup = deepcopy(self.running)
+        self.faults = Faults()
+        self.commits = 0
+        self.commit_seconds = 0.0
+        self.up: set[str] = set()
+        self.users = {"admin": "secret"}
+
+    async def line(self) -> None:
+        """Called for each line or message that comes in: what the faults do to it."""
+        faults = self.faults
+        if faults.slow:
+            await asyncio.sleep(faults.slow)
+        if faults.silent:
+            await asyncio.Event().wait()
+        if faults.drop_after is not None:
+            faults.drop_after -= 1
+            if faults.drop_after < 0:
+                raise HangUp
+
+    async def commit(self, wanted: Config) -> None:
+        """Make this the running configuration, with the time that it takes."""
+        if self.faults.hang:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.commit_seconds)
+        wanted = deepcopy(wanted)
+        for name in self.faults.ignore & set(self.running.ports):
+            wanted.ports[name] = deepcopy(self.running.ports[name])
+        self.commits += wanted != self.running
+        self.running = wanted
+
+    def copy(self) -> None:
+        self.startup = deepcopy(self.running)
+
+    def reboot(self) -> None:
+        """What was not saved is lost."""
+        self.running = deepcopy(self.startup)
