@@ -10,7 +10,8 @@ import pytest
 
 from hagane.drivers.metadata import space
 from hagane.drivers.metadata.base import Endpoint, Question, Reply
-from hagane.drivers.metadata.netns import NetnsMetadata, Switch
+from hagane.drivers.metadata.netns import NetnsMetadata
+from hagane.drivers.metadata.plug import Switch
 from hagane.lab import machine
 from hagane.lab.machine import SiteAddress
 from hagane.lab.netns import batch

@@ -1,10 +1,13 @@
 """The devices of this cloud, real or simulated, as the reconcilers get them; serve.py makes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+from hagane.drivers.gateway.base import Gateway
 from hagane.drivers.hypervisor.base import Hypervisor
+from hagane.drivers.switch.base import Switch
 from hagane.reconcile.engine import Reconciler
 
 
@@ -18,7 +21,10 @@ class Devices:
     network: Any = None  # an Ovn (reconcile/ovn/engine.py) that is there already; scenarios share one
     local_switch: str = ""  # OVSDB remote of the Open vSwitch beside this process, for metadata ports
     local_namespace: str = ""  # the network namespace that it runs in; empty: ours
+    switches: dict[str, Switch] = field(default_factory=dict)  # by name; of others the driver is made from their row
+    gateways: dict[str, Gateway] = field(default_factory=dict)
     external: str = "ext"  # the physical network that leads outside
+    ramdisk: Callable[[], tuple[Path, Path]] | None = None  # finds or builds our own kernel and ramdisk; it may block
 
 
 class Part(Protocol):

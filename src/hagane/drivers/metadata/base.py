@@ -8,6 +8,7 @@ there already is left alone, so telling it twice changes nothing.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 ADDRESS = "169.254.169.254"
@@ -38,12 +39,28 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a file that is sent instead of a body. `sent` hears from a thread how many bytes went out."""
+
+    path: Path
+    start: int
+    length: int
+    sent: Callable[[int], None] = lambda count: None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What is sent back; the length is added."""
+    """What is sent back; the length is added. `ended` hears whether all of it went out."""
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    piece: Piece | None = None
+    ended: Callable[[bool], None] | None = None
+
+    @property
+    def length(self) -> int:
+        return self.piece.length if self.piece is not None else len(self.body)
 
 
 Answer = Callable[[Question], Awaitable[Reply]]

@@ -2,6 +2,8 @@
 
 Machines are strangers: heads, bodies, connections and their time are bounded, and what a header says about the sender
 is not believed; only the socket is. A machine that floods its own metadata service hurts nobody else.
+
+Pieces of files are sent by threads (sending.py), so that neither a slow disk nor a fast machine holds the event loop.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from typing import cast
 
 import httptools
 
+from hagane.drivers.metadata import sending
 from hagane.drivers.metadata.base import Answer, Question, Reply
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,8 @@ IDLE = 20.0  # seconds to send a request, and to stay without one
 class Listener:
     """Serves one network. `open` takes listening sockets, wherever they were made."""
 
-    def __init__(self, network_id: str, answer: Answer) -> None:
-        self.network_id, self.answer = network_id, answer
+    def __init__(self, network_id: str, answer: Answer, *, most_body: int = MOST_BODY) -> None:
+        self.network_id, self.answer, self.most_body = network_id, answer, most_body
         self.connections: set[Connection] = set()
         self.clients: Counter[str] = Counter()
         self._servers: list[asyncio.Server] = []
@@ -95,7 +98,7 @@ class Connection(asyncio.Protocol):
             self._refuse(400)
         except httptools.HttpParserError as error:
             self._refuse(error.__context__.status if isinstance(error.__context__, _Refused) else 400)
-        if self._head > MOST_HEAD + MOST_BODY:
+        if self._head > MOST_HEAD + self._listener.most_body:
             self._refuse(431)
 
     def abort(self) -> None:
@@ -119,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body += body
-        if len(self._body) > MOST_BODY:
+        if len(self._body) > self._listener.most_body:
             raise _Refused(413)
 
     def on_message_complete(self) -> None:
@@ -138,7 +141,10 @@ class Connection(asyncio.Protocol):
         while self._waiting:
             question, keep = self._waiting.popleft()
             reply = await self._reply(question)
-            self._send(reply, head_only=question.method == "HEAD", keep=keep)
+            whole = await self._give(reply, head_only=question.method == "HEAD", keep=keep)
+            if not whole:
+                self._transport.abort()
+                return
             if not keep:
                 self._transport.close()
                 return
@@ -154,9 +160,23 @@ class Connection(asyncio.Protocol):
             log.exception("cannot answer %s %s of network %s", question.method, question.target, question.network_id)
             return Reply(500, b"An unknown error has occurred. Please try your request again.")
 
+    async def _give(self, reply: Reply, *, head_only: bool, keep: bool) -> bool:
+        """Send a reply; whether all of it went out."""
+        whole = False
+        try:
+            self._send(reply, head_only=head_only, keep=keep)
+            if reply.piece is not None and not head_only:
+                whole = await sending.send(self._transport, reply.piece)
+            else:
+                whole = not self._transport.is_closing()
+        finally:
+            if reply.ended is not None and not head_only:
+                reply.ended(whole)
+        return whole
+
     def _send(self, reply: Reply, *, head_only: bool, keep: bool) -> None:
         reason = HTTPStatus(reply.status).phrase
-        lines = [f"HTTP/1.1 {reply.status} {reason}", f"content-length: {len(reply.body)}"]
+        lines = [f"HTTP/1.1 {reply.status} {reason}", f"content-length: {reply.length}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         lines += [] if keep else ["connection: close"]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

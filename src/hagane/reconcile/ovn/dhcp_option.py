@@ -74,7 +74,10 @@ _V4: tuple[tuple[_Form, str, str], ...] = (  # the form, OVN's name, what client
     (_addresses, "swap_server", "swap-server 16"), (_addresses, "router_solicitation", "router-solicitation 32"),
     (_addresses, "netbios_name_server", "netbios-ns 44"), (_addresses, "broadcast_address", "broadcast 28"),
     (_addresses, "tftp_server_address", "tftp-server-address server-ip-address 150"),
-    (_text, "tftp_server", "tftp-server 66"), (_text, "bootfile_name", "bootfile-name 67"),
+    (_addresses, "next_server", "next-server"), (_text, "tftp_server", "tftp-server 66"),
+    # The tags are those that clients of the real service send: OVN knows an iPXE from plain firmware, and no more.
+    (_text, "bootfile_name", "bootfile-name 67 tag:ipxe,67 tag:ipxe,bootfile-name"),
+    (_text, "bootfile_name_alt", "tag:!ipxe,67 tag:!ipxe,bootfile-name"),
     (_text, "path_prefix", "path-prefix 210"), (_text, "wpad", "wpad 252"), (_text, "domain_name", "domain-name 15"),
     (_text, "domain_search_list", "domain-search 119"),
     (_number, "mtu", "mtu 26"), (_number, "lease_time", "lease-time 51"), (_number, "default_ttl", "default-ttl 23"),

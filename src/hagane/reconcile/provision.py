@@ -1,0 +1,219 @@
+"""The provisioning service: on which networks it runs, what Nodes boot there, and how their agents are reached.
+
+Every network that was asked for has a service Port of ours (`network:provisioning`); where this process has a local
+switch, the Port is plugged in and listens (drivers/provision). Requests go to provision_answer.py.
+
+    url(network) ─▶ service Port (made if there is none) ─▶ look ─▶ driver.apply ─▶ listening
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hagane.baremetal.node_secret import opened
+from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start
+from hagane.baremetal.service_port import SERVICE_OWNER, device
+from hagane.cloud import Cloud
+from hagane.drivers.boot.base import BootPlan
+from hagane.drivers.metadata.base import Answer, Reply
+from hagane.drivers.metadata.plug import Switch
+from hagane.drivers.provision.base import ProvisionDriver
+from hagane.drivers.provision.netns import NetnsProvision
+from hagane.drivers.provision.sim import SimProvision
+from hagane.errors import HaganeError, Invalid, NotFound, Unavailable
+from hagane.image import store
+from hagane.network import port_make
+from hagane.network.network import Network
+from hagane.network.port_row import PORT
+from hagane.reconcile import provision_boot
+from hagane.reconcile.devices import Devices
+from hagane.reconcile.engine import Reconciler
+from hagane.reconcile.look import Looker
+from hagane.reconcile.metadata import endpoints, prefix
+from hagane.reconcile.provision_answer import Answers, Guest, Sources, piece
+from hagane.reconcile.provision_image import HASH, RawImages
+from hagane.reconcile.provision_stream import Streams, Tokens
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.secret import Secrets
+
+log = logging.getLogger(__name__)
+KINDS = frozenset({"port", "network", "*"})
+RAMDISKS = {"rescuing": ("rescue_kernel", "rescue_ramdisk")}  # role -> driver_info; the others use deploy_*
+_WANTED = """SELECT n.id, p.id, p.mac_address, n.mtu, p.fixed_ips FROM network n
+JOIN port p ON p.network_id = n.id AND p.device_id = 'prov-' || n.id AND p.device_owner = :owner ORDER BY n.id"""
+
+
+class ProvisionPart:
+    """A part of the process (see app.py), and the Provision of the cloud. `problems`: networks without, and why."""
+
+    reconcilers: Sequence[Reconciler] = ()
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud, self._devices = cloud, cloud.use(Devices)
+        if not cloud.has(Secrets):
+            cloud.provide(Secrets, Secrets(cloud.config.state))
+        self._secrets = cloud.use(Secrets)
+        sources = Sources(self._plan, self._kernel, self._ramdisk, self._iso, self._image, self._fetched)
+        self.answers = Answers(cloud, sources)
+        self.driver: ProvisionDriver = _driver(self._devices, self.answers.answer)
+        self.images, self._streams, self._tokens = RawImages(cloud), Streams(), Tokens(self._secrets)
+        self.problems: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._served: set[str] = set()
+        self._listeners: list[OnFetch] = []
+        self._looker = Looker(cloud, "provision", KINDS, self._looked)
+        cloud.provide(Provision, self)  # type: ignore[type-abstract]
+        cloud.provide(ProvisionPart, self)
+
+    async def start(self) -> None:
+        await self.images.sweep()
+        self._looker.start()
+
+    async def stop(self) -> None:
+        await self._looker.stop()
+        await self.driver.close()
+
+    # -- where it runs -------------------------------------------------------------------------------------------
+
+    async def _looked(self) -> bool:
+        await self.look()
+        return bool(self.problems)
+
+    async def look(self) -> None:
+        """Make the service Ports that were asked for, and serve at all of them."""
+        for network_id in sorted(self._asked):
+            await self._cloud.db.write(lambda tx, key=network_id: service_port(tx, key))  # type: ignore[misc]
+            self._asked.discard(network_id)
+        those = await endpoints(self._cloud.db, await self._cloud.db.fetch_tuples(_WANTED, {"owner": SERVICE_OWNER}))
+        try:
+            failed = await self.driver.apply(those)
+        except HaganeError as error:  # the switch does not answer: that concerns all of them
+            failed = {one.network_id: error.message for one in those}
+        for network_id, why in failed.items():
+            if self.problems.get(network_id) != why:
+                log.warning("network %s has no provisioning service: %s", network_id, why)
+        self.problems, self._served = failed, {one.network_id for one in those} - failed.keys()
+
+    async def url(self, reader: Reader, network_id: str) -> str:
+        port = await PORT.get(reader, network_id=network_id, device_id=device(network_id), device_owner=SERVICE_OWNER)
+        if port is None:
+            self._asked.add(network_id)
+        if port is None or network_id not in self._served:
+            self._looker.soon()
+            raise Unavailable(
+                self.problems.get(network_id) or "The provisioning service of the network is being set up."
+            )
+        found = [fixed["ip_address"] for fixed in port["fixed_ips"] if ":" not in fixed["ip_address"]]
+        if not found:
+            raise Unavailable(f"Network {network_id} has no IPv4 subnet, which its provisioning service needs.")
+        return f"http://{found[0]}"
+
+    def dial(self, network_id: str) -> Dial:
+        return self.driver.dial(network_id)
+
+    # -- what Nodes boot -----------------------------------------------------------------------------------------
+
+    def boot_plan(self, node: Row, *, network_id: str, base_url: str, role: str) -> Start:
+        default = self._cloud.config.kernel_append_params
+        made = provision_boot.plan(node, base=base_url, role=role, media=self._media(node), default=default)
+        return provision_boot.start(node, made)
+
+    def _media(self, node: Row) -> str:
+        return ""
+
+    async def _plan(self, who: Guest) -> BootPlan:
+        base = await self.url(self._cloud.db, who.network_id)
+        default = self._cloud.config.kernel_append_params
+        return provision_boot.plan(who.node, base=base, role=who.role, default=default)
+
+    async def _kernel(self, who: Guest) -> Path:
+        return (await self._parts(who))[0]
+
+    async def _ramdisk(self, who: Guest) -> Path:
+        return (await self._parts(who))[1]
+
+    async def _parts(self, who: Guest) -> tuple[Path, Path]:
+        """Kernel and ramdisk: images that driver_info names, or our own ramdisk. Raises Invalid, Unavailable."""
+        info = who.node["driver_info"] or {}
+        names = RAMDISKS.get(who.role, ())
+        if not any(info.get(name) for name in names):
+            names = ("deploy_kernel", "deploy_ramdisk")
+        given = [str(info[name]) for name in names if info.get(name)]
+        if len(given) == 1:
+            raise Invalid(f"Node {who.node['id']} names only one of {' and '.join(names)}.")
+        if given:
+            return await self._named(given[0]), await self._named(given[1])
+        if self._devices.ramdisk is None:
+            raise Unavailable("This cloud has no ramdisk of its own: name images in deploy_kernel and deploy_ramdisk.")
+        return await asyncio.to_thread(self._devices.ramdisk)
+
+    async def _named(self, name: str) -> Path:
+        """The file of a kernel or a ramdisk: an image, or a file of this machine that only an operator can name."""
+        if name.startswith("file://"):
+            return Path(name.removeprefix("file://"))
+        image = await store.base_image(self._cloud.db, self._cloud, name.removeprefix("glance://"))
+        if image.status != "active":
+            raise Invalid(f"Image {name} is {image.status}, not active.")
+        return image.path
+
+    async def _iso(self, who: Guest) -> Path:
+        raise NotFound("no ISO")
+
+    # -- images --------------------------------------------------------------------------------------------------
+
+    async def image(self, node: Row, *, base_url: str) -> NodeImage:
+        info = opened(self._secrets, node)["instance_info"]
+        source = str(info.get("image_source") or "").removeprefix("glance://")
+        if not source:
+            raise Invalid(f"Node {node['id']} has no image_source in its instance_info.")
+        raw = await self.images.ready(source)
+        self._streams.forget(str(node["id"]))
+        url = f"{base_url}/image/{self._tokens.make(str(node['id']), source)}"
+        return NodeImage(source, url, "raw", raw.size, HASH, raw.sha512)
+
+    async def _image(self, who: Guest, token: str, ranges: str) -> Reply:
+        node_id = str(who.node["id"])
+        raw = await self.images.find(self._tokens.read(token, node_id))
+        made = piece(
+            raw.path, ranges, lambda whole: self._image_ended(node_id, token, whole=whole),
+            lambda count: self._streams.add(node_id, count),
+        )  # fmt: skip
+        if made.piece is not None:
+            self._streams.begin(node_id, raw.size, made.piece.start)
+            self._fetched(node_id, Fetched.IMAGE, "begun")
+        return made
+
+    def _image_ended(self, node_id: str, token: str, *, whole: bool) -> None:
+        if whole:
+            self._tokens.spend(token)
+            self._fetched(node_id, Fetched.IMAGE, "done")
+
+    def progress(self, node_id: str) -> Progress | None:
+        return self._streams.progress(node_id)
+
+    # -- who wants to know ---------------------------------------------------------------------------------------
+
+    def listen(self, heard: OnFetch) -> None:
+        self._listeners.append(heard)
+
+    def _fetched(self, node_id: str, what: Fetched, when: str) -> None:
+        log.debug("node %s: %s %s", node_id, what, when)
+        for heard in self._listeners:
+            heard(node_id, what, when)
+
+
+def _driver(devices: Devices, answer: Answer) -> ProvisionDriver:
+    if not devices.local_switch:
+        return SimProvision(answer)
+    return NetnsProvision(Switch(devices.local_switch, devices.local_namespace, prefix=prefix(devices)), answer)
+
+
+async def service_port(tx: Tx, network_id: str) -> None:
+    """The Port at which a network's service is, unless it is there or the network is gone."""
+    network = await Network.table.get(tx, id=network_id)
+    where = {"network_id": network_id, "device_id": device(network_id), "device_owner": SERVICE_OWNER}
+    if network is None or await PORT.get(tx, **where) is not None:
+        return
+    await port_make.make(tx, network, project=network["project_id"], owner=SERVICE_OWNER, device=device(network_id),
+                         groups=[], limited=False)  # fmt: skip

@@ -1,0 +1,141 @@
+"""The bytes that are written to Nodes: an image of the store as raw bytes, whose checksum is known before they go out.
+
+    raw ─────────────────────────────▶ the store's own file, with the store's checksum
+    qcow2 and others ─▶ converted once ▶ state/nodes/images/<image>.<upload>.raw, with a checksum of its own beside it
+
+A ramdisk of a few megabytes writes what it gets and has no room for a second copy: so it always gets raw bytes.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hagane.cloud import Cloud
+from hagane.errors import DeviceFailed, Invalid, NotFound, Unavailable
+from hagane.image import store
+from hagane.image.image import Image
+from hagane.image.store import ImageInfo
+from hagane.state.database import Reader
+
+CONVERT_SECONDS = 3600.0
+HASH = "sha512"
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A file that may be streamed."""
+
+    path: Path
+    size: int
+    sha512: str
+
+
+class _Mark(msgspec.Struct):
+    size: int
+    sha512: str
+
+
+class RawImages:
+    """All raw copies of this process's state folder. One conversion of an image at a time, however many wait for it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._folder = cloud.config.state / "nodes" / "images"
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def ready(self, image_id: str) -> Raw:
+        """The image's raw bytes, made first if need be. Raises NotFound, Invalid, Unavailable, DeviceFailed."""
+        image, checksum = await self._image(self._cloud.db, image_id)
+        if image.format == "raw":
+            return Raw(image.path, image.size, checksum)
+        lock = self._locks.setdefault(image_id, asyncio.Lock())
+        async with lock:
+            return self._known(image) or await self._convert(image)
+
+    async def find(self, image_id: str) -> Raw:
+        """The same, if it is ready. Raises NotFound."""
+        image, checksum = await self._image(self._cloud.db, image_id)
+        found = Raw(image.path, image.size, checksum) if image.format == "raw" else self._known(image)
+        if found is None:
+            raise NotFound(f"Image {image_id} has no raw bytes here.")
+        return found
+
+    async def _image(self, reader: Reader, image_id: str) -> tuple[ImageInfo, str]:
+        row = await Image.table.get(reader, id=image_id)
+        if row is None:
+            raise NotFound(f"There is no image {image_id}.")
+        image = store.info(self._cloud, row)
+        if image.status != "active":
+            raise Invalid(f"Image {image_id} is {image.status}, not active.")
+        if image.container_format != "bare" or image.problem:
+            raise Invalid(f"No Node can start from image {image_id}: {image.problem or 'its container is not bare'}.")
+        return image, row["os_hash_value"] or ""
+
+    def _file(self, image: ImageInfo) -> Path:
+        return self._folder / f"{image.path.name}.raw"
+
+    def _known(self, image: ImageInfo) -> Raw | None:
+        file = self._file(image)
+        try:
+            mark = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=_Mark)
+            return Raw(file, mark.size, mark.sha512) if file.stat().st_size == mark.size else None
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    async def _convert(self, image: ImageInfo) -> Raw:
+        file = self._file(image)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            await _qemu_img("convert", "-f", image.format, "-O", "raw", str(image.path), str(fresh))
+            made = await asyncio.to_thread(_hashed, fresh)
+            mark = file.with_suffix(".json")
+            await asyncio.to_thread(mark.write_bytes, msgspec.json.encode(_Mark(made.size, made.sha512)))
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
+        return Raw(file, made.size, made.sha512)
+
+    async def sweep(self) -> None:
+        """Remove copies whose image is gone."""
+        files = await asyncio.to_thread(lambda: sorted(self._folder.glob("*.raw")))
+        ids = {file.name.partition(".")[0] for file in files}
+        there = {row["id"] for row in await Image.table.select(self._cloud.db, {"id": sorted(ids)})} if ids else set()
+        await asyncio.to_thread(_remove, [file for file in files if file.name.partition(".")[0] not in there])
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+        file.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _hashed(file: Path) -> Raw:
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, HASH).hexdigest()
+    return Raw(file, file.stat().st_size, digest)
+
+
+async def _qemu_img(*words: str) -> None:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "qemu-img", *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise Unavailable("The program qemu-img is missing: apt-get install qemu-utils") from error
+    try:
+        async with asyncio.timeout(CONVERT_SECONDS):
+            _, said = await process.communicate()
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        raise
+    if process.returncode:
+        raise DeviceFailed(f"The image cannot be turned into raw bytes: {said.decode(errors='replace').strip()}")
