@@ -34,6 +34,7 @@ from hagane.reconcile.image import ImageSweeper
 from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.node import NodePart
 from hagane.reconcile.ovn.part import NetworkPart
+from hagane.reconcile.provision import ProvisionPart
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
@@ -54,7 +55,9 @@ APIS: tuple[Callable[[Cloud], Service], ...] = (
 )
 """Each takes the Cloud and returns its Service with all routes."""
 
-PARTS: tuple[Callable[[Cloud], Part], ...] = (ImageSweeper, NetworkPart, Hosts, MetadataPart, NodePart)
+PARTS: tuple[Callable[[Cloud], Part], ...] = (
+    ImageSweeper, NetworkPart, Hosts, MetadataPart, ProvisionPart, NodePart,
+)  # fmt: skip
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
 TABLES: tuple[Table, ...] = (
@@ -90,6 +93,7 @@ class Hagane:
         self.cloud.provide(Devices, self._devices)
         self._parts = [make(self.cloud) for make in PARTS]
         self.app = Application(self.cloud, self._services(), self._authenticate)
+        self.cloud.provide(Application, self.app)
         reconcilers = [reconciler for part in self._parts for reconciler in part.reconcilers]
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.engine = Engine(db, reconcilers, name=name, lease=self.config.workers_lease)
