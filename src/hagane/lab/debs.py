@@ -1,0 +1,42 @@
+"""Debian packages as files: downloaded from the machine's own mirror, unpacked, never installed.
+
+A name may be one that always stands for the newest of a kind ("linux-image-amd64"): then its dependency is taken.
+"""
+
+import tempfile
+from pathlib import Path
+
+from hagane.errors import Unavailable
+from hagane.lab.process import tool
+
+
+def fetch(folder: Path, packages: tuple[str, ...]) -> list[Path]:
+    """The package files, in the order of the names; what the folder lacks is downloaded. Errors: Unavailable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [_kernel(folder, name) if name.startswith("linux-image-") else name for name in packages]
+    missing = [name for name in names if not list(folder.glob(f"{name}_*.deb"))]
+    if missing:
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
+            tool("apt-get", "download", "-qq", *missing, cwd=Path(partial), timeout=300)
+            for file in Path(partial).glob("*.deb"):
+                file.replace(folder / file.name)
+    return [max(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime) for name in names]
+
+
+def unpack(packages: list[Path], target: Path) -> None:
+    for package in packages:
+        tool("dpkg-deb", "-x", package, target, timeout=120)
+
+
+def _kernel(folder: Path, name: str) -> str:
+    """The package that really holds the kernel; apt is not asked where one is in the folder already."""
+    flavor = name.removeprefix("linux-image-")
+    there = [path.name.partition("_")[0] for path in folder.glob(f"linux-image-[0-9]*-{flavor}_*.deb")]
+    exact = sorted(one for one in there if one.removesuffix(f"-{flavor}").count("-") == 3)
+    if exact:
+        return exact[-1]
+    for line in tool("apt-cache", "depends", name).splitlines():
+        word, _, found = line.strip().partition(": ")
+        if word == "Depends":
+            return found
+    raise Unavailable(f"apt does not know the package {name}: run `apt-get update`.")
