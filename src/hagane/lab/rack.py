@@ -11,7 +11,9 @@ Nothing here depends on the process that called `up`: machines and daemons outli
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 
@@ -55,13 +57,12 @@ async def up(site: Site, described: RackDescription, *, kvm: bool = False) -> Ra
 
 async def repair(rack: Rack, *, kvm: bool) -> None:
     """Everything that is missing, except what somebody broke on purpose."""
-    trouble = Trouble.of(rack)
     await rack_bmc.network(rack)
-    if not trouble.has(rack.switch, "off"):
-        await rack_tor.up(rack, unplugged=trouble.unplugged)
+    if _standing(rack, rack.switch):
+        await rack_tor.up(rack, unplugged=Trouble.of(rack).unplugged)
     await together(
         rack_bmc.up(rack, kvm=kvm),
-        *(rack_gateway.up(rack, name) for name in rack.gateways if not trouble.has(name, "dead")),
+        *(rack_gateway.up(rack, name) for name in rack.gateways if _standing(rack, name)),
         *(host.trunk(rack.site, name) for name in rack.site.hosts if netns.exists(rack.site.netns(name))),
     )
 
@@ -89,17 +90,19 @@ def address(rack: Rack) -> RackAddress:
 
 def parts(rack: Rack, *, kvm: bool) -> list[Part]:
     """What is watched and repaired, each by itself. What is broken on purpose is not watched."""
+    watched: dict[str, Sequence[Daemon]] = {rack.name: [rack_bmc.daemon(rack)], rack.switch: rack_tor.daemons(rack)}
+    watched |= {name: rack_gateway.daemons(rack, name) for name in rack.gateways}
+    return [
+        Part(name, daemons, partial(repair, rack, kvm=kvm), partial(_standing, rack, name))
+        for name, daemons in watched.items()
+        if _standing(rack, name)
+    ]
+
+
+def _standing(rack: Rack, part: str) -> bool:
+    """Whether the part is wanted, and not broken on purpose."""
     trouble = Trouble.of(rack)
-
-    async def again() -> None:
-        if rack_place.current(rack.site) == rack:  # it may have been taken down since
-            await repair(rack, kvm=kvm)
-
-    made = [Part(rack.name, [rack_bmc.daemon(rack)], again)]
-    if not trouble.has(rack.switch, "off"):
-        made.append(Part(rack.switch, rack_tor.daemons(rack), again))
-    standing = (name for name in rack.gateways if not trouble.has(name, "dead"))
-    return made + [Part(name, rack_gateway.daemons(rack, name), again) for name in standing]
+    return rack_place.current(rack.site) == rack and not (trouble.has(part, "dead") or trouble.has(part, "hang"))
 
 
 def daemons(rack: Rack) -> tuple[Daemon, ...]:

@@ -27,7 +27,7 @@ async def up(rack: Rack, *, unplugged: frozenset[str] = frozenset()) -> None:
     place = rack.ovs(rack.switch)
     await netns.create(place.netns, ipv6=False)
     await join(rack, rack.switch)
-    await together(*(_trunk(rack, name) for name in rack.trunks), _taps(rack, unplugged))
+    await together(*(trunk(rack, name) for name in rack.trunks), _taps(rack, unplugged))
     await ovs.up(place)
     await ovs.vsctl(place, *await _bridge(rack))
     listed = set((await ovs.vsctl(place, "list-ports", BRIDGE)).split())
@@ -42,7 +42,7 @@ async def join(rack: Rack, part: str) -> None:
     await netns.batch(far.netns, f"address replace {rack.address(part)}/{rack.network.prefixlen} dev {OOB}")
 
 
-async def _trunk(rack: Rack, name: str) -> None:
+async def trunk(rack: Rack, name: str) -> None:
     """The cable to a gateway or a Host; a Host that is not there has none yet."""
     space = rack.site.netns(name)
     if name in rack.gateways:

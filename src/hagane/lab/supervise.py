@@ -121,8 +121,8 @@ async def _repair(site: Site, part: Part, dead: Sequence[Daemon], report: Report
         if not machine.wanted(site):
             return False
         dead = [daemon for daemon in dead if pid_of(daemon) is None]
-        if not dead:
-            return True  # somebody else was faster
+        if not dead or not part.wanted():
+            return True  # somebody else was faster, or meant it
         report(f"{', '.join(daemon.name for daemon in dead)} died; starting again.")
         try:
             await part.repair()

@@ -13,3 +13,4 @@ class Part:
     name: str
     daemons: Sequence[Daemon]
     repair: Callable[[], Awaitable[object]]
+    wanted: Callable[[], bool] = lambda: True  # False: it was taken down, or broken on purpose

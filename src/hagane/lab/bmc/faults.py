@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+DISK_FAULTS = ("disk-full", "disk-bad")
+"""Every write fails; every read and write fails."""
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:
@@ -17,6 +20,7 @@ class Faults:
     wrong: bool = False  # answers that make no sense
     password: bool = False  # somebody changed the password of the BMC
     stuck: bool = False  # takes orders for power, and does nothing
+    disk: str = ""  # one of DISK_FAULTS: of the machine's first disk
 
 
 class FaultFile:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from hagane.errors import Invalid
 from hagane.lab import netns
-from hagane.lab.bmc import qmp
+from hagane.lab.bmc import qmp, variables
+from hagane.lab.bmc.faults import FaultFile
 from hagane.lab.bmc.qemu import Drive, MachineSpec, argv
 from hagane.lab.process import Daemon, end, pid_of, start
 
@@ -55,7 +56,8 @@ class Machine:
     @property
     def daemon(self) -> Daemon:
         """The QEMU process, as it would be started now."""
-        command = argv(self.spec, self.settings.boot, self.settings.mode, self._drives())
+        wrong = FaultFile(self.spec.folder).now().disk
+        command = argv(self.spec, self.settings.boot, self.settings.mode, self._drives(), disk_fault=wrong)
         folder = self.spec.folder
         words = netns.inside(self.spec.netns, *command)
         return Daemon(self.spec.name, "qemu-system-x86_64", words, self.spec.pid_file, folder / "qemu.log")
@@ -147,6 +149,8 @@ class Machine:
             return
         if self.settings.mode == "uefi" and not self.spec.variables.exists():
             await asyncio.to_thread(shutil.copyfile, FIRMWARE_VARIABLES, self.spec.variables)
+        if self.settings.mode == "uefi" and self.settings.boot == "http" and self.settings.http_uri:
+            await asyncio.to_thread(variables.boot_from, self.spec.variables, self.settings.http_uri)
         await start(self.daemon)
         if not self.settings.persistent and self.settings.boot:
             self.settings.boot, self.settings.http_uri = "", ""

@@ -1,5 +1,7 @@
 """What a virtual bare-metal server consists of, and the QEMU command line that is this server."""
 
+import errno
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ _ORDER = {
     "http": ("net", "disk", "cd"),
     "cdrom": ("cd", "disk", "net"),
 }
+# Fast, and safe as long as this machine runs: what a guest writes is not forced to the disk.
+_CACHE = {"cache": {"direct": False, "no-flush": True}, "discard": "unmap"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,19 @@ class MachineSpec:
         return self.folder / "vars.fd"
 
 
-def argv(spec: MachineSpec, boot: str, mode: str, drives: tuple[Drive, ...]) -> tuple[str, ...]:
-    """The command line for one start."""
+def argv(
+    spec: MachineSpec, boot: str, mode: str, drives: tuple[Drive, ...], *, disk_fault: str = ""
+) -> tuple[str, ...]:
+    """The command line for one start. `disk_fault`: what is wrong with the first disk."""
     first = {kind: 1 + 100 * place for place, kind in enumerate(_ORDER[boot])}
     return (
         *_board(spec),
         *(_uefi(spec, http=boot == "http") if mode == "uefi" else ()),
-        *(word for number, disk in enumerate(spec.disks) for word in _disk(number, disk, first["disk"])),
+        *(
+            word
+            for number, disk in enumerate(spec.disks)
+            for word in _disk(number, disk, first["disk"], "" if number else disk_fault)
+        ),
         *(word for number, nic in enumerate(spec.nics) for word in _nic(spec, number, nic, first["net"])),
         *(word for drive in drives for word in _drive(drive, first["cd"])),
     )
@@ -105,10 +115,34 @@ def _uefi(spec: MachineSpec, *, http: bool) -> tuple[str, ...]:
     )
 
 
-def _disk(number: int, file: Path, first: int) -> tuple[str, ...]:
-    device = f"virtio-blk-pci,drive=disk{number},serial=disk{number},bootindex={first + number}"
-    drive = f"file={file},if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap"
-    return ("-drive", drive, "-device", device)
+def _disk(number: int, file: Path, first: int, fault: str) -> tuple[str, ...]:
+    """Errors are told to the machine; QEMU would rather stop it when the space behind a disk runs out."""
+    name = disk_node(number)
+    behind = {"driver": "file", "filename": str(file), "node-name": f"{name}-file", **_CACHE}
+    filters = [failing(number, fault)] if fault else []
+    nodes = [behind, *filters, node(number, f"{name}-bad" if fault else f"{name}-file")]
+    errors = "werror=report,rerror=report"
+    device = f"virtio-blk-pci,drive={name},serial={name},bootindex={first + number},{errors}"
+    return (*(word for one in nodes for word in ("-blockdev", json.dumps(one))), "-device", device)
+
+
+def disk_node(number: int) -> str:
+    """QEMU's name of a disk; its file is "<name>-file", a filter that fails "<name>-bad"."""
+    return f"disk{number}"
+
+
+def node(number: int, behind: str) -> dict[str, object]:
+    """The disk, on top of another node."""
+    return {"driver": "raw", "node-name": disk_node(number), "file": behind, **_CACHE}
+
+
+def failing(number: int, fault: str) -> dict[str, object]:
+    """A filter over a disk's file that lets requests fail (QEMU's blkdebug)."""
+    kinds = ("write",) if fault == "disk-full" else ("read", "write")
+    code = errno.ENOSPC if fault == "disk-full" else errno.EIO
+    rules = [{"event": "none", "iotype": kind, "errno": code} for kind in kinds]
+    name = disk_node(number)
+    return {"driver": "blkdebug", "node-name": f"{name}-bad", "image": f"{name}-file", "inject-error": rules, **_CACHE}
 
 
 def _nic(spec: MachineSpec, number: int, nic: Nic, first: int) -> tuple[str, ...]:
