@@ -35,12 +35,15 @@ from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.node import NodePart
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.reconcile.provision import ProvisionPart
+from hagane.reconcile.rack import RackPart
+from hagane.reconcile.volume_part import VolumePart
 from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
 from hagane.state.migrate import migrate
 from hagane.state.table import Table
 from hagane.state.work import WORK, release_all
+from hagane.volume import service as volume
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +54,13 @@ APIS: tuple[Callable[[Cloud], Service], ...] = (
     placement.service,
     compute.service,
     baremetal.service,
+    volume.service,
     operate.service,
 )
 """Each takes the Cloud and returns its Service with all routes."""
 
 PARTS: tuple[Callable[[Cloud], Part], ...] = (
-    ImageSweeper, NetworkPart, Hosts, MetadataPart, ProvisionPart, NodePart,
+    ImageSweeper, NetworkPart, Hosts, MetadataPart, ProvisionPart, RackPart, NodePart, VolumePart,
 )  # fmt: skip
 """Each takes the Cloud (which provides Devices) and returns what watches and moves one kind of device."""
 
@@ -71,6 +75,7 @@ TABLES: tuple[Table, ...] = (
     *placement.TABLES,
     *compute.TABLES,
     *baremetal.TABLES,
+    *volume.TABLES,
 )
 """Every table, for the schema (scripts/schema.py) and the test that compares it with the migrations."""
 

@@ -50,6 +50,8 @@ def simulated(config: Config) -> Devices:
     """As many simulated Hosts as the settings say; the network is simulated as well, unless an OVN is named."""
     from hagane.drivers.hypervisor.sim import SimHypervisor
     from hagane.drivers.hypervisor.sim_knobs import Delays
+    from hagane.drivers.volume.base import VolumeDriver
+    from hagane.drivers.volume.sim import SimVolumes
 
     knobs = config.simulation
     hosts = {
@@ -59,7 +61,8 @@ def simulated(config: Config) -> Devices:
         )
         for n in range(1, knobs.hosts + 1)
     }  # fmt: skip
-    return Devices(hosts=dict(hosts), northbound=config.ovn_nb, southbound=config.ovn_sb)
+    volumes: dict[str, VolumeDriver] = {"sim": SimVolumes(config.state / "sim" / "volumes.json")}
+    return Devices(hosts=dict(hosts), northbound=config.ovn_nb, southbound=config.ovn_sb, volumes=volumes)
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ OPEN = {
     "/compute/v2", "/compute/v2/", "/compute/v2.1", "/compute/v2.1/", "/placement", "/placement/",
     "/baremetal", "/baremetal/", "/baremetal/v1", "/baremetal/v1/", "/baremetal/v1/lookup",
     "/baremetal/v1/heartbeat/{id}", "/baremetal/v1/continue_inspection",
+    "/volume", "/volume/", "/volume/v3", "/volume/v3/",
 }  # fmt: skip
 """Paths that need no token in the real services either."""
 
@@ -103,7 +104,12 @@ def test_a_stranger_gets_no_single_thing(cloud: Running, world: World, stranger:
         for answer in ask(world, stranger.http, service, route):
             asked = body_of(answer)
             given = secrets(world, answer, world.path(route) + asked)
-            fine = answer.status_code in (403, 404) or (route.name in EVERYBODYS and answer.status_code == 200)
+            elsewhere = answer.status_code == 400 and "Malformed request url" in answer.text  # another's project
+            fine = (
+                elsewhere
+                or answer.status_code in (403, 404)
+                or (route.name in EVERYBODYS and answer.status_code == 200)
+            )
             if given or not fine:
                 wrong.append(
                     (route.name, route.method, route.path, asked, answer.status_code, given, answer.text[:200])

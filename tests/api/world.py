@@ -76,6 +76,7 @@ class World:
         self._network()
         self._compute()
         self._baremetal()
+        self._volume()
         cloud.settle()
 
     def close(self) -> None:
@@ -103,7 +104,7 @@ class World:
             f"image/v2/images?owner={self.victim.project_id}", "network/v2.0/networks", "network/v2.0/subnets",
             "network/v2.0/ports", "network/v2.0/routers", "network/v2.0/floatingips", "network/v2.0/security-groups",
             "network/v2.0/subnetpools", "network/v2.0/address-groups", "network/v2.0/rbac-policies",
-            "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
+            "volume/v3/volumes/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
             f"identity/v3/users/{self.victim.user_id}/application_credentials",
         ):  # fmt: skip
             answer = self.victim.http.get(path, headers=LATEST)
@@ -208,6 +209,12 @@ class World:
             "resource_providers": str(hypervisors[0]["id"]), "allocations": made, "inventories": "VCPU",
             "traits": "COMPUTE_NODE", "resource_classes": "VCPU", "os-console-auth-tokens": SECRET, "explain": "server", "name": made,
         }  # fmt: skip
+
+    def _volume(self) -> None:
+        v3, http = "/volume/v3", self.victim.http
+        self.ids["volume/v3"] = self.victim.project_id
+        volume = {"name": SECRET, "size": 1, "metadata": {SECRET: SECRET}}
+        self.ids["volumes"] = self._make(http, f"{v3}/volumes", {"volume": volume}, "volume", "id")
 
     def _baremetal(self) -> None:
         v1, named = "/baremetal/v1", {"name": SECRET}

@@ -1,12 +1,17 @@
 """Time, in the two forms that rows keep: ISO 8601 text in UTC (sorts as text), and seconds since the epoch."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> str:
     """The time as rows keep it: 2026-01-31T12:00:00.123456, UTC, no suffix."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def after(seconds: float) -> str:
+    """The time so many seconds from now, as rows keep it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def utc(text: str) -> datetime:

@@ -1103,6 +1103,104 @@ CREATE INDEX switch_port_0 ON switch_port (nic_id);
 
 CREATE INDEX switch_port_1 ON switch_port (owner);
 
+CREATE TABLE volume (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  name TEXT,
+  description TEXT,
+  size BIGINT,
+  status TEXT,
+  previous_status TEXT,
+  attach_status TEXT,
+  migration_status TEXT,
+  type_id TEXT,
+  availability_zone TEXT,
+  host TEXT,
+  bootable BIGINT,
+  multiattach BIGINT,
+  snapshot_id TEXT,
+  source_volid TEXT,
+  image_id TEXT,
+  backup_id TEXT,
+  metadata TEXT,
+  admin_metadata TEXT,
+  image_metadata TEXT,
+  task TEXT,
+  percent BIGINT,
+  fault TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_0 ON volume (project_id, created_at);
+
+CREATE INDEX volume_1 ON volume (status);
+
+CREATE INDEX volume_2 ON volume (snapshot_id);
+
+CREATE INDEX volume_3 ON volume (source_volid);
+
+CREATE INDEX volume_4 ON volume (type_id);
+
+CREATE INDEX volume_5 ON volume (created_at, id);
+
+CREATE TABLE volume_attachment (
+  id TEXT NOT NULL,
+  volume_id TEXT,
+  project_id TEXT,
+  instance_uuid TEXT,
+  attached_host TEXT,
+  mountpoint TEXT,
+  attach_mode TEXT,
+  attach_status TEXT,
+  attach_time TEXT,
+  detach_time TEXT,
+  connector TEXT,
+  connection TEXT,
+  secret TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_attachment_0 ON volume_attachment (volume_id);
+
+CREATE INDEX volume_attachment_1 ON volume_attachment (instance_uuid);
+
+CREATE INDEX volume_attachment_2 ON volume_attachment (project_id, created_at);
+
+CREATE TABLE volume_backup (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  volume_id TEXT,
+  snapshot_id TEXT,
+  parent_id TEXT,
+  name TEXT,
+  description TEXT,
+  container TEXT,
+  size BIGINT,
+  object_count BIGINT,
+  status TEXT,
+  fail_reason TEXT,
+  metadata TEXT,
+  task TEXT,
+  data_timestamp TEXT,
+  availability_zone TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_backup_0 ON volume_backup (project_id, created_at);
+
+CREATE INDEX volume_backup_1 ON volume_backup (volume_id);
+
+CREATE INDEX volume_backup_2 ON volume_backup (parent_id);
+
 CREATE TABLE volume_connector (
   id TEXT NOT NULL,
   created_at TEXT,
@@ -1120,6 +1218,97 @@ CREATE UNIQUE INDEX volume_connector_1 ON volume_connector (type, connector_id);
 
 CREATE INDEX volume_connector_2 ON volume_connector (created_at, id);
 
+CREATE TABLE volume_item (
+  owner_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT,
+  PRIMARY KEY (owner_id, kind, name)
+);
+
+CREATE INDEX volume_item_0 ON volume_item (kind, name, value);
+
+CREATE TABLE volume_limit (
+  project_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  hard_limit BIGINT,
+  PRIMARY KEY (project_id, resource)
+);
+
+CREATE TABLE volume_message (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  request_id TEXT,
+  resource_type TEXT,
+  resource_uuid TEXT,
+  event_id TEXT,
+  user_message TEXT,
+  created_at TEXT,
+  expires_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_message_0 ON volume_message (project_id, created_at);
+
+CREATE INDEX volume_message_1 ON volume_message (resource_uuid);
+
+CREATE TABLE volume_pool (
+  name TEXT NOT NULL,
+  driver TEXT,
+  total_gb DOUBLE PRECISION,
+  free_gb DOUBLE PRECISION,
+  capabilities TEXT,
+  reason TEXT,
+  seen_at TEXT,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE volume_qos (
+  id TEXT NOT NULL,
+  name TEXT,
+  consumer TEXT,
+  specs TEXT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_qos_0 ON volume_qos (name);
+
+CREATE TABLE volume_service (
+  binary_name TEXT NOT NULL,
+  host TEXT NOT NULL,
+  disabled BIGINT,
+  reason TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (binary_name, host)
+);
+
+CREATE TABLE volume_snapshot (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  volume_id TEXT,
+  name TEXT,
+  description TEXT,
+  size BIGINT,
+  status TEXT,
+  progress TEXT,
+  type_id TEXT,
+  metadata TEXT,
+  image_metadata TEXT,
+  fault TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_snapshot_0 ON volume_snapshot (volume_id, created_at);
+
+CREATE INDEX volume_snapshot_1 ON volume_snapshot (project_id, created_at);
+
+CREATE INDEX volume_snapshot_2 ON volume_snapshot (status);
+
 CREATE TABLE volume_target (
   id TEXT NOT NULL,
   created_at TEXT,
@@ -1136,6 +1325,43 @@ CREATE TABLE volume_target (
 CREATE UNIQUE INDEX volume_target_0 ON volume_target (node_id, boot_index);
 
 CREATE INDEX volume_target_1 ON volume_target (created_at, id);
+
+CREATE TABLE volume_type (
+  id TEXT NOT NULL,
+  name TEXT,
+  description TEXT,
+  is_public BIGINT,
+  qos_specs_id TEXT,
+  extra_specs TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_type_0 ON volume_type (name);
+
+CREATE INDEX volume_type_1 ON volume_type (qos_specs_id);
+
+CREATE TABLE volume_type_access (
+  type_id TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  PRIMARY KEY (type_id, project_id)
+);
+
+CREATE INDEX volume_type_access_0 ON volume_type_access (project_id);
+
+CREATE TABLE volume_type_default (
+  project_id TEXT NOT NULL,
+  type_id TEXT,
+  PRIMARY KEY (project_id)
+);
+
+CREATE TABLE volume_usage (
+  project_id TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  in_use BIGINT,
+  PRIMARY KEY (project_id, resource)
+);
 
 CREATE TABLE work (
   kind TEXT NOT NULL,

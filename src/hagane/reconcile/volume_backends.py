@@ -1,0 +1,120 @@
+"""The storage backends of this process: which driver has which pool, how much room there is, what strays there.
+
+Pools are looked at every few seconds and kept as rows, from which the API answers and volumes are placed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from hagane.cloud import Cloud
+from hagane.drivers.volume.base import Absent, VolumeDriver
+from hagane.errors import HaganeError, Unavailable
+from hagane.state import clock
+from hagane.state.database import Row, Tx
+from hagane.state.work import wake_all
+from hagane.volume import base
+from hagane.volume.pool import POOL, SERVICE, backend
+from hagane.volume.row import SNAPSHOT, VOLUME
+
+log = logging.getLogger(__name__)
+LOOK, SWEEP = 10.0, 3600.0  # seconds
+
+
+def pool_name(name: str) -> str:
+    return f"{base.HOST}@{name}#{name}"
+
+
+class Backends:
+    """`drivers`: by the backend's name."""
+
+    def __init__(self, cloud: Cloud, drivers: Mapping[str, VolumeDriver]) -> None:
+        self._db, self._drivers = cloud.db, dict(drivers)
+        self._task: asyncio.Task[None] | None = None
+
+    def of(self, host: str | None) -> VolumeDriver:
+        """The driver of a pool. Raises Unavailable."""
+        name = backend(host or "").partition("@")[2]
+        if name not in self._drivers:
+            raise Unavailable(f"The storage backend {host} is not known to this process.")
+        return self._drivers[name]
+
+    async def start(self) -> None:
+        await self.look()
+        await self._db.write(self._resume)
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name="volume-pools")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _resume(self, tx: Tx) -> None:
+        """Whatever was under way is looked at again; its work rows are there, unless somebody restored a backup."""
+        for kind, table in ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name)):
+            await wake_all(tx, kind, f"SELECT id AS key FROM {table} WHERE status LIKE '%ing'", {})
+
+    async def _watch(self) -> None:
+        looks = 0
+        while True:
+            try:
+                if looks % int(SWEEP / LOOK) == 0:
+                    for line in await self.sweep():
+                        log.info("%s", line)
+                if looks:
+                    await self.look()
+            except Exception:
+                log.exception("cannot look at the storage backends")
+            looks += 1
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        """Note the room of every pool."""
+        rows = [await self._seen(name, driver) for name, driver in self._drivers.items()]
+
+        async def work(tx: Tx) -> None:
+            for row in rows:
+                if not await POOL.update(tx, {"name": row["name"]}, row):
+                    await POOL.insert(tx, row)
+            known = {f"{base.HOST}@{name}" for name in self._drivers}
+            for host in known:
+                key = {"binary_name": "cinder-volume", "host": host}
+                if await SERVICE.get(tx, **key) is None:
+                    await SERVICE.insert(tx, key | {"disabled": False, "updated_at": clock.now()})
+
+        await self._db.write(work)
+
+    async def _seen(self, name: str, driver: VolumeDriver) -> Row:
+        row: Row = {"name": pool_name(name), "driver": driver.family, "seen_at": clock.now(), "reason": ""}
+        try:
+            space = await driver.space()
+        except HaganeError as error:
+            return row | {"total_gb": 0.0, "free_gb": 0.0, "capabilities": {}, "reason": error.message}
+        facts = {"total_gb": space.total_gb, "free_gb": space.free_gb, "capabilities": dict(space.capabilities)}
+        return row | facts
+
+    async def sweep(self) -> list[str]:
+        """Remove what backends keep for ids that no row has; mark volumes whose bytes are gone. Says what it did."""
+        done: list[str] = []
+        for name, driver in self._drivers.items():
+            seen = await driver.read()  # first: a row that is made later has its thing made later still
+            volumes = {row["id"]: row for row in await VOLUME.select(self._db)}
+            snapshots = {row["id"] for row in await SNAPSHOT.select(self._db, columns=("id",))}
+            for key in sorted(seen.snapshots - snapshots):
+                await driver.apply(Absent("snapshot", key))
+                done.append(f"snapshot {key} on {name}: it belonged to nobody; removed")
+            for key in sorted(set(seen.volumes) - set(volumes)):
+                await driver.apply(Absent("volume", key))
+                done.append(f"volume {key} on {name}: it belonged to nobody; removed")
+            for key, row in volumes.items():
+                if row["host"] == pool_name(name) and row["status"] == "available" and key not in seen.volumes:
+                    done += await self._vanished(key, name)
+        return done
+
+    async def _vanished(self, key: str, name: str) -> list[str]:
+        why = f"The bytes of this volume are not on the backend {name} any more."
+        where = {"id": key, "status": "available"}
+        changed = await self._db.write(lambda tx: VOLUME.update(tx, where, {"status": "error", "fault": why}))
+        return [f"volume {key} on {name}: its bytes are gone; it is in error"] if changed else []

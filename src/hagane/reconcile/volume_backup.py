@@ -1,0 +1,117 @@
+"""Backups: a volume's bytes into a file of their own, back into a volume, and the end of the file.
+
+    creating: save ─▶ available      restoring: bytes over the volume ─▶ available      deleting: remove ─▶ (gone)
+
+The volume says backing-up or restoring-backup as long, and then is again what it was.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from hagane.cloud import Cloud
+from hagane.drivers.volume import base as driver
+from hagane.drivers.volume.base import FromBackup
+from hagane.errors import NotFound
+from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
+from hagane.reconcile.volume import FINAL, backup_path
+from hagane.reconcile.volume_backends import Backends
+from hagane.state import clock
+from hagane.state.database import Row, Tx
+from hagane.state.work import Claim
+from hagane.volume import base, message, quota
+from hagane.volume.backup_row import BACKUP
+from hagane.volume.row import VOLUME
+
+_ACTIONS = {"creating": "backup", "restoring": "restore", "deleting": "delete_backup"}
+
+
+class BackupReconciler:
+    """Moves backups."""
+
+    kind, batch, parallel = base.BACKUP, 8, 2
+
+    def __init__(self, cloud: Cloud, backends: Backends) -> None:
+        self._cloud, self._db, self._backends = cloud, cloud.db, backends
+
+    async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
+        rows = {row["id"]: row for row in await BACKUP.select(self._db, {"id": [claim.key for claim in keys]})}
+        return {claim.key: self._do(rows[claim.key], claim) for claim in keys if claim.key in rows}
+
+    async def _do(self, row: Row, claim: Claim) -> Outcome:
+        try:
+            match row["status"]:
+                case "creating":
+                    await self._save(row)
+                case "restoring":
+                    return await self._restore(row)
+                case "deleting":
+                    await asyncio.to_thread(backup_path(self._cloud, row["id"]).unlink, True)
+                    await self._db.write(lambda tx: _forget(tx, row))
+        except FINAL as error:
+            why = error.message
+            await self._db.write(lambda tx: _failed(tx, row, why, claim))
+            return Failed(why)
+        return Done()
+
+    async def _volume(self, volume_id: str) -> Row:
+        row = await VOLUME.get(self._db, id=volume_id)
+        if row is None:
+            raise NotFound(f"The volume {volume_id} is gone.")
+        return row
+
+    async def _save(self, row: Row) -> None:
+        volume, path = await self._volume(row["volume_id"]), backup_path(self._cloud, row["id"])
+        await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        backend = self._backends.of(volume["host"])
+        if row["snapshot_id"]:
+            await backend.save_snapshot(row["snapshot_id"], volume["id"], path, "qcow2")
+        else:
+            await backend.save(volume["id"], path, "qcow2")
+        await self._db.write(lambda tx: _saved(tx, row))
+
+    async def _restore(self, row: Row) -> Outcome:
+        volume = await self._volume(row["task"]["volume_id"])
+        if volume["status"] == "creating":
+            return Wait(0.5, "the volume is being made")
+        path = backup_path(self._cloud, row["id"])
+        if not await asyncio.to_thread(path.exists):
+            raise NotFound("The backup's file is gone.")
+        wanted = driver.Volume(volume["id"], volume["size"], FromBackup(path), over=True)
+        await self._backends.of(volume["host"]).apply(wanted)
+        await self._db.write(lambda tx: _restored(tx, row, volume))
+        return Done()
+
+
+async def _saved(tx: Tx, row: Row) -> None:
+    changes = {"status": "available", "updated_at": clock.now(), "fail_reason": None}
+    await BACKUP.update(tx, {"id": row["id"], "status": "creating"}, changes)
+    await _let_go(tx, row["volume_id"], "backing-up")
+
+
+async def _let_go(tx: Tx, volume_id: str, status: str, *, failed: str = "") -> None:
+    """A volume that served its backup is again what it was."""
+    volume = await VOLUME.get(tx, id=volume_id)
+    if volume is not None and volume["status"] == status:
+        changes = {"status": failed or volume["previous_status"] or "available", "previous_status": None}
+        await VOLUME.update(tx, {"id": volume_id}, changes | {"updated_at": clock.now()})
+
+
+async def _restored(tx: Tx, row: Row, volume: Row) -> None:
+    changes: Row = {"status": "available", "task": {}, "updated_at": clock.now(), "fail_reason": None}
+    await BACKUP.update(tx, {"id": row["id"], "status": "restoring"}, changes)
+    await _let_go(tx, volume["id"], "restoring-backup")
+
+
+async def _forget(tx: Tx, row: Row) -> None:
+    if await BACKUP.delete(tx, {"id": row["id"]}):
+        await quota.add(tx, row["project_id"], {"backups": -1, "backup_gigabytes": -row["size"]})
+
+
+async def _failed(tx: Tx, row: Row, why: str, claim: Claim) -> None:
+    back = {"status": "available" if row["status"] == "restoring" else "error", "fail_reason": why}
+    if await BACKUP.update(tx, {"id": row["id"], "status": row["status"]}, back | {"updated_at": clock.now()}):
+        await message.tell(tx, message.BACKUP, row, _ACTIONS[row["status"]], why, claim.request_id)
+    if row["status"] == "creating":
+        await _let_go(tx, row["volume_id"], "backing-up")
+    elif row["status"] == "restoring":
+        await _let_go(tx, row["task"]["volume_id"], "restoring-backup", failed="error_restoring")

@@ -1,0 +1,32 @@
+"""What of block storage runs beside the API: the backends of this process and the reconcilers that use them."""
+
+from collections.abc import Sequence
+
+from hagane.cloud import Cloud
+from hagane.reconcile.devices import Devices
+from hagane.reconcile.engine import Reconciler
+from hagane.reconcile.volume import VolumeReconciler
+from hagane.reconcile.volume_backends import Backends
+from hagane.reconcile.volume_backup import BackupReconciler
+from hagane.reconcile.volume_snapshot import SnapshotReconciler
+from hagane.volume.type_row import seed
+
+
+class VolumePart:
+    """A part of the process (see app.py)."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        drivers = cloud.use(Devices).volumes
+        self._cloud, self.backends = cloud, Backends(cloud, drivers)
+        self.reconcilers: Sequence[Reconciler] = [
+            VolumeReconciler(cloud, self.backends),
+            SnapshotReconciler(cloud, self.backends),
+            BackupReconciler(cloud, self.backends),
+        ]
+
+    async def start(self) -> None:
+        await self._cloud.db.write(seed)
+        await self.backends.start()
+
+    async def stop(self) -> None:
+        await self.backends.stop()

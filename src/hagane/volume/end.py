@@ -1,0 +1,82 @@
+"""The end of volumes and snapshots: what may be deleted, the intent, and what goes with a row when it is gone."""
+
+from hagane.errors import Invalid
+from hagane.state import clock
+from hagane.state.database import Row, Tx
+from hagane.state.work import wake
+from hagane.volume import base, quota
+from hagane.volume.base import bad_volume
+from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
+from hagane.volume.type_row import names_of
+
+DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
+DELETABLE_SNAPSHOT = ("available", "error")
+
+
+async def delete(
+    tx: Tx, row: Row, *, cascade: bool = False, force: bool = False, admin: bool = False, request_id: str | None = None
+) -> None:
+    """Ask for the end of a volume, with its snapshots where `cascade`. Raises Invalid."""
+    snapshots = await SNAPSHOT.select(tx, {"volume_id": row["id"]})
+    if not _may_end(row, snapshots, cascade=cascade, force=force, admin=admin):
+        words = "" if force else f"status must be {_either(DELETABLE)} and "
+        raise bad_volume(f"Volume {words}must not be migrating, attached, belong to a group, have snapshots, awaiting"
+                         " a transfer, or be disassociated from snapshots after volume transfer.")  # fmt: skip
+    now = clock.now()
+    for snapshot in snapshots:
+        await SNAPSHOT.update(tx, {"id": snapshot["id"]}, {"status": "deleting", "updated_at": now})
+        await wake(tx, base.SNAPSHOT, snapshot["id"], request_id=request_id)
+    changes: Row = {"status": "deleting", "updated_at": now, "generation": row["generation"] + 1}
+    await VOLUME.update(tx, {"id": row["id"]}, changes)
+    await wake(tx, base.VOLUME, row["id"], request_id=request_id)
+
+
+def _may_end(row: Row, snapshots: list[Row], *, cascade: bool, force: bool, admin: bool) -> bool:
+    if row["attach_status"] == "attached" or row["migration_status"] not in (None, "deleting", "error", "success"):
+        return False
+    if not force and row["status"] not in DELETABLE:
+        return False
+    if not cascade:
+        return not snapshots
+    if force:
+        return True
+    foreign = any(snapshot["project_id"] != row["project_id"] for snapshot in snapshots)
+    allowed = (*DELETABLE_SNAPSHOT, "deleting")
+    return all(snapshot["status"] in allowed for snapshot in snapshots) and (admin or not foreign)
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + f" or {words[-1]}"
+
+
+async def delete_snapshot(tx: Tx, row: Row, *, force: bool = False, request_id: str | None = None) -> None:
+    """Ask for the end of a snapshot. Raises Invalid."""
+    if not force and row["status"] not in DELETABLE_SNAPSHOT:
+        text = (
+            f"Invalid snapshot: Snapshot status must be {_either(DELETABLE_SNAPSHOT)} and must not be part of a group."
+        )
+        raise Invalid(text, code="InvalidSnapshot")
+    changes: Row = {"status": "deleting", "updated_at": clock.now(), "generation": row["generation"] + 1}
+    await SNAPSHOT.update(tx, {"id": row["id"]}, changes)
+    await wake(tx, base.SNAPSHOT, row["id"], request_id=request_id)
+
+
+async def forget(tx: Tx, row: Row) -> None:
+    """A volume is gone: its row, and what hangs on it. Nothing happens the second time."""
+    if not await VOLUME.delete(tx, {"id": row["id"]}):
+        return
+    await ITEM.delete(tx, {"owner_id": row["id"]})
+    await ATTACHMENT.delete(tx, {"volume_id": row["id"]})
+    name = (await names_of(tx, [row["type_id"]])).get(row["type_id"], "")
+    changes = quota.with_type({"volumes": -1, "gigabytes": -row["size"]}, name)
+    await quota.add(tx, row["project_id"], changes)
+
+
+async def forget_snapshot(tx: Tx, row: Row) -> None:
+    """A snapshot is gone. Nothing happens the second time."""
+    if not await SNAPSHOT.delete(tx, {"id": row["id"]}):
+        return
+    await ITEM.delete(tx, {"owner_id": row["id"]})
+    name = (await names_of(tx, [row["type_id"]])).get(row["type_id"], "")
+    changes = quota.with_type({"snapshots": -1, "gigabytes": -row["size"]}, name)
+    await quota.add(tx, row["project_id"], changes)

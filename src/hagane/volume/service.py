@@ -1,0 +1,75 @@
+"""The block storage API: its routes, tables, microversions and version documents.
+
+https://docs.openstack.org/cinder/latest/contributor/api_microversion_history.html
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.policy import Policy
+from hagane.api.service import Microversions, Route, Service
+from hagane.cloud import Cloud
+from hagane.state.table import Table
+from hagane.volume.backup_row import BACKUP
+from hagane.volume.base import ROOT, V3, envelope, status, wording
+from hagane.volume.message import MESSAGE
+from hagane.volume.pool import POOL, SERVICE
+from hagane.volume.quota import LIMIT, USAGE
+from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
+from hagane.volume.type_row import ACCESS, PROJECT_DEFAULT, QOS, TYPE
+from hagane.volume.volume import Volumes
+
+OLDEST, NEWEST, UPDATED = "3.0", "3.71", "2023-08-31T00:00:00Z"
+TABLES: tuple[Table, ...] = (
+    VOLUME, SNAPSHOT, ATTACHMENT, ITEM, TYPE, ACCESS, PROJECT_DEFAULT, QOS, LIMIT, USAGE, BACKUP, POOL, SERVICE,
+    MESSAGE,
+)  # fmt: skip
+RESOURCES = (Volumes,)
+
+
+def service(cloud: Cloud) -> Service:
+    """The block storage service of one cloud."""
+    overrides = Path(cloud.config.policy) if cloud.config.policy else None
+    made = Service(
+        "volume", ROOT, Policy.load("volume", overrides), envelope, versions=Microversions("volume", OLDEST, NEWEST),
+        wording=wording, status=status, id_header="x-compute-request-id", title="Block Storage",
+    )  # fmt: skip
+    made.routes += _documents()
+    for kind in RESOURCES:
+        made.routes += kind(cloud).routes()
+    return made
+
+
+def _documents() -> list[Route]:
+    """The version documents, which need no token."""
+
+    async def choices(request: Request) -> Response:
+        return json_response(300, {"versions": [_version(request)]})
+
+    async def one(request: Request) -> Response:
+        return json_response(200, {"versions": [_version(request)]})
+
+    return [
+        Route("GET", ROOT, choices, "volume:versions", auth=False, status=300),
+        Route("GET", ROOT + "/", choices, "volume:versions:slash", auth=False, status=300),
+        Route("GET", V3, one, "volume:version", auth=False),
+        Route("GET", V3 + "/", one, "volume:version:slash", auth=False),
+    ]
+
+
+def _version(request: Request) -> dict[str, Any]:
+    return {
+        "id": "v3.0",
+        "status": "CURRENT",
+        "version": NEWEST,
+        "min_version": OLDEST,
+        "updated": UPDATED,
+        "links": [
+            {"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/"},
+            {"rel": "self", "href": f"{request.url}/v3/"},
+        ],
+        "media-types": [
+            {"base": "application/json", "type": "application/vnd.openstack.volume+json;version=3"},
+        ],
+    }
