@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from hagane.drivers.gateway.base import Gateway
 from hagane.drivers.hypervisor.base import Hypervisor
 from hagane.drivers.switch.base import Switch
+from hagane.drivers.volume.base import VolumeDriver
 from hagane.reconcile.engine import Reconciler
 
 
@@ -23,6 +24,8 @@ class Devices:
     local_namespace: str = ""  # the network namespace that it runs in; empty: ours
     switches: dict[str, Switch] = field(default_factory=dict)  # by name; of others the driver is made from their row
     gateways: dict[str, Gateway] = field(default_factory=dict)
+    fleet: Any = None  # simulated machines (reconcile/node_sim.py) that are there already
+    volumes: dict[str, VolumeDriver] = field(default_factory=dict)  # storage backends, by name
     external: str = "ext"  # the physical network that leads outside
     ramdisk: Callable[[], tuple[Path, Path]] | None = None  # finds or builds our own kernel and ramdisk; it may block
 
