@@ -7,13 +7,14 @@ hand that changes a port, and what the switch has.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hagane.drivers.switch import make
 from hagane.drivers.switch.base import Switch, SwitchAccess
-from hagane.lab.switch import eos, nxos
-from hagane.lab.switch.box import Box, Faults
+from hagane.lab.switch import eos, nxos, sonic
+from hagane.lab.switch.box import Faults, Memory
 from hagane.lab.switch.server import SwitchServer
+from tests.conformance.switches_own import OWN
 
 
 class Rig(Protocol):
@@ -26,6 +27,7 @@ class Rig(Protocol):
     foreign: str  # a port that is not ours, with VLANs of its own
     mtu: bool  # whether a port has an MTU of its own
     vlans: bool  # whether the switch wants VLANs made
+    static: bool  # whether a group may be without LACP
 
     async def other_hand(self, port: str, vlan: int) -> None:
         """Somebody else puts this port into this VLAN, untagged."""
@@ -53,9 +55,10 @@ class EmulatedRig:
 
     mtu = vlans = True
 
-    def __init__(self, server: SwitchServer, driver: Switch, group: str, short: str) -> None:
+    def __init__(self, server: SwitchServer, driver: Switch, group: str, short: str, *, static: bool) -> None:
+        self.static = static
         self.server, self.driver, self.box = server, driver, server.box
-        names = tuple(server.box.running.ports)
+        names = server.box.names()
         self.ports, self.foreign, self.group, self.short = names[:4], names[5], group, short
 
     @property
@@ -63,15 +66,13 @@ class EmulatedRig:
         return self.box.faults
 
     async def other_hand(self, port: str, vlan: int) -> None:
-        face = self.box.running.ports[port]
-        face.mode, face.access = "access", vlan
-        self.box.running.vlans.setdefault(vlan, "")
+        self.box.hand(port, vlan)
 
     async def foreign_state(self) -> object:
-        return repr(self.box.running.ports[self.foreign])
+        return self.box.port(self.foreign)
 
     async def made_vlans(self) -> set[int]:
-        return set(self.box.running.vlans) - {1}
+        return self.box.made()
 
     async def commits(self) -> int:
         return self.box.commits
@@ -80,20 +81,18 @@ class EmulatedRig:
         self.server.reboot()
 
 
-def furnish(box: Box) -> None:
-    """A port that is not ours, a VLAN that is not ours, and one carrier."""
-    names = tuple(box.running.ports)
-    foreign = box.running.ports[names[5]]
-    foreign.mode, foreign.native, foreign.allowed = "trunk", 77, frozenset({77, 88, 1001})
-    foreign.description = "uplink to spine 1"
-    box.running.vlans |= {77: "storage", 88: "backup"}
+def furnish(box: Memory[Any]) -> None:
+    """A port that is not ours, with VLANs that are not ours, and one carrier."""
+    names = box.names()
+    box.hand(names[5], 77, frozenset({88, 1001}))
+    box.hand(names[6], 1)
     box.up = {names[0]}
     box.copy()
 
 
 @asynccontextmanager
 async def emulated(
-    family: str, server: SwitchServer, group: str, short: str, **options: str
+    family: str, server: SwitchServer, group: str, short: str, *, static: bool = True, **options: str
 ) -> AsyncIterator[EmulatedRig]:
     furnish(server.box)
     await server.start()
@@ -101,7 +100,7 @@ async def emulated(
     access = SwitchAccess("127.0.0.1", server.port, "admin", "secret", timeout=10.0, options=options)
     driver = make(family, access)
     try:
-        yield EmulatedRig(server, driver, group, short)
+        yield EmulatedRig(server, driver, group, short, static=static)
     finally:
         await driver.close()
         await server.stop()
@@ -115,5 +114,13 @@ def nxos_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContex
     return emulated("nxos", nxos.serve(nxos.make()), "port-channel5", "Eth1/1", **options)
 
 
-EMULATED: dict[str, Callable[..., AbstractAsyncContextManager[EmulatedRig]]] = {"eos": eos_rig, "nxos": nxos_rig}
-RIGS: dict[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {**EMULATED}
+def sonic_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
+    return emulated("sonic", sonic.serve(sonic.make()), "PortChannel0005", "etp1", static=False, **options)
+
+
+EMULATED: dict[str, Callable[..., AbstractAsyncContextManager[EmulatedRig]]] = {
+    "eos": eos_rig,
+    "nxos": nxos_rig,
+    "sonic": sonic_rig,
+}
+RIGS: dict[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {**EMULATED, **OWN}

@@ -5,16 +5,18 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from hagane.drivers.switch.base import SwitchAccess, SwitchDesired, SwitchGroup, SwitchPort, SwitchSeen
-from hagane.errors import HaganeError, Unavailable
+from hagane.drivers.switch.plan import plan, vlan_name, whole, without
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
 
 CHASSIS_ID = "52:54:00:5f:00:01"
 
 
 class SimSwitch:
     """Knobs: `delay` (seconds of one exchange), `dead` (it does not answer), `fault` (what the next exchange raises),
-    `lost` (the next commit is done, and its answer does not come)."""
+    `lost` (the next commit is done, and its answer does not come). Option `ports`: which it has, separated by spaces;
+    without it, any that is asked for."""
 
-    def __init__(self, access: SwitchAccess, *, ports: Collection[str] | None = None) -> None:
+    def __init__(self, access: SwitchAccess) -> None:
         options = access.options
         self.delay = float(options.get("delay") or 0.0)
         self.dead = False
@@ -24,10 +26,12 @@ class SimSwitch:
         self.calls = 0
         self.at_once = 0  # exchanges under way; more than one would be our fault
         self.most_at_once = 0
-        self.ports: dict[str, SwitchPort] = {}
+        known = options.get("ports")
+        self.ports: dict[str, SwitchPort] = {name: SwitchPort(native=1) for name in (known or "").split()}
         self.groups: dict[str, SwitchGroup] = {}
+        self.vlans: dict[int, str] = {1: "default"}
+        self._any = known is None
         self._chassis_id = options.get("chassis_id", CHASSIS_ID)
-        self._known = None if ports is None else frozenset(ports)
         self._changed: list[Callable[[], None]] = []
 
     async def read(self, ports: Collection[str] | None = None) -> SwitchSeen:
@@ -36,19 +40,33 @@ class SimSwitch:
 
     async def apply(self, desired: SwitchDesired) -> SwitchSeen:
         await self._exchange()
-        wanted = {name: port for name, port in desired.ports.items() if self._has(name)}
-        groups = dict(desired.groups)
-        gone = {name for name in self.groups if name not in groups and self._only_ours(name, desired)}
-        differs = any(self.ports.get(name) != port for name, port in wanted.items())
-        if differs or gone or any(self.groups.get(name) != group for name, group in groups.items()):
-            self.commits += 1
-            self.ports |= {name: replace(port, mtu=port.mtu) for name, port in wanted.items()}
-            self.groups = {name: group for name, group in (self.groups | groups).items() if name not in gone}
-            if self.lost:
-                self.lost = False
-                raise Unavailable("The switch does not answer any more.")
-            return self._seen(desired.ports, 1)
-        return self._seen(desired.ports, 0)
+        if self._any:
+            self.ports |= {name: SwitchPort(native=1) for name in desired.ports if name not in self.ports}
+        lacking = {name: "there is no such port" for name in desired.ports if name not in self.ports}
+        commits = self._commit(without(desired, frozenset(lacking)))
+        if self.lost and commits:
+            self.lost = False
+            raise Unavailable("The switch does not answer any more.")
+        if lacking:
+            raise DeviceFailed(f"The switch has no port {', '.join(map(repr, lacking))}.", ports=lacking)
+        return self._seen(desired.ports, commits)
+
+    def _commit(self, desired: SwitchDesired) -> int:
+        lacks = plan(desired, self._seen(None, 0))
+        if not lacks:
+            return 0
+        self.commits += 1
+        wanted = whole(desired)
+        self.vlans |= {vlan: vlan_name(vlan) for vlan in lacks.make}
+        self.groups |= lacks.groups
+        for name in lacks.ports:
+            port = wanted.ports[name]
+            self.ports[name] = replace(port, mtu=self.ports[name].mtu if port.mtu is None else port.mtu)
+        for group in lacks.drop_groups:
+            del self.groups[group]
+        for vlan in lacks.drop:
+            del self.vlans[vlan]
+        return 1
 
     def watch(self, changed: Callable[[], None]) -> bool:
         self._changed.append(changed)
@@ -57,12 +75,9 @@ class SimSwitch:
     async def close(self) -> None:
         return
 
-    def meddle(self, name: str, port: SwitchPort | None) -> None:
-        """Somebody else changes a port, or (None) wipes it."""
-        if port is None:
-            self.ports.pop(name, None)
-        else:
-            self.ports[name] = port
+    def meddle(self, name: str, port: SwitchPort) -> None:
+        """Somebody else changes a port."""
+        self.ports[name] = port
         for tell in self._changed:
             tell()
 
@@ -81,15 +96,11 @@ class SimSwitch:
         finally:
             self.at_once -= 1
 
-    def _has(self, name: str) -> bool:
-        return self._known is None or name in self._known
-
-    def _only_ours(self, group: str, desired: SwitchDesired) -> bool:
-        """A group goes when the last of its members has left it."""
-        after = {name: desired.ports.get(name, port) for name, port in self.ports.items()}
-        return not any(port.group == group for port in after.values())
-
     def _seen(self, ports: Collection[str] | None, commits: int) -> SwitchSeen:
+        if ports is not None and self._any:
+            self.ports |= {name: SwitchPort(native=1) for name in ports if name not in self.ports}
         names = self.ports if ports is None else [name for name in ports if name in self.ports]
         found = {name: self.ports[name] for name in names}
-        return SwitchSeen(found, dict(self.groups), self._chassis_id, "sim", frozenset(found), commits)
+        up = frozenset(sorted(self.ports)[:1]) & found.keys()
+        return SwitchSeen(found, dict(self.groups), self._chassis_id, "sim", up, commits, dict(self.vlans),
+                          frozenset(self.groups))  # fmt: skip
