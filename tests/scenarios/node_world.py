@@ -1,5 +1,6 @@
-"""A small world for Servers on bare metal: simulated Nodes, the APIs without a socket, everything in one loop."""
+"""A small world for scenarios of Nodes: simulated machines, the APIs without a socket, everything in one loop."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,100 +8,141 @@ from typing import Any
 
 import httpx
 
+from hagane.api.http import Caller, Request
+from hagane.app import Hagane
 from hagane.baremetal.node import NODE
-from hagane.compute.row import SERVER
+from hagane.config import Config
+from hagane.reconcile.devices import Devices
+from hagane.reconcile.node import NodePart
+from hagane.reconcile.node_sim import Fleet, Machine
+from hagane.reconcile.node_tools import Times
 from hagane.state.database import Row
-from tests.scenarios.server_world import PROJECT, USER, V21, World, world
 
-NODES = "/baremetal/v1/nodes"
-LATEST = {"X-OpenStack-Ironic-API-Version": "1.104"}
-EVERY = "admin,member,reader"
+V1 = "/baremetal/v1"
+DIRECT = {"driver": "fake-hardware", "deploy_interface": "direct", "inspect_interface": "agent",
+          "rescue_interface": "agent", "resource_class": "small"}  # fmt: skip
+IMAGE = {"image_source": "http://images.test/small.raw", "image_checksum": "0" * 64}
 
 
-class Steel(World):
-    """World with Nodes. `world()` makes the cloud; `steel()` gives it Nodes and a flavor for them."""
+async def _authenticate(request: Request) -> Caller:
+    return Caller(user_id="u" * 32, system=True, roles=frozenset(("admin", "member", "reader")))
 
-    metal: httpx.AsyncClient
 
-    async def enrol(self, name: str, nics: int = 2, traits: tuple[str, ...] = (), **more: Any) -> str:
-        """A Node that is available, by the API."""
-        body = {"name": name, "driver": "fake-hardware", "resource_class": "bm.small"} | more
-        answer = await self.metal.post(NODES, json=body)
+def quick() -> Times:
+    """Deadlines that a test can wait for."""
+    return Times(callback=dict.fromkeys(("deploy", "clean", "inspect", "rescue", "service"), 20.0), heartbeat=20.0,
+                 device=2.0, network=2.0, first=0.05, look=0.02, agent=0.02, retry=0.01)  # fmt: skip
+
+
+class World:
+    """What a scenario acts upon and looks at."""
+
+    def __init__(self, hagane: Hagane, fleet: Fleet) -> None:
+        self.hagane, self.cloud, self.db, self.fleet = hagane, hagane.cloud, hagane.cloud.db, fleet
+        self.part = hagane.cloud.use(NodePart)
+        self.part.tools.times = quick()
+        self.times = self.part.tools.times
+        headers = {"X-OpenStack-Ironic-API-Version": "1.115", "X-Auth-Token": "x"}
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(hagane.app), base_url="http://cloud" + V1,
+                                      headers=headers)  # fmt: skip
+
+    async def enrol(self, **more: Any) -> str:
+        """A Node in `enroll`; its id."""
+        answer = await self.http.post("/nodes", json=DIRECT | more)
         assert answer.status_code == 201, answer.text
-        node_id = str(answer.json()["uuid"])
-        for number in range(nics):
-            mac = f"52:54:02:{abs(hash(name)) % 256:02x}:{abs(hash(name)) // 256 % 256:02x}:{number:02x}"
-            port = {"node_uuid": node_id, "address": mac}
-            answer = await self.metal.post("/baremetal/v1/ports", json=port)
-            assert answer.status_code == 201, answer.text
-        if traits:
-            answer = await self.metal.put(f"{NODES}/{node_id}/traits", json={"traits": list(traits)})
-            assert answer.status_code == 204, answer.text
-        for verb, state in (("manage", "manageable"), ("provide", "available")):
-            assert (await self.told(node_id, verb)).status_code == 202
-            await self.node_is(node_id, state)
-        return node_id
+        return str(answer.json()["uuid"])
 
-    async def told(self, node_id: str, verb: str, **more: Any) -> httpx.Response:
-        return await self.metal.put(f"{NODES}/{node_id}/states/provision", json={"target": verb} | more)
+    async def available(self, **more: Any) -> str:
+        node = await self.enrol(**more)
+        await self.reach(node, "manage", "manageable")
+        await self.reach(node, "provide", "available")
+        return node
 
-    async def node(self, node_id: str) -> Row:
-        row = await NODE.get(self.db, id=node_id)
+    async def active(self, **more: Any) -> str:
+        node = await self.available(**more)
+        await self.instance(node)
+        await self.reach(node, "active", "active")
+        return node
+
+    async def instance(self, node: str, **more: Any) -> None:
+        await self.patch(node, instance_info=IMAGE | more)
+
+    async def patch(self, node: str, **fields: Any) -> None:
+        body = [{"op": "add", "path": f"/{name}", "value": value} for name, value in fields.items()]
+        answer = await self.http.patch(f"/nodes/{node}", json=body)
+        assert answer.status_code == 200, answer.text
+
+    async def ask(self, node: str, verb: str, **more: Any) -> httpx.Response:
+        return await self.http.put(f"/nodes/{node}/states/provision", json={"target": verb, **more})
+
+    async def reach(self, node: str, verb: str, state: str, **more: Any) -> Row:
+        """Ask for a verb, and wait until the Node is in a state and nothing is left to be done."""
+        answer = await self.ask(node, verb, **more)
+        assert answer.status_code == 202, answer.text
+        return await self.at(node, state)
+
+    async def at(self, node: str, state: str, seconds: float = 20) -> Row:
+        """Wait for a state in which nothing is left to be done (a state of failure: everything is released)."""
+        row: Row = {}
+
+        async def there() -> bool:
+            nonlocal row
+            row = await self.row(node)
+            return row["provision_state"] == state and not ("failed" in state and row["seen"].get("life"))
+
+        try:
+            await self.until(there, seconds)
+        except TimeoutError:
+            raise AssertionError(
+                f"not {state}, but {row['provision_state']}: {row['last_error']} {row['seen']}"
+            ) from None
+        return row
+
+    async def until(self, condition: Any, seconds: float = 20) -> None:
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                await asyncio.sleep(0.005)
+
+    async def row(self, node: str) -> Row:
+        row = await NODE.get(self.db, id=node)
         assert row is not None
         return row
 
-    async def node_is(self, node_id: str, state: str) -> Row:
-        """The Node when it is in a provision state."""
+    def machine(self, node: str) -> Machine:
+        return self.fleet.machines[node]
 
-        async def there() -> bool:
-            return bool((await self.node(node_id))["provision_state"] == state)
+    async def history(self, node: str) -> list[str]:
+        answer = await self.http.get(f"/nodes/{node}/history?detail=true")
+        return [entry["event"] for entry in answer.json()["history"]]
 
-        await self.until(there)
-        return await self.node(node_id)
-
-    async def metal_leaks(self) -> dict[str, Any]:
-        """As leaks(), and what Nodes keep of Servers that are gone."""
-        found = await self.leaks()
-        for name, sql in (
-            ("instances", "SELECT id, name, provision_state FROM node WHERE instance_id IS NOT NULL"),
-            ("infos", "SELECT id, name FROM node WHERE instance_info != '{}'"),
-            ("vifs", "SELECT id FROM nic WHERE vif IS NOT NULL"),
-            ("allocations", "SELECT id FROM node_allocation"),
-        ):
-            if rows := await self.db.fetch(sql):
-                found[name] = rows
-        return found
-
-    async def gone(self, server_id: str) -> None:
-        async def away() -> bool:
-            return await SERVER.get(self.db, id=server_id) is None
-
-        await self.until(away)
+    async def leaks(self, node: str) -> dict[str, Any]:
+        """What should not be there when nothing is being done to a Node and no tenant has it."""
+        row, machine = await self.row(node), self.machine(node)
+        found: dict[str, Any] = {}
+        if row["seen"].get("life"):
+            found["life"] = row["seen"]["life"]
+        if kept := [key for key in row["driver_internal_info"] if key.startswith("agent_")]:
+            found["agent"] = kept
+        if "agent_token" in self.part.tools.secrets.decrypt(row["secrets"]) if row["secrets"] else False:
+            found["token"] = True
+        if machine.media:
+            found["media"] = machine.media
+        if machine.ramdisk is not None or machine.on:
+            found["power"] = machine.on
+        if running := [step for step in row["seen"].get("steps") or [] if step["finished_at"] is None]:
+            found["steps"] = running
+        ports = await self.db.fetch("SELECT id FROM port WHERE device_id = :id", {"id": node})
+        return found | ({"ports": ports} if ports else {})
 
 
 @asynccontextmanager
-async def steel(folder: Path, nodes: int = 2, **more: Any) -> AsyncIterator[Steel]:
-    """A world of one simulated Host, some Nodes (bm1, bm2, ...) and the flavor `metal`."""
-    async with world(folder, hosts=("sim1",), **more) as made:
-        made.__class__ = Steel
-        assert isinstance(made, Steel)
-        transport = httpx.ASGITransport(made.hagane.app)
-        headers = {"X-Auth-Token": f"{PROJECT}:{EVERY}", **LATEST}
-        made.metal = httpx.AsyncClient(transport=transport, base_url="http://cloud", headers=headers)
-        flavor = {"name": "bm.small", "ram": 512, "vcpus": 1, "disk": 1, "id": "metal"}
-        answer = await made.admin.post(f"{V21}/flavors", json={"flavor": flavor})
-        assert answer.status_code == 200, answer.text
-        specs = {"resources:CUSTOM_BM_SMALL": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0",
-                 "resources:DISK_GB": "0"}  # fmt: skip
-        answer = await made.admin.post(f"{V21}/flavors/metal/os-extra_specs", json={"extra_specs": specs})
-        assert answer.status_code == 200, answer.text
-        made.flavor_id = "metal"
-        for number in range(1, nodes + 1):
-            await made.enrol(f"bm{number}")
-        try:
-            yield made
-        finally:
-            await made.metal.aclose()
-
-
-__all__ = ["LATEST", "NODES", "PROJECT", "USER", "V21", "Steel", "steel"]
+async def world(folder: Path, *, fleet: Fleet | None = None, lease: float = 15.0) -> AsyncIterator[World]:
+    fleet = fleet or Fleet()
+    hagane = Hagane(Config(state=folder, sim=True, workers_lease=lease), Devices(fleet=fleet), _authenticate)
+    await hagane.start()
+    made = World(hagane, fleet)
+    try:
+        yield made
+    finally:
+        await made.http.aclose()
+        await hagane.stop()

@@ -4,39 +4,57 @@ from typing import Any
 
 import pytest
 
-from hagane.baremetal.node_state import EDGES, LOCKED
+from hagane.baremetal.node_state import EDGES, LOCKED, WAITING
 from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Power
 from hagane.reconcile import node_plan
+from hagane.reconcile.node_phase import PHASES
 
 
 def row(state: str, **more: Any) -> dict[str, Any]:
     fake = {f"{name}_interface": "fake" for name in ("deploy", "inspect", "rescue")}
     base = {"provision_state": state, "target_provision_state": None, "wanted": {}, "seen": {}, "power_state": None,
-            "boot_mode": None, "automated_clean": None}  # fmt: skip
+            "boot_mode": None, "automated_clean": None, "maintenance": False, "driver_internal_info": {}}  # fmt: skip
     return fake | base | more
 
 
+@pytest.mark.parametrize("interface", ["fake", "direct", "agent"])
 @pytest.mark.parametrize("state", sorted(EDGES))
-def test_every_state_at_work_has_a_step_and_no_other_has(state: str) -> None:
-    step = node_plan.step(row(state))
-    assert (step is not None) == (state in LOCKED)
+def test_every_state_at_work_has_a_phase_and_no_other_has(state: str, interface: str) -> None:
+    used = {f"{name}_interface": interface for name in ("deploy", "inspect", "rescue")}
+    step = node_plan.step(row(state, **used))
+    assert (step is not None) == (state in LOCKED or state in WAITING.values())
     if step is not None:
-        assert step.event in EDGES[state]
+        assert step.phase == "" or step.phase in PHASES
+        assert step.event == "" or step.event in EDGES[state]
 
 
-@pytest.mark.parametrize("state", ["deploying", "cleaning", "inspecting", "rescuing", "servicing"])
-def test_without_a_driver_a_step_fails_with_the_reason(state: str) -> None:
-    real = {"deploy_interface": "direct", "inspect_interface": "agent", "rescue_interface": "agent"}
-    step = node_plan.step(row(state, **real))
-    assert step is not None and step.event == "fail" and "There is no" in step.refused
-    assert "fail" in EDGES[state]
+@pytest.mark.parametrize("state", sorted(LOCKED))
+@pytest.mark.parametrize("interface", ["fake", "direct"])
+def test_from_phase_to_phase_to_an_end_that_the_state_machine_has(state: str, interface: str) -> None:
+    now = row(state, **{f"{name}_interface": interface for name in ("deploy", "inspect", "rescue")})
+    for phase in (*node_plan.path(now), ""):
+        if event := node_plan.turn(now, phase):
+            now = now | {"provision_state": EDGES[now["provision_state"]][event]}
+        assert node_plan.turn(now, phase) == ""
+    assert node_plan.done(now) in EDGES[now["provision_state"]]
+
+
+def test_what_was_begun_in_a_state_of_failure_is_released() -> None:
+    step = node_plan.step(row("deploy failed", seen={"life": {"kind": "deploy", "phase": "callback"}}))
+    assert step is not None and step.kind == "release"
+    assert node_plan.step(row("deploy failed")) is None
+
+
+def test_in_maintenance_nothing_that_is_waited_for_goes_on() -> None:
+    assert node_plan.step(row("wait call-back", maintenance=True)) is None
+    assert node_plan.step(row("deleting", maintenance=True)) is not None
 
 
 def test_cleaning_is_left_out_only_where_it_is_switched_off() -> None:
-    step = node_plan.step(row("cleaning", deploy_interface="direct", automated_clean=False))
-    assert step is not None and step.event == "done"
-    manual = node_plan.step(row("cleaning", target_provision_state="manageable"))
-    assert manual is not None and manual.event == "manage"
+    assert node_plan.path(row("cleaning", deploy_interface="direct", automated_clean=False)) == ()
+    assert "steps" in node_plan.path(row("cleaning", deploy_interface="direct"))
+    manual = row("cleaning", target_provision_state="manageable", automated_clean=False, deploy_interface="direct")
+    assert "steps" in node_plan.path(manual) and node_plan.done(manual) == "manage"
 
 
 @pytest.mark.parametrize(

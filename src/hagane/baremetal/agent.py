@@ -4,23 +4,18 @@ A ramdisk has no account. Lookup gives a Node's token once, and only in states i
 from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
 """
 
-import hmac
-import secrets as random
 from typing import Any
 from urllib.parse import urlsplit
 
 from hagane.api.http import Caller, Request, Response, json_response
 from hagane.api.service import Route
 from hagane.api.types import Obj, Str, is_uuid
+from hagane.baremetal.agent_gate import AgentGate
 from hagane.baremetal.base import V1, arguments, at, need, query
-from hagane.baremetal.nic import Nics
-from hagane.baremetal.node import NODE, Nodes
-from hagane.baremetal.node_row import INVENTORY
-from hagane.baremetal.node_secret import opened, sealed
-from hagane.baremetal.node_state import LOOKUP, advance
+from hagane.baremetal.node import Nodes
+from hagane.baremetal.node_secret import STARS
 from hagane.errors import Invalid, NotFound
-from hagane.state import clock, work
-from hagane.state.database import Row, Tx
+from hagane.state.database import Row
 
 HEARTBEAT = 300  # seconds after which a ramdisk that says nothing is taken for dead
 STATUSES = ("start", "end", "error")
@@ -32,6 +27,7 @@ FIELDS = ("callback_url", "agent_version", "agent_token", "agent_verify_ca", "ag
 class Agents:
     def __init__(self, nodes: Nodes) -> None:
         self.nodes, self.db = nodes, nodes.db
+        self.gate = AgentGate(nodes.db, nodes.secrets)
 
     # -- lookup ------------------------------------------------------------------------------------------------
 
@@ -46,35 +42,10 @@ class Agents:
         if not macs and key is None:
             raise Invalid("At least one of 'addresses' and 'node_uuid' parameters is required")
 
-        async def find(tx: Tx) -> tuple[Row, str]:
-            row = await self._find(tx, key, macs)
-            if row["provision_state"] not in LOOKUP:
-                raise _nobody()
-            return await self._token(tx, row)
-
-        row, token = await self.db.write(find)
+        row, token = await self.gate.lookup(key, macs)
         keys = ("uuid", "properties", "instance_info", "driver_internal_info")
         node = self.nodes.views(request, [row], keys)[0]
-        return json_response(200, {"node": node, "config": _config(row, token if at(request, 62) else "")})
-
-    async def _find(self, tx: Tx, key: str | None, macs: list[str]) -> Row:
-        """The one Node of a UUID, or to which all known ones of the Nics belong. Raises NotFound."""
-        if key is None:
-            found = {nic["node_id"] for nic in await Nics.table.select(tx, {"address": macs})}
-            key = found.pop() if len(found) == 1 else None
-        row = await NODE.get(tx, id=key) if key is not None else None
-        if row is None:
-            raise _nobody()
-        return row
-
-    async def _token(self, tx: Tx, row: Row) -> tuple[Row, str]:
-        """The Node's token, handed out once: whoever asks a second time gets stars."""
-        if opened(self.nodes.secrets, row).get("agent_token"):
-            return row, "******"
-        token = random.token_urlsafe(32)
-        internal = row["driver_internal_info"] | {"agent_secret_token": "******"}
-        changes = sealed(self.nodes.secrets, row, {"driver_internal_info": internal}, agent_token=token)
-        return await self.nodes.store(tx, row, changes), token
+        return json_response(200, {"node": node, "config": _config(row, (token or STARS) if at(request, 62) else "")})
 
     # -- heartbeat ---------------------------------------------------------------------------------------------
 
@@ -84,38 +55,12 @@ class Agents:
         _check_fields(request, given)
         _may(request, "node:ipa_heartbeat")
 
-        async def change(tx: Tx) -> None:
-            row = await self.nodes.load(tx, request.params["id"])
-            internal = row["driver_internal_info"]
-            url = _url(given["callback_url"])
-            if internal.get("agent_url") not in (None, url):
-                raise Invalid('Detected change in ramdisk provided "callback_url"')
-            self._prove(row, given.get("agent_token"))
-            if not given.get("agent_version"):
-                raise Invalid("Agent did not transmit a version, and a version is required. Please update "
-                    "the agent being "
-                              "used.")  # fmt: skip
-            await self._beat(tx, row, internal, url, given)
-            await work.wake(tx, "node", row["id"], request_id=request.id)
-
-        await self.db.write(change)
+        given["callback_url"] = _url(given["callback_url"])
+        key = request.params["id"]
+        if not is_uuid(key):
+            key = (await self.nodes.load(self.db, key))["id"]
+        await self.gate.heartbeat(key, given, request_id=request.id)
         return Response(202, b"", {}, media_type="")
-
-    def _prove(self, row: Row, token: Any) -> None:
-        """Whether it is the ramdisk that looked itself up. Raises Invalid."""
-        if token is None:
-            raise Invalid("Agent token is required for heartbeat processing.")
-        known = opened(self.nodes.secrets, row).get("agent_token") or ""
-        if not known or not hmac.compare_digest(str(token).encode(), known.encode()):
-            raise Invalid("Invalid or missing agent token received.")
-
-    async def _beat(self, tx: Tx, row: Row, internal: Row, url: str, given: Row) -> None:
-        seen = {"agent_url": url, "agent_version": given["agent_version"], "agent_last_heartbeat": clock.now()}
-        if given.get("agent_verify_ca"):
-            seen["agent_verify_ca"] = given["agent_verify_ca"]
-        if given.get("agent_status"):
-            seen |= {"agent_status": given["agent_status"], "agent_status_message": given.get("agent_status_message")}
-        await NODE.update(tx, {"id": row["id"]}, {"driver_internal_info": internal | seen})
 
     # -- inspection --------------------------------------------------------------------------------------------
 
@@ -125,21 +70,8 @@ class Agents:
         data = _found(await request.json())
         macs = _macs([str(nic["mac_address"]) for nic in data["inventory"]["interfaces"]])
 
-        async def change(tx: Tx) -> str:
-            row = await self._find(tx, args.get("node_uuid"), macs)
-            if row["provision_state"] != "inspect wait":
-                raise _nobody()
-            plugin = {name: value for name, value in data.items() if name != "inventory"}
-            await INVENTORY.delete(tx, {"node_id": row["id"]})
-            await INVENTORY.insert(tx, {"node_id": row["id"], "inventory": data["inventory"], "plugin_data": plugin})
-            place = advance(row["provision_state"], "resume", row["target_provision_state"])
-            changes = {"provision_state": place.state, "provision_updated_at": clock.now(),
-                       "seen": row["seen"] | {"inspected": True}}  # fmt: skip
-            await self.nodes.store(tx, row, changes)
-            await work.wake(tx, "node", row["id"], request_id=request.id)
-            return str(row["id"])
-
-        return json_response(202, {"uuid": await self.db.write(change)})
+        found = await self.gate.found(args.get("node_uuid"), macs, data, request_id=request.id)
+        return json_response(202, {"uuid": found})
 
     def routes(self) -> list[Route]:
         noun = "baremetal:"
@@ -163,10 +95,6 @@ def _may(request: Request, rule: str) -> None:
 def _since(request: Request, minor: int) -> None:
     if not at(request, minor):
         raise NotFound("Resource could not be found.")
-
-
-def _nobody() -> NotFound:
-    return NotFound("Resource could not be found.")
 
 
 def _macs(given: list[str]) -> list[str]:

@@ -32,10 +32,12 @@ DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
        "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios")},
     "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool", "noop"),
                        "console": ("ipmitool-socat", "no-console")},
-    "fake-hardware": {name: ("noop", "flat", "neutron") if name == "network" else ("noop", "fake")
-                      if name == "storage" else ("fake",) for name in INTERFACES},
+    "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))
+    | {"network": ("noop", "flat", "neutron"), "storage": ("noop", "fake"), "deploy": ("fake", "direct"),
+       "inspect": ("fake", "agent"), "rescue": ("fake", "agent"), "boot": ("fake", *_COMMON["boot"])},
 }  # fmt: skip
-"""driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC."""
+"""driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC;
+with the deploy interface "direct" a simulated ramdisk runs on it."""
 
 PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "redfish": {

@@ -1,85 +1,127 @@
-"""What a Node's row asks for next: the table state → one step. Pure; reconcile/node.py carries it out.
+"""What a Node's row asks for next: the table state → path of phases → one phase. Pure; node.py carries it out.
 
-    verifying ─ read the BMC ─▶ manageable        cleaning ─▶ available       deploying ─ power on ─▶ active
-    deleting ─ power off ─▶ cleaning              inspecting ─ identity ─▶ manageable      rescuing, servicing ...
+    deploying ─ tenant-network ─ network ─ boot ─▶ wait call-back ─ start ─ callback ─ steps ─▶ deploying ─ switch ─ ...
+    cleaning ─ network ─ boot ─▶ clean wait ─ start ─ callback ─ steps ─▶ cleaning ─ release ─▶ available | manageable
 
-What needs an agent on the machine (deploy, clean, rescue) is done at once on simulated machines, whose interfaces are
-`fake`, and fails with the reason on others, in a state that has a way out.
+Each phase is idempotent, and its end is written before the next begins: a process that is killed anywhere leaves a row
+from which another goes on. Phases in which a machine is waited for run in the waiting state, where the API may abort.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from hagane.baremetal.node_state import FAILURE, WAITING
 from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Power
 from hagane.state.database import Row
 
 WIRE_POWER = {Power.ON: "power on", Power.OFF: "power off"}
 DEVICES = {"pxe": BootDevice.PXE, "disk": BootDevice.DISK, "cdrom": BootDevice.CDROM, "uefihttp": BootDevice.HTTP}
 WIRE_DEVICES = {device: name for name, device in DEVICES.items()}
-POLL = 60.0  # seconds between looks at the power of a Node
+
+KIND = {"verifying": "verify", "adopting": "adopt", "inspecting": "inspect", "inspect wait": "inspect",
+        "cleaning": "clean", "clean wait": "clean", "deploying": "deploy", "wait call-back": "deploy",
+        "rescuing": "rescue", "rescue wait": "rescue", "unrescuing": "unrescue", "servicing": "service",
+        "service wait": "service", "deleting": "delete"}  # fmt: skip
+"""A state in which something is done -> what."""
+
+PATHS: dict[str, tuple[str, ...]] = {
+    "verify": ("verify",),
+    "adopt": ("adopt",),
+    "inspect": ("network", "boot", "start", "data", "facts", "release"),
+    "clean": ("network", "boot", "start", "callback", "steps", "release"),
+    "deploy": ("tenant-network", "network", "boot", "start", "callback", "steps", "switch", "disk"),
+    "rescue": ("network", "boot", "start", "callback", "finalize", "open"),
+    "unrescue": ("switch", "disk"),
+    "service": ("network", "boot", "start", "callback", "steps", "switch", "disk"),
+    "delete": ("teardown",),
+}
+"""What is done -> its phases, with a ramdisk on the machine."""
+
+BARE: dict[str, tuple[str, ...]] = {
+    "inspect": ("identity",), "clean": ("steps",), "deploy": ("steps", "disk"), "rescue": ("switch", "disk"),
+    "unrescue": ("switch", "disk"), "service": ("steps",), "adopt": (),
+}  # fmt: skip
+"""The same where there is no ramdisk: interfaces called `fake`, an inspection by the BMC."""
+
+WAITS = frozenset({"start", "callback", "steps", "data", "finalize"})
+"""Phases that run in the waiting state."""
+
+INTERFACE = {"inspect": "inspect", "rescue": "rescue", "unrescue": "rescue", "clean": "deploy", "deploy": "deploy",
+             "service": "deploy", "adopt": "deploy"}  # fmt: skip
+ROLE = {"deploy": "provisioning", "clean": "cleaning", "rescue": "rescuing", "inspect": "inspection",
+        "service": "provisioning"}  # fmt: skip
+"""What is done -> the network that the ramdisk is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do and which event it then is; `refused`: why it cannot be done, and the event is `fail`."""
+    """What to do next: a phase of something, begun anew or gone on with; `event`: the state to be in first."""
 
-    event: str
-    desired: BmcDesired | None = None
-    refused: str = ""
-    changes: Row = field(default_factory=dict)
-    identity: bool = False  # ask the BMC who the machine is
+    kind: str
+    phase: str  # "": all phases are done
+    fresh: bool = False
+    event: str = ""
 
 
 def step(row: Row) -> Step | None:
     """The one next step of a Node; None when nothing is going on."""
-    match row["provision_state"]:
-        case "verifying":
-            return Step("done")
-        case "inspecting":
-            return _inspecting(row)
-        case "adopting":
-            return Step("done")
-        case "cleaning":
-            return _cleaning(row)
-        case "deploying":
-            return _by(row, "deploy", Step("done", BmcDesired(Power.ON)))
-        case "deleting":
-            gone: Row = {
-                "instance_info": {},
-                "instance_id": None,
-                "allocation_id": None,
-                "instance_name": None,
-                "deploy_step": {},
-            }
-            return Step("clean", BmcDesired(Power.OFF), changes=gone)
-        case "rescuing" | "unrescuing":
-            return _by(row, "rescue", Step("done", BmcDesired(Power.ON, resets=1)))
-        case "servicing":
-            return _by(row, "deploy", Step("done"))
-    return None
+    state, life = row["provision_state"], (row["seen"] or {}).get("life") or {}
+    if state in FAILURE and life:
+        return Step("release", "release")
+    kind = KIND.get(state)
+    if kind is None or (row["maintenance"] and state in WAITING.values()):
+        return None  # in maintenance nobody goes on with what was waited for, as in the real service
+    way = path(row)
+    fresh = life.get("kind") != kind
+    phase = (way[0] if way else "") if fresh else life["phase"]
+    if kind == "inspect" and phase not in ("release", "") and (row["seen"] or {}).get("inspected"):
+        phase = "facts"
+    return Step(kind, phase, fresh=fresh, event=turn(row, phase))
 
 
-def _by(row: Row, interface: str, done: Step) -> Step:
-    used = row[f"{interface}_interface"]
-    if used == "fake":
-        return done
-    return Step("fail", refused=f"There is no {interface} driver for the {interface} interface {used!r} in this cloud.")
+def turn(row: Row, phase: str) -> str:
+    """The event that a phase has to begin with: machines are waited for in the waiting state, and only there."""
+    waiting = row["provision_state"] in WAITING.values()
+    waits = phase in WAITS and "start" in path(row)
+    if waiting == waits:
+        return ""
+    return "resume" if waiting else "wait"
 
 
-def _inspecting(row: Row) -> Step:
-    """A ramdisk has sent what it found (baremetal/agent.py), or the BMC is asked."""
-    seen: Row = row["seen"] or {}
-    if seen.get("inspected"):
-        return Step("done", changes={"seen": {key: value for key, value in seen.items() if key != "inspected"}})
-    return _by(row, "inspect", Step("done", identity=True))
+def path(row: Row) -> tuple[str, ...]:
+    """The phases of what a Node's state is about."""
+    kind = KIND[row["provision_state"]]
+    interface = row[f"{INTERFACE[kind]}_interface"] if kind in INTERFACE else ""
+    internal = row["driver_internal_info"] or {}
+    if kind == "clean":
+        if row["target_provision_state"] != "manageable" and row["automated_clean"] is False:
+            return ()  # the operator switched it off for this Node; it is never left out otherwise
+        if interface == "fake" or _bare(row, "cleaning_disable_ramdisk"):
+            return BARE["clean"]
+    if kind == "service" and internal.get("servicing_disable_ramdisk"):
+        return BARE["service"]
+    if kind == "inspect" and interface == "redfish":
+        return BARE["inspect"]
+    return BARE[kind] if interface == "fake" else PATHS[kind]
 
 
-def _cleaning(row: Row) -> Step:
-    """Cleaning is never left out silently: only where the operator switched it off for this Node."""
-    if row["target_provision_state"] == "manageable":
-        return _by(row, "deploy", Step("manage"))
-    if row["automated_clean"] is False:
-        return Step("done")
-    return _by(row, "deploy", Step("done"))
+def _bare(row: Row, name: str) -> bool:
+    manual = row["target_provision_state"] == "manageable"
+    return manual and bool((row["driver_internal_info"] or {}).get(name))
+
+
+def after(row: Row, phase: str) -> str:
+    """The phase after one; "" when it was the last."""
+    way = path(row)
+    place = way.index(phase) + 1 if phase in way else len(way)
+    return way[place] if place < len(way) else ""
+
+
+def done(row: Row) -> str:
+    """The event when all phases are done."""
+    kind = KIND[row["provision_state"]]
+    if kind == "delete":
+        return "clean"
+    return "manage" if kind == "clean" and row["target_provision_state"] == "manageable" else "done"
 
 
 def desired(row: Row) -> list[BmcDesired]:

@@ -29,6 +29,8 @@ def anyone(cloud: Running) -> httpx.Client:
 
 def test_a_ramdisk_from_lookup_to_heartbeat(metal: httpx.Client, cloud: Running) -> None:
     node = enrol(metal)["uuid"]
+    # In maintenance nothing is done with a ramdisk: the Node stays where the test puts it.
+    assert metal.put(f"/nodes/{node}/maintenance", json={}).status_code == 202
     assert metal.post("/ports", json={"node_uuid": node, "address": MAC}).status_code == 201
     with anyone(cloud) as agent:
         assert fault(agent.get(f"/lookup?addresses={MAC}"), 404) == "Resource could not be found."

@@ -1,0 +1,200 @@
+"""The phases of a Node's life, each idempotent: what node_plan.py names, carried out.
+
+A phase answers `Next`, `Later` or `Hold`. It raises DeviceFailed (and Invalid, Conflict, NotFound) when it cannot be,
+Unavailable when it may be later; the reconciler turns that into the documented states, with the cause.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from hagane.baremetal.claim import let_go
+from hagane.baremetal.node_password import hashed
+from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
+from hagane.errors import DeviceFailed, Unavailable
+from hagane.reconcile import node_inspect, node_net, node_plan, node_steps
+from hagane.reconcile.node_agent import agent_of
+from hagane.reconcile.node_job import Job, Later, Next, Turn
+from hagane.state import clock
+
+EJECTED: Mapping[Slot, str | None] = {Slot.CD: None}
+
+
+async def verify(job: Job) -> Turn:
+    job.note(await job.live(job.bmc.read()))
+    return Next()
+
+
+async def identity(job: Job) -> Turn:
+    """An inspection by the BMC alone."""
+    seen = await job.live(job.bmc.read(identity=True))
+    job.note(seen)
+    await node_inspect.by_bmc(job, seen)
+    job.changes["inspection_finished_at"] = clock.now()
+    return Next()
+
+
+async def adopt(job: Job) -> Turn:
+    """The machine runs already: take over its power as it is, and let its Nics carry the tenant's Ports."""
+    job.note(await job.live(job.bmc.read()))
+    why = await node_net.join(job, "tenant")
+    return Later(2.0, why) if why else Next()
+
+
+async def tenant_network(job: Job) -> Turn:
+    """What the machine will be plugged into exists."""
+    job.begin("tenant-network")
+    count = await node_net.tenant_ports(job)
+    job.finish("tenant-network", f"{count} Ports wait for the machine" if count else "the machine has no Ports")
+    return Next()
+
+
+async def network(job: Job) -> Turn:
+    """The Nics that boot are in the ramdisk's network, and in no other."""
+    job.life["ramdisk"] = True
+    role = node_plan.ROLE[job.kind]
+    name = f"{role}-network"
+    job.begin(name)
+    why = await node_net.join(job, role, await node_net.start_of(job, role))
+    if why:
+        job.begin(name, why)
+        return Later(2.0, why)
+    job.finish(name)
+    return Next()
+
+
+async def boot(job: Job) -> Turn:
+    """Off, and armed to start the ramdisk. No ramdisk that ran before has anything to say from now on."""
+    job.begin("power-on")
+    job.drop_agent()
+    where = await node_net.start_of(job, node_plan.ROLE[job.kind])
+    device, mode, media = node_net.device(where)
+    power = None if job.row["disable_power_off"] else Power.OFF
+    await job.apply(BmcDesired(power, boot=Boot(device), arms=1, boot_mode=mode, media=media or EJECTED))
+    return Next()
+
+
+async def start(job: Job) -> Turn:
+    """On. The machine was off: one that is on now has been started by us already."""
+    job.begin("power-on")
+    device, mode, media = node_net.device(await node_net.start_of(job, node_plan.ROLE[job.kind]))
+    restart = 1 if job.row["disable_power_off"] else 0
+    await job.apply(BmcDesired(Power.ON, boot=Boot(device), resets=restart, boot_mode=mode, media=media))
+    job.finish("power-on")
+    job.begin("dhcp", "the firmware looks for its network")
+    return Next()
+
+
+async def callback(job: Job) -> Turn:
+    """The ramdisk has said where it is (baremetal/agent.py wrote it down)."""
+    if job.info.get("agent_url"):
+        for name in ("dhcp", "ramdisk", "callback"):
+            job.finish(name, "the ramdisk called back" if name == "callback" else "")
+        return Next()
+    if job.elapsed() > 2 and await job.live(job.bmc.power()) is Power.OFF:
+        raise DeviceFailed("The machine was switched off before its ramdisk called back.")
+    return Later(job.tools.times.look, "The ramdisk has not called back yet.")
+
+
+async def data(job: Job) -> Turn:
+    """What the ramdisk finds comes by itself; the API then moves the Node on."""
+    if job.elapsed() > 2 and await job.live(job.bmc.power()) is Power.OFF:
+        raise DeviceFailed("The machine was switched off before its ramdisk sent what it found.")
+    return Later(job.tools.times.look, "The ramdisk has not sent yet what it found.")
+
+
+async def facts(job: Job) -> Turn:
+    for name in ("dhcp", "ramdisk"):
+        job.finish(name)
+    await node_inspect.by_ramdisk(job)
+    job.changes["inspection_finished_at"] = clock.now()
+    return Next()
+
+
+async def switch(job: Job) -> Turn:
+    """From the ramdisk's network into the tenant's, with the machine off in between."""
+    job.begin("tenant-switch")
+    if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] != "fake":
+        power = None if job.row["disable_power_off"] else Power.OFF
+        await job.apply(BmcDesired(power, media=EJECTED))
+    why = await node_net.join(job, "tenant")
+    if why:
+        job.begin("tenant-switch", why)
+        return Later(1.0, why)
+    job.finish("tenant-switch")
+    return Next()
+
+
+async def disk(job: Job) -> Turn:
+    """The machine starts what is on its disk. It was off: one that is on has been started already."""
+    if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] == "fake":
+        resets = 1 if job.kind in ("rescue", "unrescue") else 0
+        await job.apply(BmcDesired(Power.ON, resets=resets))
+        return Next()
+    job.begin("reboot")
+    restart = 1 if job.row["disable_power_off"] else 0
+    await job.apply(BmcDesired(Power.ON, boot=Boot(BootDevice.DISK, persistent=True), resets=restart))
+    job.finish("reboot")
+    return Next()
+
+
+async def finalize(job: Job) -> Turn:
+    """The ramdisk gets the password, and from then on takes no commands any more."""
+    info = dict(job.opened()["instance_info"])
+    password = info.pop("rescue_password", None)
+    if password is None:
+        return Next()  # it was told already
+    job.begin("rescue-password")
+    agent = await agent_of(job)
+    known = bool(job.life.get("told"))
+    if not known:
+        job.life["told"] = True
+        await job.save()
+    try:
+        await job.live(agent.call("rescue.finalize_rescue", {"rescue_password": hashed(password), "hashed": True}))
+    except Unavailable:
+        if not known:
+            raise
+    job.changes["instance_info"] = info
+    job.finish("rescue-password")
+    return Next()
+
+
+async def opening(job: Job) -> Turn:
+    """The rescue system stays; its Nics go from the ramdisk's network into the tenant's."""
+    job.begin("tenant-switch")
+    why = await node_net.join(job, "tenant")
+    if why:
+        return Later(1.0, why)
+    job.finish("tenant-switch")
+    return Next()
+
+
+async def release(job: Job) -> Turn:
+    """Nothing of the ramdisk stays: no network, no media, no power."""
+    await node_net.leave(job)
+    if job.life.get("ramdisk"):
+        job.begin("power-off")
+        power = None if job.row["disable_power_off"] else Power.OFF
+        await job.apply(BmcDesired(power, media=EJECTED))
+        job.finish("power-off")
+    return Next()
+
+
+async def teardown(job: Job) -> Turn:
+    """The tenant's machine ends: off, plugged nowhere, without media; what it was given is given back."""
+    job.begin("teardown")
+    power = None if job.row["disable_power_off"] else Power.OFF
+    await job.apply(BmcDesired(power, media=EJECTED))
+    await node_net.leave(job)
+    await job.tools.db.write(lambda tx: let_go(tx, job.id))
+    job.changes |= {
+        "instance_info": {}, "instance_id": None, "allocation_id": None, "instance_name": None, "deploy_step": {},
+    }  # fmt: skip
+    job.finish("teardown")
+    return Next()
+
+
+PHASES: Mapping[str, Callable[[Job], Awaitable[Turn]]] = {
+    "verify": verify, "identity": identity, "adopt": adopt, "tenant-network": tenant_network, "network": network,
+    "boot": boot, "start": start, "callback": callback, "data": data, "facts": facts, "steps": node_steps.steps,
+    "switch": switch, "disk": disk, "finalize": finalize, "open": opening, "release": release, "teardown": teardown,
+}  # fmt: skip

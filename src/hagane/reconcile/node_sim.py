@@ -1,0 +1,140 @@
+"""Simulated machines: a BMC and, when it starts from the network, a ramdisk that calls back as a real one does.
+
+    power on, armed for the network ──boot seconds──▶ lookup ─▶ heartbeat ─▶ commands ...      power off: it is gone
+
+They use the same doors as real ramdisks (baremetal/agent_gate.py); only the HTTP in between is left out.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from hagane.baremetal.agent_gate import AgentGate
+from hagane.baremetal.node_state import LOOKUP
+from hagane.drivers.bmc.base import BmcDesired, BootDevice
+from hagane.drivers.bmc.plan import Step as BmcStep
+from hagane.drivers.bmc.sim import SimBmc
+from hagane.drivers.deploy.sim import SimAgent, Wrong
+from hagane.errors import HaganeError, Unavailable
+from hagane.state.database import Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SimTimes:
+    """Seconds that a simulated machine takes."""
+
+    boot: float = 0.0
+    command: float = 0.0
+
+
+class Machine(SimBmc):
+    """A machine: its BMC, and the ramdisk that runs on it."""
+
+    __slots__ = ("did", "fleet", "macs", "ramdisk", "wrong")
+
+    def __init__(self, name: str, fleet: "Fleet") -> None:
+        super().__init__(name)
+        self.fleet, self.ramdisk, self.wrong = fleet, None, Wrong()  # type: Fleet, SimAgent | None, Wrong
+        self.did: list[str] = []  # what ramdisks have done here: tests compare it
+
+    def _start(self) -> None:
+        device = self.boot.device if self.boot else BootDevice.DISK
+        super()._start()
+        self.ramdisk = None
+        if device is not BootDevice.DISK and not self.wrong.mute:
+            self.fleet.spawn(self._ramdisk(self.starts))
+
+    def lose_power(self) -> None:
+        super().lose_power()
+        self.ramdisk = None
+
+    async def _do(self, todo: BmcStep, desired: BmcDesired) -> None:
+        await super()._do(todo, desired)
+        if not self.on:
+            self.ramdisk = None
+
+    async def _ramdisk(self, start: int) -> None:
+        """From the start of the machine to the first heartbeat."""
+        if self.fleet.times.boot:
+            await asyncio.sleep(self.fleet.times.boot)
+        if not self.on or self.starts != start:
+            return
+        row, token = await self.fleet.gate.lookup(self.name, [])
+        if token is None or row["provision_state"] not in LOOKUP:
+            return
+        self.ramdisk = agent = SimAgent(
+            token, wrong=self.wrong, did=self.did, seconds=lambda: self.fleet.times.command,
+            ended=lambda: self._ended(agent),
+        )  # fmt: skip
+        if row["provision_state"] in ("inspect wait", "inspecting"):
+            await self.fleet.gate.found(self.name, [], inventory(self.name))
+        else:
+            await self.beat()
+
+    def _ended(self, agent: SimAgent) -> None:
+        if self.ramdisk is agent:
+            self.fleet.spawn(self.beat())
+
+    async def beat(self) -> None:
+        if self.ramdisk is not None:
+            await self.fleet.gate.heartbeat(self.name, {
+                "callback_url": f"http://{self.name}.sim:9999", "agent_version": "sim",
+                "agent_token": self.ramdisk.token,
+            })  # fmt: skip
+
+
+def inventory(name: str) -> dict[str, Any]:
+    """What a simulated ramdisk finds: the same machine every time."""
+    tail = name.replace("-", "")[:6]
+    mac = f"52:54:00:{tail[:2]}:{tail[2:4]}:{tail[4:6]}"
+    return {"inventory": {
+        "interfaces": [{"name": "eth0", "mac_address": mac, "has_carrier": True}],
+        "cpu": {"count": 8, "architecture": "x86_64"}, "memory": {"physical_mb": 16384},
+        "disks": [{"name": "/dev/sda", "size": 100 << 30}], "boot": {"current_boot_mode": "uefi", "pxe_interface": mac},
+        "system_vendor": {"manufacturer": "Hagane", "product_name": "Sim", "serial_number": name},
+    }}  # fmt: skip
+
+
+class Fleet:
+    """All simulated machines of a cloud. It outlives the process's parts, as real machines do."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.times = SimTimes()
+        self.gate: AgentGate
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def bmc(self, row: Row) -> Machine:
+        machine = self.machines.get(row["id"])
+        if machine is None:
+            machine = self.machines[row["id"]] = Machine(row["id"], self)
+            machine.on = row["power_state"] == "power on"
+        return machine
+
+    def agent(self, node_id: str) -> SimAgent:
+        machine = self.machines.get(node_id)
+        if machine is None or machine.ramdisk is None:
+            raise Unavailable(f"The ramdisk of {node_id} does not answer.")
+        return machine.ramdisk
+
+    def forget(self, node_id: str) -> None:
+        self.machines.pop(node_id, None)
+
+    def spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _quietly(self, work: Any) -> None:
+        try:
+            await work
+        except HaganeError as error:  # a real ramdisk, too, can only say it on its console
+            log.info("a simulated ramdisk was refused: %s", error.message)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
