@@ -15,7 +15,7 @@ NAMES = ("p0", "p1", "p2", "p3", "p4", "p5")
 
 
 class SimRig:
-    mtu = vlans = True
+    mtu = vlans = static = True
     group, short, ports, foreign = "bond5", "p0", NAMES[:4], "p5"
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class SimRig:
 class OvsdbRig:
     """A database server and no ovs-vswitchd: what is written is what is there."""
 
-    mtu, vlans = True, False
+    mtu, vlans, static = True, False, True
     group, short, ports, foreign = "bond5", "p0", NAMES[:4], "p5"
 
     def __init__(self, folder: Path) -> None:
