@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from hagane.errors import Invalid, NotFound
 from hagane.identity.project import Project
-from hagane.network import port_make, port_row, quota
+from hagane.network import address, port_make, port_row, quota
 from hagane.network.network import Network
 from hagane.network.security_group_row import GROUP, RULE, new_rule, store_rules
 from hagane.state import clock, work
@@ -68,6 +68,8 @@ async def port(
             tx, network, project=network["project_id"], owner=OWNER + role, device=node["id"], groups=[group],
             limited=False, request_id=request_id, mac_address=mac, port_security_enabled=True,
             name=f"{role} of {node['name'] or node['id']}", extra_dhcp_opts=options or [],
+            # iPXE waits 13 s for a router's answer, which comes to a link-local address only.
+            allowed_address_pairs=[{"ip_address": address.eui64("fe80::/64", mac)}],
         )  # fmt: skip
     if options is not None and options != found["extra_dhcp_opts"]:
         await port_row.change(tx, found["id"], {"extra_dhcp_opts": options}, request_id=request_id)
