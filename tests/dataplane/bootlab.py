@@ -25,7 +25,7 @@ from tests.dataplane.hostlab import nb
 
 NETWORK = "33333333-cccc-4ccc-8ccc-000000000001"
 SERVICE, GATEWAY, MACHINE = "172.30.20.2", "172.30.20.1", "172.30.20.11"
-MAC = "52:54:00:77:00:01"
+MAC, LINK_LOCAL = "52:54:00:77:00:01", "fe80::5054:ff:fe77:1"
 BASE = f"http://{SERVICE}"
 SAYS = "RAMDISK-UP"
 _INIT = f"""#!/bin/busybox sh
@@ -145,7 +145,7 @@ async def bootlab(where: Site, address: SiteAddress, folder: Path) -> AsyncItera
     await nb(address, "ls-add", "prov", "--", "lsp-add", "prov", "service",
              "--", "lsp-set-addresses", "service", f"02:00:00:00:20:02 {SERVICE}", "unknown",
              "--", "lsp-add", "prov", "bm1", "--", "lsp-set-addresses", "bm1", f"{MAC} {MACHINE}",
-             "--", "lsp-set-port-security", "bm1", f"{MAC} {MACHINE}")  # fmt: skip
+             "--", "lsp-set-port-security", "bm1", f"{MAC} {MACHINE} {LINK_LOCAL}")  # fmt: skip
     await netns.batch(host.netns, "tuntap add bm1-0 mode tap", "link set bm1-0 up")
     await run("ovs-vsctl", f"--db={host.ovs_db}", "add-port", "br-int", "bm1-0", "--", "set", "Interface", "bm1-0",
               "external-ids:iface-id=bm1")  # fmt: skip
