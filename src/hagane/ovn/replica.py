@@ -64,6 +64,7 @@ class Replica:
         self._whole = asyncio.Event()
         self._whole.set()
         self._waiters: list[Callable[[], bool]] = []
+        self._states: list[Callable[[], None]] = []
         self._batcher = Batcher(self._send)
 
     async def start(self) -> None:
@@ -97,6 +98,10 @@ class Replica:
         """Calls listener("insert" | "update" | "delete", old, new) for each change, in order, from the event loop. The
         initial content comes as inserts. A listener must not block; what it raises is logged."""
         self._tables[table].listen(listener)
+
+    def on_state(self, listener: Callable[[], None]) -> None:
+        """Calls listener() when the replica becomes `ready`, and when it is that no more."""
+        self._states.append(listener)
 
     async def until(self, look: Callable[[], T], timeout: float) -> T:
         """Waits until `look()` is true, looking again after each change, and returns what it gave; TimeoutError."""
@@ -176,6 +181,7 @@ class Replica:
         self.sessions += 1
         self.ready.set()
         self._look_again()
+        self._tell_state()
         log.info("%s: ready (%s)", self.database, "resumed" if self.resumed else "read anew")
 
     async def _monitor(self, peer: Peer, requests: Mapping[str, Any]) -> tuple[bool, dict[str, Any], Any]:
@@ -282,11 +288,21 @@ class Replica:
             self._peer.close(reason)
 
     def _lost(self) -> None:
+        was_ready = self.ready.is_set()
         self.ready.clear()
         self._peer = self._early = None
         if self._slicing is not None:
             self._slicing.cancel()
             self._last_txn = None
+        if was_ready:
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        for listener in self._states:
+            try:
+                listener()
+            except Exception:
+                log.exception("%s: a listener failed", self.database)
 
     async def _tell_in_slices(self, events: list[Event]) -> None:
         """Tell all; what is told is taken out."""

@@ -1,0 +1,74 @@
+"""The racks' part of the process: drivers of switches and gateways, and who wakes their reconcilers."""
+
+import asyncio
+from collections.abc import Sequence
+
+from hagane.baremetal import rack as racks
+from hagane.baremetal.plug import Plugs as Provided
+from hagane.cloud import Cloud
+from hagane.network.plugged import Plugs
+from hagane.reconcile.devices import Devices
+from hagane.reconcile.engine import Reconciler
+from hagane.reconcile.ovn.part import NetworkPart
+from hagane.reconcile.rack_drivers import Gateways, Switches
+from hagane.reconcile.rack_gateway import GatewayReconciler
+from hagane.reconcile.switchport import SwitchReconciler
+from hagane.state import work
+from hagane.state.database import Tx
+from hagane.state.secret import Secrets
+
+
+class RackPart:
+    """A part of the process (see app.py)."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._db = cloud.db
+        devices = cloud.use(Devices)
+        if not cloud.has(Secrets):
+            cloud.provide(Secrets, Secrets(cloud.config.state))
+        self._switches = Switches(cloud.use(Secrets), devices.switches, lambda key: self._heard("switch", key))
+        self._gateways = Gateways(devices.gateways, lambda key: self._heard("rack_gateway", key))
+        self._network = cloud.use(NetworkPart)
+        self._waking: set[asyncio.Task[None]] = set()
+        self.reconcilers: Sequence[Reconciler] = (
+            SwitchReconciler(cloud, self._switches),
+            GatewayReconciler(cloud, self._gateways, self._dead),
+        )
+        cloud.provide(Plugs, Provided(cloud))  # type: ignore[type-abstract]
+
+    async def start(self) -> None:
+        """Look at every switch and gateway: what happened while nobody listened is not known."""
+
+        async def write(tx: Tx) -> None:
+            for kind, table in (("switch", racks.SWITCH), ("rack_gateway", racks.GATEWAY)):
+                await work.wake_all(tx, kind, f"SELECT id AS key FROM {table.name}", {})
+
+        await self._db.write(write)
+
+    async def stop(self) -> None:
+        for task in self._waking:
+            task.cancel()
+        await asyncio.gather(*self._waking, return_exceptions=True)
+        await asyncio.gather(self._switches.close(), self._gateways.close())
+
+    def _dead(self, name: str) -> str:
+        """Why OVN thinks that a chassis is dead. What it does not know yet, or cannot say now, counts as alive."""
+        if not self._network.ovn.readable:
+            return ""
+        for chassis in self._network.chassis():
+            if chassis.name == name and not chassis.alive:
+                return f"Chassis {name} does not keep up with OVN."
+        return ""
+
+    def _heard(self, kind: str, key: str) -> None:
+        """A device has news; called from its connection."""
+
+        async def wake() -> None:
+            async def write(tx: Tx) -> None:
+                await work.wake(tx, kind, key)
+
+            await self._db.write(write)
+
+        task = asyncio.get_running_loop().create_task(wake(), name=f"{kind} {key} has news")
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)
