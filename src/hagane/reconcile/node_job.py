@@ -184,6 +184,8 @@ class Job:
             await NODE.update(tx, {"id": self.id}, written)
             if written.get("last_error"):
                 await record(tx, now | written, written["last_error"], error=True)
+            if now["instance_id"]:
+                await work.wake(tx, "server", now["instance_id"])
             return now | written
 
         stored = await self.tools.db.write(write)
