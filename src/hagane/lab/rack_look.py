@@ -93,12 +93,11 @@ def _port(row: list[Any], to: str, *, carrier: bool) -> PortSeen:
     """Open vSwitch's way to say VLANs (ovs-vswitchd.conf.db(5), Port): a tag makes an access port, trunks a trunk."""
     name, tag, trunks, mode = row
     native = tag if isinstance(tag, int) else None
-    tagged = tuple(sorted(trunks[1])) if isinstance(trunks, list) else (trunks,)
-    if mode == "access" or ((not mode or isinstance(mode, list)) and native is not None):
+    carried = set(trunks[1]) if isinstance(trunks, list) else {trunks}
+    if mode == "access" or (native is not None and mode != "native-untagged"):
         return PortSeen(name, native, (), carrier, to)
-    if set(tagged) == {4095}:
-        return PortSeen(name, None, (), carrier, to)
-    return PortSeen(name, native, tagged or None, carrier, to)
+    tagged = tuple(sorted(carried - {0, rack_tor.NOWHERE, native})) if carried else None
+    return PortSeen(name, native, tagged, carrier, to)
 
 
 def disk_bytes(rack: Rack) -> int:

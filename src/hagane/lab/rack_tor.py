@@ -13,7 +13,8 @@ from hagane.lab.netns import End
 from hagane.lab.process import Daemon, stop, together
 from hagane.lab.rack_place import BRIDGE, MTU, OOB, TRUNK, Rack
 
-DEAD = ("vlan_mode=trunk", "trunks=4095")
+NOWHERE = 4095
+DEAD = ("vlan_mode=trunk", f"trunks={NOWHERE}")
 ACCESS_MTU = 1500
 
 

@@ -122,7 +122,7 @@ def _disk(number: int, file: Path, first: int, fault: str) -> tuple[str, ...]:
     filters = [failing(number, fault)] if fault else []
     nodes = [behind, *filters, node(number, f"{name}-bad" if fault else f"{name}-file")]
     errors = "werror=report,rerror=report"
-    device = f"virtio-blk-pci,drive={name},serial={name},bootindex={first + number},{errors}"
+    device = f"virtio-blk-pci,drive={name},serial={name},{errors},bootindex={first + number}"
     return (*(word for one in nodes for word in ("-blockdev", json.dumps(one))), "-device", device)
 
 
