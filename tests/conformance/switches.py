@@ -84,7 +84,7 @@ class EmulatedRig:
 def furnish(box: Memory[Any]) -> None:
     """A port that is not ours, with VLANs that are not ours, and one carrier."""
     names = box.names()
-    box.hand(names[5], 77, frozenset({88, 1001}))
+    box.hand(names[5], 77, frozenset({88, 1999}))
     box.hand(names[6], 1)
     box.up = {names[0]}
     box.copy()

@@ -17,7 +17,6 @@ from hagane.drivers.switch.ssh import SshSwitch
 _NOISE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\x07")
 _ANY_PROMPT = re.compile(r"(?:\A|\n)([A-Za-z0-9][\w.\-]{0,63})(?:\([^()\n]*\))?[>#] ?\Z")
 _REFUSED = re.compile(r"^\s*(?:%(?!\s*Warning)|ERROR\b|Error\b).*", re.MULTILINE)
-_LOCKED = re.compile(r"\block(?:ed)?\b|in progress by|another (?:user|session)", re.IGNORECASE)
 
 
 class Shell:
@@ -138,7 +137,7 @@ class CliSwitch(SshSwitch[Shell]):
             async with self.patience():
                 answers[show] = await session.run(self.startup if startup and show == self.shows[0] else show)
             if said := _REFUSED.match(answers[show]):
-                raise self.failed(f"refuses {show!r}: {said[0]}")
+                raise self.refusal(f"refuses {show!r}: {said[0]}")
         return self.parse(answers)
 
     async def commit(self, session: Shell, desired: SwitchDesired, seen: SwitchSeen) -> Mapping[str, str]:
@@ -160,7 +159,7 @@ class CliSwitch(SshSwitch[Shell]):
                 return {}
             await self.abandon(session)
         if general:
-            raise self._refusal(general)
+            raise self.refusal(general)
         return refused
 
     async def confirm(self, session: Shell) -> None:
@@ -173,11 +172,8 @@ class CliSwitch(SshSwitch[Shell]):
         """Run a line that must not be refused."""
         answer = await shell.run(line)
         if said := _REFUSED.search(answer):
-            raise self._refusal(f"refuses {line!r}: {said[0]}")
+            raise self.refusal(f"refuses {line!r}: {said[0]}")
         return answer
-
-    def _refusal(self, text: str) -> Exception:
-        return self.busy(text) if _LOCKED.search(text) else self.failed(text)
 
     def _port_of(self, header: str) -> str:
         first, _, name = header.strip().partition(" ")

@@ -16,6 +16,7 @@ Options (`SwitchAccess.options`), for all families:
 """
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from hagane.errors import DeviceFailed, HaganeError, Unavailable
 
 T = TypeVar("T")
 LOST = (TimeoutError, OSError, EOFError, asyncssh.Error)
+_LOCKED = re.compile(r"\block(?:ed)?\b|lock-denied|in progress by|another (?:user|session)", re.IGNORECASE)
 _first_keys: dict[tuple[str, int], str] = {}  # address and port → the fingerprint met first in this process
 
 
@@ -112,6 +114,15 @@ class SshSwitch(ABC, Generic[T]):
     async def save(self, session: T) -> None:
         """Write the startup configuration."""
 
+    def cannot(self, port: SwitchPort, group: SwitchGroup | None) -> str:
+        """Why the family cannot have this port so; "" when it can."""
+        return ""
+
+    def refusal(self, text: str) -> HaganeError:
+        """What the switch refused, as the error that it is: a configuration that another holds will be free again."""
+        said = f"{self.access.address}: {self.words(text)}"
+        return Unavailable(said) if _LOCKED.search(text) else DeviceFailed(said)
+
     def lacks(self, desired: SwitchDesired, seen: SwitchSeen) -> bool:
         return bool(step.plan(desired, seen))
 
@@ -159,12 +170,6 @@ class SshSwitch(ABC, Generic[T]):
         text = " ".join(text.split())[:300]
         return text.replace(self.access.password, "***") if self.access.password else text
 
-    def failed(self, text: str) -> DeviceFailed:
-        return DeviceFailed(f"{self.access.address}: {self.words(text)}")
-
-    def busy(self, text: str) -> Unavailable:
-        return Unavailable(f"{self.access.address}: {self.words(text)}")
-
     def patience(self) -> asyncio.Timeout:
         return asyncio.timeout(self.access.timeout)
 
@@ -204,6 +209,8 @@ class SshSwitch(ABC, Generic[T]):
                 failed[name] = "the switch has no such port"
             elif port.group and member not in groups:
                 failed[name] = f"its group {port.group!r} is not described"
+            elif why := self.cannot(port, groups.get(member)):
+                failed[name] = why
             else:
                 ports[own] = replace(port, group=member)
         return SwitchDesired(ports, groups), failed

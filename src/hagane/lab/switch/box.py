@@ -4,8 +4,12 @@ pending ──commit──▶ running ──copy──▶ startup ──reboot�
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+C = TypeVar("C")
 
 EVERY_VLAN = frozenset(range(1, 4095))
 
@@ -65,18 +69,42 @@ class HangUp(Exception):
     """The switch ends the connection here."""
 
 
-class Box:
-    """One switch. `commits`: how many changed the running configuration; `commit_seconds`: what one takes."""
+class Memory(ABC, Generic[C]):
+    """One switch; C is how it keeps a configuration. `commits`: how many changed the running one; `commit_seconds`:
+    what one takes."""
 
-    def __init__(self, name: str, ports: tuple[str, ...], *, mac: str, model: str) -> None:
+    def __init__(self, name: str, running: C, *, mac: str, model: str) -> None:
         self.name, self.mac, self.model = name, mac, model
-        self.running = Config({port: Face() for port in ports})
-        self.startup = deepcopy(self.running)
+        self.running = running
+        self.startup = deepcopy(running)
         self.faults = Faults()
         self.commits = 0
         self.commit_seconds = 0.0
         self.up: set[str] = set()
         self.users = {"admin": "secret"}
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """All ports."""
+
+    @abstractmethod
+    def port(self, name: str) -> str:
+        """All that the running configuration says of a port."""
+
+    @abstractmethod
+    def hand(self, name: str, native: int, tagged: frozenset[int] = frozenset()) -> None:
+        """Somebody sets a port by hand."""
+
+    @abstractmethod
+    def made(self) -> set[int]:
+        """The VLANs that there are, without VLAN 1."""
+
+    @abstractmethod
+    def forget(self, wanted: C, name: str) -> None:
+        """Put a port in `wanted` back to what it is now."""
+
+    @abstractmethod
+    def same(self, one: C, other: C) -> bool: ...
 
     async def line(self) -> None:
         """Called for each line or message that comes in: what the faults do to it."""
@@ -90,15 +118,15 @@ class Box:
             if faults.drop_after < 0:
                 raise HangUp
 
-    async def commit(self, wanted: Config) -> None:
+    async def commit(self, wanted: C) -> None:
         """Make this the running configuration, with the time that it takes."""
         if self.faults.hang:
             await asyncio.Event().wait()
         await asyncio.sleep(self.commit_seconds)
         wanted = deepcopy(wanted)
-        for name in self.faults.ignore & set(self.running.ports):
-            wanted.ports[name] = deepcopy(self.running.ports[name])
-        self.commits += wanted != self.running
+        for name in self.faults.ignore:
+            self.forget(wanted, name)
+        self.commits += not self.same(wanted, self.running)
         self.running = wanted
 
     def copy(self) -> None:
@@ -107,3 +135,33 @@ class Box:
     def reboot(self) -> None:
         """What was not saved is lost."""
         self.running = deepcopy(self.startup)
+
+
+class Box(Memory[Config]):
+    """A switch with a command line."""
+
+    def __init__(self, name: str, ports: tuple[str, ...], *, mac: str, model: str) -> None:
+        super().__init__(name, Config({port: Face() for port in ports}), mac=mac, model=model)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.running.ports)
+
+    def port(self, name: str) -> str:
+        return repr(self.running.ports[name])
+
+    def hand(self, name: str, native: int, tagged: frozenset[int] = frozenset()) -> None:
+        face = self.running.ports[name]
+        face.mode = "trunk" if tagged else "access"
+        face.access = face.native = native
+        face.allowed = tagged | {native}
+        for vlan in face.allowed - set(self.running.vlans):
+            self.running.vlans[vlan] = ""
+
+    def made(self) -> set[int]:
+        return set(self.running.vlans) - {1}
+
+    def forget(self, wanted: Config, name: str) -> None:
+        wanted.ports[name] = deepcopy(self.running.ports[name])
+
+    def same(self, one: Config, other: Config) -> bool:
+        return one == other

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from hagane.lab.switch.box import Box, HangUp
+from hagane.lab.switch.box import HangUp, Memory
 
 Process = Any  # asyncssh.SSHServerProcess, of text
 
@@ -23,7 +23,7 @@ class Cli(Protocol):
 
 
 class _Guard(asyncssh.SSHServer):
-    def __init__(self, box: Box, connections: set[asyncssh.SSHServerConnection]) -> None:
+    def __init__(self, box: Memory[Any], connections: set[asyncssh.SSHServerConnection]) -> None:
         self._box, self._connections = box, connections
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -43,7 +43,7 @@ class _Guard(asyncssh.SSHServer):
         return not self._box.faults.password and self._box.users.get(username) == password
 
 
-async def terminal(process: Process, box: Box, cli: Cli) -> None:
+async def terminal(process: Process, box: Memory[Any], cli: Cli) -> None:
     """Serve one terminal: echo what comes, answer each line, prompt."""
     process.stdout.write(f"\r\nWelcome to {box.name}.\r\n\r\n{cli.prompt()}")
     text = ""
@@ -60,7 +60,7 @@ async def terminal(process: Process, box: Box, cli: Cli) -> None:
 class SwitchServer:
     """An emulated switch on a TCP port. `serve` handles one session; it may raise HangUp."""
 
-    def __init__(self, box: Box, serve: Callable[[Process], Awaitable[None]]) -> None:
+    def __init__(self, box: Memory[Any], serve: Callable[[Process], Awaitable[None]]) -> None:
         self.box, self._serve = box, serve
         self.port = 0
         self._key = asyncssh.generate_private_key("ssh-ed25519")
