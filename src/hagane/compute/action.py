@@ -15,6 +15,7 @@ from hagane.cloud import Cloud
 from hagane.compute.base import V21, api, need
 from hagane.compute.row import KIND, SERVER, Task, VmState
 from hagane.compute.server import find, refuse_locked
+from hagane.compute.steel import refuse_steel
 from hagane.errors import Conflict, Invalid
 from hagane.state import clock, event, work
 from hagane.state.database import Row, Tx
@@ -122,14 +123,18 @@ def simple(
     rule: str,
     vm_states: Sequence[str],
     changes: Callable[[Row], dict[str, Any]],
+    *,
+    refuse: Callable[[Row], None] = lambda row: None,
 ) -> Action:
-    """A verb that wants one thing of a Server in certain states, and answers 202 with nothing."""
+    """A verb that wants one thing of a Server in certain states, and answers 202 with nothing. `refuse` raises for
+    Servers that cannot do it at all."""
 
     async def handler(request: Request, _: Any) -> Response:
         async def write(tx: Tx) -> None:
             row = await find(tx, request)
             need(request, api(rule), row)
             refuse_locked(request, row)
+            refuse(row)
             refuse_state(row, verb, vm_states)
             await intend(request, tx, row, action, changes(row))
 
@@ -147,7 +152,7 @@ def power_actions(cloud: Cloud) -> dict[str, Action]:
         "os-stop": simple(cloud, "stop", "stop", "servers:stop", [VmState.ACTIVE, VmState.ERROR], lambda row: {
             "power": "off", "soft": True, "task_state": Task.POWERING_OFF}),
         "pause": simple(cloud, "pause", "pause", "os-pause-server:pause", [VmState.ACTIVE], lambda row: {
-            "power": "paused", "task_state": Task.PAUSING}),
+            "power": "paused", "task_state": Task.PAUSING}, refuse=lambda row: refuse_steel(row, "paused")),
         "unpause": simple(cloud, "unpause", "unpause", "os-pause-server:unpause", [VmState.PAUSED], lambda row: {
-            "power": "on", "task_state": Task.UNPAUSING}),
+            "power": "on", "task_state": Task.UNPAUSING}, refuse=lambda row: refuse_steel(row, "paused")),
     }  # fmt: skip

@@ -12,6 +12,7 @@ from hagane.compute.kinds import METADATA, NAME
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find
 from hagane.compute.server_create import check_metadata
+from hagane.compute.steel import refuse_steel
 from hagane.errors import NotFound
 from hagane.image.store import ImageInfo, base_image, new_image
 from hagane.state.database import Row, Tx
@@ -35,6 +36,7 @@ def actions(cloud: Cloud) -> dict[str, Action]:
 async def _snapshot(request: Request, tx: Tx, value: dict[str, Any]) -> str:
     row = await find(tx, request)
     need(request, api("servers:create_image"), row)
+    refuse_steel(row, "made an image of while it runs")
     metadata = value.get("metadata", {})
     if not at(request, 39):
         check_metadata(metadata, await quota.limits_of(tx, request.caller.project_id or ""))

@@ -57,5 +57,5 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
         "progress": 0, "task_state": Task.REBUILDING, "secret": seal(request, secret) if row["config_drive"] else None,
     }  # fmt: skip
     if row["vm_state"] == VmState.ERROR:
-        changes["power"] = "on"
+        changes |= {"power": "on", "tried": []}
     return await intend(request, tx, row, "rebuild", changes)

@@ -46,6 +46,28 @@ class Consoles:
     live: Callable[[str, str], Awaitable[Viewer]]  # a later viewer takes it over
 
 
+@dataclass(frozen=True)
+class NodeConsoles:
+    """The side of the Nodes, by their ids."""
+
+    log: Callable[[str], Awaitable[bytes]]
+    live: Callable[[str], Awaitable[Viewer]]
+
+
+async def log_of(cloud: Cloud, row: Row) -> bytes:
+    """What a Server has printed. Raises Unavailable, DeviceFailed."""
+    if row["node_id"]:
+        return await cloud.use(NodeConsoles).log(row["node_id"])
+    return await cloud.use(Consoles).log(row["host"], row["id"])
+
+
+async def live_of(cloud: Cloud, row: Row) -> Viewer:
+    """A Server's serial port. Raises Unavailable, DeviceFailed."""
+    if row["node_id"]:
+        return await cloud.use(NodeConsoles).live(row["node_id"])
+    return await cloud.use(Consoles).live(row["host"], row["id"])
+
+
 LENGTH = Obj(fields={"length": Count(min=-1, nullable=True)})
 SERIAL = Obj(fields={"type": Enum(values=("serial",))}, required=("type",))
 PROTOCOLS = {"vnc": ("novnc", "xvpvnc"), "spice": ("spice-html5",), "rdp": ("rdp-html5",), "serial": ("serial",),
@@ -57,7 +79,7 @@ def actions(cloud: Cloud) -> dict[str, Action]:
 
     async def output(request: Request, value: Any) -> Response:
         row = await _ready(cloud, request, api("os-console-output"))
-        log = await cloud.use(Consoles).log(row["host"], row["id"])
+        log = await log_of(cloud, row)
         return json_response(200, {"output": _tail(log, value.get("length"))})
 
     async def serial(request: Request, _: Any) -> Response:

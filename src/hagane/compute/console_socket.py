@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from hagane.api.http import Receive, Send
 from hagane.cloud import Cloud
-from hagane.compute.console import Consoles, Viewer, server_of
+from hagane.compute.console import Viewer, live_of, server_of
 from hagane.errors import HaganeError
 
 REFUSED, ENDED, AWAY = 1008, 1000, 1011  # close codes, RFC 6455 7.4
@@ -32,7 +32,7 @@ class ConsoleSocket:
             await send({"type": "websocket.close", "code": REFUSED, "reason": "The token is unknown or has expired."})
             return
         try:
-            viewer = await self._cloud.use(Consoles).live(server["host"], server["id"])
+            viewer = await live_of(self._cloud, server)
         except HaganeError as error:
             reason = error.message.encode()[:120].decode("utf-8", "ignore")
             await send({"type": "websocket.close", "code": AWAY, "reason": reason})

@@ -16,6 +16,7 @@ from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import TAG, UUID
 from hagane.compute.row import VmState
 from hagane.compute.server import find, refuse_locked
+from hagane.compute.steel import add_nic, is_node
 from hagane.errors import Invalid, NotFound
 from hagane.state.database import Row, Tx
 
@@ -66,7 +67,10 @@ class Interfaces:
         refuse_locked(request, row)
         refuse_state(row, "attach_interface", FIT)
         wish = await _wish(request, tx, body)
-        made = await nic.add(request, tx, row, wish, host=row["host"] or "")
+        if is_node(row):
+            made = await add_nic(request, tx, row, wish)
+        else:
+            made = await nic.add(request, tx, row, wish, host=row["host"] or "")
         row = await intend(request, tx, row, "attach_interface", {"nics": [*row["nics"], made | {"new": True}]})
         ports = await _attached(tx, row)
         return row, next(port for port in ports if port["id"] == made["port_id"])

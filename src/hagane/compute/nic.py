@@ -290,3 +290,5 @@ async def drop(tx: Tx, server: Row, port_id: str, *, owned: bool) -> None:
     """A NIC ends."""
     end = attach.remove if owned else attach.free
     await end(tx, port_id, request_id=server["request_id"])
+    if server["node_id"] and not owned:  # the address was that of the Node's Nic
+        await attach.set_mac(tx, port_id, None, request_id=server["request_id"])

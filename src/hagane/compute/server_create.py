@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from hagane.api.http import Request
+from hagane.baremetal.node import NODE
 from hagane.compute import flavor_node, nic, personality, quota, server_group
 from hagane.compute import keypair as keypairs
 from hagane.compute.base import api, at, need, own
@@ -24,6 +25,7 @@ from hagane.placement.host import DEFAULT_ZONE, HOST
 from hagane.state import clock, event, work
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
+from hagane.state.table import Sql
 
 GIB = 1 << 30
 AT_ONCE = 1000  # Servers of one request, which is one transaction
@@ -151,7 +153,8 @@ async def _check_place(tx: Tx, order: Order) -> None:
     if order.host:
         hosts = await HOST.select(tx)
         names = {name for host in hosts for name in (host["name"], (host["facts"] or {}).get("hostname"))}
-        if order.host["host"] not in names:
+        wanted = order.host["host"]
+        if wanted not in names and not await NODE.count(tx, conditions=[Sql("id = :n OR name = :n", {"n": wanted})]):
             raise Invalid(f"Compute host {order.host['host']} could not be found.")
         return
     known = not order.zone or order.zone == DEFAULT_ZONE

@@ -63,7 +63,7 @@ class View:
         request = self.request
         view = self.common(row, around, macs=True)
         host = around.hosts.get(row["host"])
-        view["OS-EXT-AZ:availability_zone"] = (host["zone"] or DEFAULT_ZONE) if host else row["zone"] or ""
+        view["OS-EXT-AZ:availability_zone"] = _zone(row, host)
         view["config_drive"] = "True" if row["config_drive"] else ""
         view["key_name"] = row["key_name"]
         view["OS-SRV-USG:launched_at"] = row["launched_at"]
@@ -77,7 +77,7 @@ class View:
         view["OS-EXT-STS:power_state"] = row["power_state"]
         view["os-extended-volumes:volumes_attached"] = []
         if self.host_status:
-            view["host_status"] = _host_status(host)
+            view["host_status"] = "UP" if row["node_id"] else _host_status(host)
         if one and at(request, 71):
             view["server_groups"] = [row["group_id"]] if row["group_id"] else []
         if at(request, 90) and not self.extended:
@@ -162,7 +162,7 @@ class View:
         view = {
             ATTR + "host": row["host"],
             ATTR + "instance_name": f"instance-{row['id'][:8]}",
-            ATTR + "hypervisor_hostname": facts.get("hostname", row["host"]),
+            ATTR + "hypervisor_hostname": facts.get("hostname", row["node_id"] or row["host"]),
         }
         if at(self.request, 3):
             view |= {
@@ -176,6 +176,13 @@ class View:
             if not rebuilt:
                 view[ATTR + "user_data"] = row["user_data"]
         return view
+
+
+def _zone(row: Row, host: Row | None) -> str:
+    """The zone where a Server is, or is wanted. Nodes are all in the default one."""
+    if row["node_id"]:
+        return DEFAULT_ZONE
+    return (host["zone"] or DEFAULT_ZONE) if host else row["zone"] or ""
 
 
 def _host_status(host: Row | None) -> str:

@@ -14,6 +14,7 @@ from hagane.compute import (
     action_image,
     action_other,
     action_rebuild,
+    action_rescue,
     console,
     extension,
     flavor_access,
@@ -62,7 +63,7 @@ def service(cloud: Cloud) -> Service:
     for module in (flavor_access, zone, migration, extension, console):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
-    verbs = (action_other, action_rebuild, action_image, console)
+    verbs = (action_other, action_rebuild, action_rescue, action_image, console)
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made

@@ -4,13 +4,12 @@ batch; each row goes to whom it concerns."""
 from collections.abc import Mapping, Sequence
 
 from hagane.cloud import Cloud
-from hagane.compute.flavor_node import wish_of
 from hagane.compute.row import KIND, SERVER
+from hagane.compute.steel import is_node
 from hagane.reconcile.engine import Answer
 from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server import ServerReconciler
 from hagane.reconcile.server_node import NodeServers
-from hagane.state.database import Row
 from hagane.state.work import Claim
 
 
@@ -33,8 +32,3 @@ class Servers:
         if virtual:
             answers |= await self._hosts.reconcile(virtual)
         return answers
-
-
-def is_node(row: Row) -> bool:
-    """Whether a Server is bare metal, or is to be."""
-    return row["node_id"] is not None or wish_of(row["flavor"]) is not None

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hagane.baremetal import plug, vif
 from hagane.baremetal.command import command, store, want
 from hagane.baremetal.driver import validate
 from hagane.baremetal.node import NODE
@@ -45,7 +46,7 @@ from hagane.state import event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
-LOOK = 1.0  # seconds between looks at a Node that is at work; it wakes its Server when something changes
+LOOK = 30.0  # seconds between looks at a Node that is at work; it wakes its Server when something changes
 
 
 class NodeServers:
@@ -215,7 +216,42 @@ class NodeServers:
     # -- NICs --------------------------------------------------------------------------------------------------------
 
     async def _plug(self, row: Row) -> Outcome:
-        return await server_node_end.failed(self._db, row, "Not yet.", fatal=False)
+        """Its Nics carry the Ports that the Server has now; what was taken off is free again."""
+        gone = [one for one in row["nics"] if one.get("gone")]
+
+        async def write(tx: Tx) -> None:
+            node = await self._mine(tx, row)
+            if node is None:
+                return
+            for one in gone:
+                await vif.detach(tx, node["id"], one["port_id"])
+            if node["provision_state"] == "active":
+                await plug.plug(tx, self._cloud, node, plug.TENANT, request_id=row["request_id"])
+            for one in gone:
+                await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+            changes = {"nics": server_node_end.plain(row["nics"]), "observed_generation": row["generation"]}
+            await server_node_end.store(tx, row, changes)
+            await event.end_all(tx, KIND, row["id"], row["request_id"])
+
+        try:
+            await self._db.write(write)
+        except HaganeError as error:
+            return await self._unplugged(row, error.message)
+        return Done()
+
+    async def _unplugged(self, row: Row, why: str) -> Outcome:
+        """What could not be plugged is given up; what could not be unplugged stays."""
+        fresh = [one for one in row["nics"] if one.get("new")]
+        left = [one for one in row["nics"] if not one.get("new")]
+        kept = row | {"nics": [{name: one[name] for name in ("port_id", "owned", "tag")} for one in left]}
+
+        async def drop(tx: Tx) -> None:
+            for one in fresh:
+                await vif.detach(tx, row["node_id"], one["port_id"])
+                await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+
+        await self._db.write(drop)
+        return await server_node_end.failed(self._db, kept, why, fatal=False)
 
 
 def packed(files: dict[str, bytes]) -> str:

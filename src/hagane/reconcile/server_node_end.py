@@ -7,7 +7,7 @@ history keeps the cause, and as the one that was available for the shortest time
 
 from typing import Any
 
-from hagane.baremetal import claim
+from hagane.baremetal import claim, plug
 from hagane.baremetal.command import command
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_state import possible
@@ -116,6 +116,7 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
         if node is not None and node["instance_id"] == row["id"]:
             steps = mirrored(row, node)
             await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(steps, why))
+            await plug.unplug(tx, cloud, node, request_id=row["request_id"])  # its Ports are for the next Node
             await _let_go(tx, cloud.use(Secrets), row, node)
         await nic.unbind(tx, row)
         if not again:

@@ -1,0 +1,48 @@
+"""What is different about Servers that are bare-metal Nodes, as far as the API is concerned: what they cannot do, and
+how a NIC is added to one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hagane.api.http import Request
+from hagane.baremetal import vif
+from hagane.baremetal.node import NODE
+from hagane.compute import nic
+from hagane.compute.flavor_node import wish_of
+from hagane.errors import Conflict, HaganeError, Invalid, Unsupported
+from hagane.network import attach
+from hagane.network.network import Network
+from hagane.state.database import Row, Tx
+
+
+def is_node(row: Mapping[str, Any]) -> bool:
+    """Whether a Server is bare metal, or is to be."""
+    return row["node_id"] is not None or wish_of(row["flavor"]) is not None
+
+
+def refuse_steel(row: Row, what: str) -> None:
+    """Raises Unsupported for what no machine of steel can do."""
+    if is_node(row):
+        raise Unsupported(f"The requested functionality is not supported: a bare-metal server cannot be {what}.")
+
+
+def refuse_virtual(row: Row, what: str) -> None:
+    """Raises Unsupported for what only bare metal can do."""
+    if not is_node(row):
+        raise Unsupported(f"The requested functionality is not supported: only a bare-metal server can be {what}.")
+
+
+async def add_nic(request: Request, tx: Tx, row: Row, wish: nic.Wish) -> dict[str, Any]:
+    """One NIC more: a free Nic of the Node, whose MAC address the Port then has. Raises Invalid when there is none."""
+    node = await NODE.get(tx, id=row["node_id"]) if row["node_id"] else None
+    if node is None:
+        raise Conflict(f"Instance {row['id']} is not ready")
+    made = await nic.add(request, tx, row, wish, host="")
+    network = await Network.table.get(tx, id=wish.network["id"])
+    try:
+        carrier = await vif.attach(tx, node, made["port_id"], physical_network=(network or {}).get("physical_network"))
+        if carrier["address"]:
+            await attach.set_mac(tx, made["port_id"], carrier["address"], request_id=request.id)
+    except HaganeError as error:
+        raise Invalid(f"Failed to attach network adapter device to {row['id']}: {error.message}") from error
+    return made
