@@ -100,12 +100,7 @@ class Running:
 def running_cloud(folder: Path, **settings: Any) -> Iterator[Running]:
     """Start a simulated cloud in `folder`; machines boot at once unless `settings` say otherwise."""
     simulation = Simulation(delays=False)
-    config = Config(
-        **(
-            {"state": folder, "sim": True, "simulation": simulation, "bcrypt_cost": 4, "preview_baremetal": True}
-            | settings
-        )
-    )
+    config = Config(**({"state": folder, "sim": True, "simulation": simulation, "bcrypt_cost": 4} | settings))
     cloud = Running(config)
     cloud.start()
     try:

@@ -59,7 +59,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     image_max_gb: int = 1024  # the largest image, GiB
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     kernel_append_params: str = "nofb vga=normal console=ttyS0,115200"  # of ramdisks on Nodes, beside their own
-    preview_baremetal: bool = False  # put the bare-metal API, which cannot deploy yet, into the catalog
     sim: bool = False
     simulation: Simulation = msgspec.field(default_factory=Simulation)
 

@@ -35,10 +35,9 @@ CATALOG = (
     ("compute", "nova", "/compute/v2.1"),
     ("placement", "placement", "/placement"),
     ("network", "neutron", "/network"),
+    ("baremetal", "ironic", "/baremetal"),
 )
 """(type, name, path) of every API that is offered; clients look for the types."""
-PREVIEW = ("baremetal", "ironic", "/baremetal")
-"""The bare-metal API records and commands Nodes, but cannot deploy one yet: it is in the catalog only on request."""
 
 
 def make(config: Config, devices: Devices) -> Hagane:
@@ -100,8 +99,7 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
 
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:
     """Make the first administrator, roles and catalog, where they are missing."""
-    offered = (*CATALOG, PREVIEW) if cloud.config.preview_baremetal else CATALOG
-    await bootstrap_identity(cloud, password, url, offered)
+    await bootstrap_identity(cloud, password, url, CATALOG)
 
 
 async def run(config: Config, say: Say) -> None:
