@@ -2,26 +2,173 @@
 
 from pathlib import Path
 
+import pytest
+
 from hagane.baremetal import node_progress
+from hagane.baremetal.nic import Nics
+from hagane.drivers.bmc.base import BootDevice
 from tests.scenarios.node_world import world
+
+ERASED = ["clean.get_clean_steps", "clean.execute_clean_step:erase_devices_metadata"]
+WRITTEN = ["deploy.get_deploy_steps", "standby.prepare_image", "image.install_bootloader", "standby.sync"]
 
 
 async def test_from_enroll_to_active_and_back(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         node = await w.available()
-        assert w.machine(node).did == ["clean.get_clean_steps", "clean.execute_clean_step:erase_devices_metadata"]
+        assert w.machine(node).did == ERASED
         assert await w.leaks(node) == {}
         await w.instance(node)
         row = await w.reach(node, "active", "active")
-        assert w.machine(node).did[2:] == ["deploy.get_deploy_steps", "standby.prepare_image",
-                                           "image.install_bootloader", "standby.sync"]  # fmt: skip
+        assert w.machine(node).did == ERASED + WRITTEN
         assert (row["power_state"], row["target_provision_state"], row["last_error"]) == ("power on", None, None)
-        names = [step["step"] for step in row["seen"]["steps"]]
-        assert [name for name in names if name in node_progress.DEPLOYMENT] == [
-            "tenant-network", "provisioning-network", "power-on", "dhcp", "ramdisk", "callback", "write-image",
-            "tenant-switch", "reboot",
-        ]  # fmt: skip
+        boot = w.machine(node).boot
+        assert boot is not None and boot.persistent and boot.device is BootDevice.DISK
+        names = [step["step"] for step in row["seen"]["steps"] if step["step"] in node_progress.DEPLOYMENT]
+        assert names == list(node_progress.DEPLOYMENT[:9])
         assert all(step["result"] == "Success" and step["finished_at"] for step in row["seen"]["steps"])
         row = await w.reach(node, "deleted", "available")
         assert row["instance_info"] == {} and row["instance_id"] is None
+        assert w.machine(node).did == ERASED + WRITTEN + ERASED
         assert await w.leaks(node) == {}
+        told = await w.history(node)
+        assert any(line.startswith("write-image: ") for line in told) and "deploying ended" in told
+
+
+async def test_rebuild_writes_the_image_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        assert (await w.ask(node, "rebuild", configdrive={"user_data": "#!/bin/sh"})).status_code == 202
+        await w.at(node, "active")
+        assert w.machine(node).did == ERASED + WRITTEN + WRITTEN
+
+
+async def test_an_inspection_fills_in_what_the_ramdisk_found(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        row = await w.reach(node, "inspect", "manageable")
+        assert row["properties"] == {"cpus": 8, "cpu_arch": "x86_64", "memory_mb": 16384, "local_gb": 99}
+        assert row["boot_mode"] == "uefi" and row["inspection_finished_at"]
+        (nic,) = await Nics.table.select(w.db, {"node_id": node})
+        assert nic["link"] == {"switch_id": "52:54:01:00:00:02", "port_id": node[:8], "switch_info": "sim-tor"}
+        assert nic["pxe_enabled"]
+        assert await w.leaks(node) == {}
+        await w.reach(node, "inspect", "manageable")
+        assert await Nics.table.count(w.db, {"node_id": node}) == 1
+
+
+async def test_rescue_and_back(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        row = await w.reach(node, "rescue", "rescue", rescue_password="let-me-in")
+        assert w.machine(node).did[-1] == "rescue.finalize_rescue"
+        assert "rescue_password" not in row["instance_info"] and row["power_state"] == "power on"
+        starts = w.machine(node).starts
+        await w.reach(node, "unrescue", "active")
+        assert w.machine(node).starts == starts + 1
+
+
+async def test_manual_cleaning_takes_the_steps_in_the_order_of_the_request(tmp_path: Path) -> None:
+    steps = [{"interface": "deploy", "step": "burnin_cpu", "args": {"seconds": 1}},
+             {"interface": "deploy", "step": "wait", "args": {"seconds": 0.05}},
+             {"interface": "deploy", "step": "erase_devices"}]  # fmt: skip
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        row = await w.reach(node, "clean", "manageable", clean_steps=steps)
+        assert w.machine(node).did == [
+            "clean.get_clean_steps", "clean.execute_clean_step:burnin_cpu", "clean.execute_clean_step:erase_devices",
+        ]  # fmt: skip
+        assert row["clean_step"] == {}
+        unknown = [{"interface": "deploy", "step": "no_such_step"}]
+        row = await w.reach(node, "clean", "clean failed", clean_steps=unknown)
+        assert "no clean step 'no_such_step'" in row["last_error"]
+        assert await w.leaks(node) == {}
+
+
+async def test_hold_waits_for_an_operator(tmp_path: Path) -> None:
+    steps = [{"interface": "deploy", "step": "hold"}, {"interface": "deploy", "step": "erase_devices"}]
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        await w.reach(node, "clean", "clean hold", clean_steps=steps)
+        assert w.machine(node).did == ["clean.get_clean_steps"]
+        await w.reach(node, "unhold", "manageable")
+        assert w.machine(node).did[-1] == "clean.execute_clean_step:erase_devices"
+        await w.reach(node, "clean", "clean hold", clean_steps=steps)
+        await w.reach(node, "abort", "clean failed")
+        assert await w.leaks(node) == {}
+
+
+async def test_a_deploy_template_adds_steps_by_the_tenants_traits(tmp_path: Path) -> None:
+    step = {"interface": "deploy", "step": "erase_devices_metadata", "args": {}, "priority": 90}
+    async with world(tmp_path) as w:
+        assert (
+            await w.http.post("/deploy_templates", json={"name": "CUSTOM_WIPE", "steps": [step]})
+        ).status_code == 201
+        node = await w.available()
+        await w.instance(node, traits=["CUSTOM_WIPE"])
+        await w.reach(node, "active", "active")
+        assert w.machine(node).did[3:5] == [
+            "deploy.execute_deploy_step:erase_devices_metadata",
+            "standby.prepare_image",
+        ]
+
+
+async def test_service_and_adoption(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        steps = [{"interface": "deploy", "step": "burnin_cpu", "args": {}}]
+        row = await w.reach(node, "service", "active", service_steps=steps)
+        assert w.machine(node).did[-1] == "service.execute_service_step:burnin_cpu"
+        assert row["power_state"] == "power on"
+        other = await w.enrol()
+        await w.reach(other, "manage", "manageable")
+        w.machine(other).on = True
+        await w.instance(other)
+        row = await w.reach(other, "adopt", "active")
+        assert row["power_state"] == "power on" and w.machine(other).did == []
+
+
+@pytest.mark.parametrize("automated_clean", [True, False])
+async def test_cleaning_is_left_out_only_where_it_is_switched_off(tmp_path: Path, automated_clean: bool) -> None:
+    async with world(tmp_path) as w:
+        node = await w.available(automated_clean=automated_clean)
+        did = w.machine(node).did if node in w.fleet.machines else []
+        assert did == (ERASED if automated_clean else [])
+
+
+async def test_a_ramdisk_that_erases_nothing_cleans_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        w.machine(node).wrong.steps = []
+        row = await w.reach(node, "provide", "clean failed")
+        assert "no step that erases the disks" in row["last_error"]
+        assert await w.leaks(node) == {}
+
+
+async def test_long_commands_are_polled_and_told_live(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.fleet.times.command = w.fleet.times.boot = 0.1
+        node = await w.available()
+        await w.instance(node)
+        assert (await w.ask(node, "active")).status_code == 202
+
+        async def writing() -> bool:
+            steps = (await w.row(node))["seen"].get("steps") or []
+            return any(step["step"] == "write-image" and step["finished_at"] is None for step in steps)
+
+        await w.until(writing)
+        row = await w.row(node)
+        assert row["provision_state"] == "wait call-back" and row["deploy_step"]["step"] == "write_image"
+        await w.at(node, "active")
+
+
+async def test_what_others_see_happen_becomes_a_step(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        assert await w.db.write(lambda tx: node_progress.note(tx, node, "tenant-dhcp", message="10.0.0.5"))
+        assert not await w.db.write(lambda tx: node_progress.note(tx, node, "tenant-dhcp"))
+        assert "tenant-dhcp: 10.0.0.5" in await w.history(node)

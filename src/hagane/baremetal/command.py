@@ -39,7 +39,8 @@ async def command(
 ) -> Row:
     """Move a Node by a provision verb that fits its state; `given` are the request's further arguments."""
     event = event_of(verb)
-    place = advance(row["provision_state"], event, "manageable" if event == "clean" else None)
+    kept = row["target_provision_state"] if event in ("unhold", "abort") else None  # of a manual cleaning
+    place = advance(row["provision_state"], event, "manageable" if event == "clean" else kept)
     changes: Row = {
         "provision_state": place.state, "target_provision_state": place.target,
         "provision_updated_at": clock.now(), "last_error": None,

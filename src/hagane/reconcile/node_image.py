@@ -1,10 +1,19 @@
 """What the ramdisk is told about the image and the boot loader, and how far the image has come."""
 
+import asyncio
+import base64
+import gzip
 from typing import Any
 
+import msgspec
+
 from hagane.baremetal.plug import plugs
+from hagane.baremetal.provision import NodeImage
+from hagane.drivers import configdrive
+from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed
 from hagane.reconcile import node_net
+from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Job
 
 
@@ -13,27 +22,42 @@ async def order(job: Job) -> dict[str, Any]:
     info = job.opened()["instance_info"]
     if not info.get("image_source"):
         raise DeviceFailed("instance_info has no image_source: there is nothing to deploy.")
-    image = {
-        "id": str(info["image_source"]), "image_type": info.get("image_type") or "whole-disk",
-        "node_uuid": job.id, "stream_raw_images": True,
-        "deploy_boot_mode": job.row["boot_mode"] or "bios", "boot_option": "local",
-    } | await _content(job, info)  # fmt: skip
-    for name in ("root_mb", "swap_mb", "ephemeral_mb", "ephemeral_format", "preserve_ephemeral", "root_gb", "swap_gb"):
-        if info.get(name) is not None:
-            image[name] = info[name]
-    return {"image_info": image, "configdrive": info.get("configdrive")}
-
-
-async def _content(job: Job, info: dict[str, Any]) -> dict[str, Any]:
-    """Where the bytes are, and what their checksum must be."""
+    mode = _mode(job)
     if not plugs(job.row):  # a simulated machine, or one whose network is not ours: it fetches the image by itself
         algorithm, value = _named(info)
-        return {"urls": [str(info["image_source"])], "disk_format": info.get("image_disk_format") or "raw",
-                "container_format": "bare", "os_hash_algo": algorithm, "os_hash_value": value}  # fmt: skip
-    base = await node_net.base_url(job, "provisioning")
-    found = await job.tools.provision.image(job.row | {"instance_info": info}, base_url=base)
-    return {"id": found.id, "urls": [found.url], "disk_format": found.format, "container_format": "bare",
-            "os_hash_algo": found.hash_algo, "os_hash_value": found.hash_value, "size": found.size}  # fmt: skip
+        found = NodeImage(str(info["image_source"]), str(info["image_source"]),
+                          str(info.get("image_disk_format") or "raw"), 0, algorithm, value)  # fmt: skip
+    else:
+        base = await node_net.base_url(job, "provisioning")
+        found = await job.tools.provision.image(job.row | {"instance_info": info}, base_url=base)
+    image = params.image_info(
+        found.id, found.url, disk_format=found.format, hash_algo=found.hash_algo, hash_value=found.hash_value,
+        node_uuid=job.id, boot_mode=mode, partition=None if _whole(info) else params.partitions(info, boot_mode=mode),
+    )  # fmt: skip
+    return params.prepare_image(image, await _drive(info.get("configdrive")))
+
+
+def _mode(job: Job) -> str:
+    return str(job.row["boot_mode"] or "bios")
+
+
+def _whole(info: dict[str, Any]) -> bool:
+    """Whether the image is one of a whole disk. As in the real service, one with a kernel is of a partition."""
+    return not info.get("kernel") and info.get("image_type") != "partition"
+
+
+async def _drive(given: Any) -> str | None:
+    """The config drive as the ramdisk takes it: its URL or content, or made from the parts that were given."""
+    if not isinstance(given, dict):
+        return given or None
+    files = {f"openstack/latest/{name}.json": msgspec.json.encode(given.get(name) or {})
+             for name in ("meta_data", "network_data", "vendor_data")}  # fmt: skip
+    user = given.get("user_data")
+    if user:
+        text = msgspec.json.encode(user) if isinstance(user, dict | list) else str(user).encode()
+        files["openstack/latest/user_data"] = text
+    made = await asyncio.to_thread(lambda: gzip.compress(configdrive.build(files)))
+    return base64.b64encode(made).decode()
 
 
 def _named(info: dict[str, Any]) -> tuple[str, str]:
@@ -45,15 +69,14 @@ def _named(info: dict[str, Any]) -> tuple[str, str]:
 
 async def bootloader(job: Job) -> tuple[str, dict[str, Any]]:
     """The command that makes the disk start by itself; none is needed for a whole disk that a BIOS starts."""
-    info, mode = job.row["instance_info"] or {}, job.row["boot_mode"] or "bios"
-    whole = (info.get("image_type") or "whole-disk") == "whole-disk"
+    mode, whole = _mode(job), _whole(job.row["instance_info"] or {})
     if whole and mode == "bios":
         return "", {}
-    found: dict[str, Any] = job.life.get("partitions") or {}
-    return "image.install_bootloader", {
-        "root_uuid": found.get("root uuid") or info.get("image_rootfs_uuid"), "target_boot_mode": mode,
-        "efi_system_part_uuid": found.get("efi system partition uuid"), "ignore_bootloader_failure": whole,
-    }  # fmt: skip
+    uuids: dict[str, Any] = {}
+    if not whole:
+        answer = await job.live((await agent_of(job)).call("standby.get_partition_uuids", {}))
+        uuids = dict(answer.result)
+    return "image.install_bootloader", params.install_bootloader(uuids, boot_mode=mode, ignore_failure=whole)
 
 
 def progress(job: Job) -> tuple[int | None, str]:

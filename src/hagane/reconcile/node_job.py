@@ -24,6 +24,9 @@ from hagane.state.database import Row, Tx
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 KEPT = ("life", "steps", "inspected")  # parts of `seen` that are not what a BMC shows
+ABORTED = {"clean": "By request, the clean operation was aborted", "inspect": "Inspection was aborted by request.",
+           "deploy": "The deployment was aborted by request.", "rescue": "The rescue was aborted by request.",
+           "service": "The service operation was aborted by request."}  # fmt: skip
 LIVE_SECONDS = 1.0  # how often the progress of something that takes long is written
 
 
@@ -155,14 +158,20 @@ class Job:
         return await self._store(event, "", error=False, life=self.life)
 
     async def forget(self) -> Row:
-        """Nothing is left to be done for what was begun."""
+        """Nothing is left to be done for what was begun. Without an error it was a person who ended it."""
+        self.drop_agent()
+        self.changes |= {"deploy_step": {}, "clean_step": {}, "service_step": {}}
+        if not self.row["last_error"]:
+            self.changes["last_error"] = ABORTED.get(self.life.get("kind", ""), "It was aborted by request.")
+        for name in node_progress.unfinished(self.steps):
+            self.finish(name, str(self.row["last_error"] or self.changes["last_error"]), result="Error")
         return await self._store("", "", error=False, life={})
 
     async def fail(self, text: str) -> Row:
         """The documented state of failure; what is still to be released stays noted in `life`."""
         for name in node_progress.unfinished(self.steps):
             self.finish(name, text, result="Error")
-        if self.kind == "clean" and self.row["clean_step"]:
+        if self.kind == "clean" and (self.row | self.changes)["clean_step"]:
             # As the real service does: a Node whose cleaning broke off in a step is nobody's until a person looks.
             self.changes |= {"maintenance": True, "maintenance_reason": text, "fault": "clean failure"}
         return await self._store("fail", text, error=True, life=self.life if self.life.get("ramdisk") else {})

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from hagane.baremetal.claim import let_go
 from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
+from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile import node_inspect, node_net, node_plan, node_steps
 from hagane.reconcile.node_agent import agent_of
@@ -89,14 +90,14 @@ async def callback(job: Job) -> Turn:
         for name in ("dhcp", "ramdisk", "callback"):
             job.finish(name, "the ramdisk called back" if name == "callback" else "")
         return Next()
-    if job.elapsed() > 2 and await job.live(job.bmc.power()) is Power.OFF:
+    if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk called back.")
     return Later(job.tools.times.look, "The ramdisk has not called back yet.")
 
 
 async def data(job: Job) -> Turn:
     """What the ramdisk finds comes by itself; the API then moves the Node on."""
-    if job.elapsed() > 2 and await job.live(job.bmc.power()) is Power.OFF:
+    if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk sent what it found.")
     return Later(job.tools.times.look, "The ramdisk has not sent yet what it found.")
 
@@ -149,7 +150,7 @@ async def finalize(job: Job) -> Turn:
         job.life["told"] = True
         await job.save()
     try:
-        await job.live(agent.call("rescue.finalize_rescue", {"rescue_password": hashed(password), "hashed": True}))
+        await job.live(agent.call("rescue.finalize_rescue", params.finalize_rescue(hashed(password))))
     except Unavailable:
         if not known:
             raise

@@ -7,8 +7,9 @@ They use the same doors as real ramdisks (baremetal/agent_gate.py); only the HTT
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from hagane.baremetal.agent_gate import AgentGate
 from hagane.baremetal.node_state import LOOKUP
@@ -20,6 +21,7 @@ from hagane.errors import HaganeError, Unavailable
 from hagane.state.database import Row
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -33,12 +35,14 @@ class SimTimes:
 class Machine(SimBmc):
     """A machine: its BMC, and the ramdisk that runs on it."""
 
-    __slots__ = ("did", "fleet", "macs", "ramdisk", "wrong")
+    __slots__ = ("did", "fail_always", "fail_once", "fleet", "ramdisk", "wrong")
 
     def __init__(self, name: str, fleet: "Fleet") -> None:
         super().__init__(name)
         self.fleet, self.ramdisk, self.wrong = fleet, None, Wrong()  # type: Fleet, SimAgent | None, Wrong
         self.did: list[str] = []  # what ramdisks have done here: tests compare it
+        self.fail_once: dict[str, HaganeError] = {}  # call or step of the BMC -> what it says, once
+        self.fail_always: HaganeError | None = None
 
     def _start(self) -> None:
         device = self.boot.device if self.boot else BootDevice.DISK
@@ -46,6 +50,12 @@ class Machine(SimBmc):
         self.ramdisk = None
         if device is not BootDevice.DISK and not self.wrong.mute:
             self.fleet.spawn(self._ramdisk(self.starts))
+
+    async def _before(self, operation: str) -> None:
+        await super()._before(operation)
+        error = self.fail_always or self.fail_once.pop(operation, None)
+        if error is not None:
+            raise type(error)(error.message, code=error.code)
 
     def lose_power(self) -> None:
         super().lose_power()
@@ -62,7 +72,7 @@ class Machine(SimBmc):
             await asyncio.sleep(self.fleet.times.boot)
         if not self.on or self.starts != start:
             return
-        row, token = await self.fleet.gate.lookup(self.name, [])
+        row, token = await again(lambda: self.fleet.gate.lookup(self.name, []))
         if token is None or row["provision_state"] not in LOOKUP:
             return
         self.ramdisk = agent = SimAgent(
@@ -70,7 +80,7 @@ class Machine(SimBmc):
             ended=lambda: self._ended(agent),
         )  # fmt: skip
         if row["provision_state"] in ("inspect wait", "inspecting"):
-            await self.fleet.gate.found(self.name, [], inventory(self.name))
+            await again(lambda: self.fleet.gate.found(self.name, [], inventory(self.name)))
         else:
             await self.beat()
 
@@ -80,10 +90,19 @@ class Machine(SimBmc):
 
     async def beat(self) -> None:
         if self.ramdisk is not None:
-            await self.fleet.gate.heartbeat(self.name, {
-                "callback_url": f"http://{self.name}.sim:9999", "agent_version": "sim",
-                "agent_token": self.ramdisk.token,
-            })  # fmt: skip
+            told = {"callback_url": f"http://{self.name}.sim:9999", "agent_version": "sim",
+                    "agent_token": self.ramdisk.token}  # fmt: skip
+            await again(lambda: self.fleet.gate.heartbeat(self.name, told))
+
+
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    """Ramdisks ask again when nobody answers."""
+    for pause in (0.05, 0.2, 1.0, 5.0):
+        try:
+            return await call()
+        except Unavailable:
+            await asyncio.sleep(pause)
+    return await call()
 
 
 def inventory(name: str) -> dict[str, Any]:
@@ -91,7 +110,8 @@ def inventory(name: str) -> dict[str, Any]:
     tail = name.replace("-", "")[:6]
     mac = f"52:54:00:{tail[:2]}:{tail[2:4]}:{tail[4:6]}"
     return {"inventory": {
-        "interfaces": [{"name": "eth0", "mac_address": mac, "has_carrier": True}],
+        "interfaces": [{"name": "eth0", "mac_address": mac, "has_carrier": True, "lldp": [
+            [1, "04525401000002"], [2, "05" + name[:8].encode().hex()], [5, b"sim-tor".hex()]]}],
         "cpu": {"count": 8, "architecture": "x86_64"}, "memory": {"physical_mb": 16384},
         "disks": [{"name": "/dev/sda", "size": 100 << 30}], "boot": {"current_boot_mode": "uefi", "pxe_interface": mac},
         "system_vendor": {"manufacturer": "Hagane", "product_name": "Sim", "serial_number": name},

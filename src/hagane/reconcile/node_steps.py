@@ -15,8 +15,9 @@ from hagane.baremetal.nic import Nics
 from hagane.baremetal.node_secret import masked
 from hagane.baremetal.node_step import Step
 from hagane.drivers.bmc.base import BmcDesired, Power
+from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import Agent, Command, CommandState
-from hagane.errors import DeviceFailed, HaganeError, Invalid, Unavailable
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile import node_image, node_plan
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Turn
@@ -67,7 +68,9 @@ async def _list(job: Job) -> None:
     """Which steps there will be, asked and written once. Raises Invalid for one that nobody has."""
     ramdisk: list[Step] = []
     if _has_ramdisk(job):
-        answer = await job.live((await agent_of(job)).call(f"{job.kind}.get_{job.kind}_steps", await _machine(job)))
+        answer = await job.live(
+            (await agent_of(job)).call(f"{job.kind}.get_{job.kind}_steps", params.steps(*await _machine(job)))
+        )
         result = _succeeded(answer).result
         ramdisk = node_step.offered(result.get(f"{job.kind}_steps") or {})
         job.internal["hardware_manager_version"] = result.get("hardware_manager_version") or {}
@@ -164,10 +167,10 @@ def _pause(job: Job, step: Step) -> Turn:
 async def _command(job: Job, step: Step, entry: dict[str, Any]) -> Turn:
     agent, key = await agent_of(job), job.life.get("command")
     if key is None:
-        name, params = await _order(job, step)
+        name, arguments = await _order(job, step)
         if not name:
             return Next()
-        command = await _begin(job, agent, name, params)
+        command = await _begin(job, agent, name, arguments)
         job.life["command"] = command.id
     else:
         command = await job.live(agent.result(key))
@@ -190,13 +193,14 @@ async def _order(job: Job, step: Step) -> tuple[str, dict[str, Any]]:
         return "standby.prepare_image", await job.live(node_image.order(job))
     if step["step"] == "prepare_instance_boot":
         return await node_image.bootloader(job)
-    version = {f"{job.kind}_version": job.info.get("hardware_manager_version") or {}}
-    return f"{job.kind}.execute_{job.kind}_step", {"step": step} | await _machine(job) | version
+    node, ports = await _machine(job)
+    versions = job.info.get("hardware_manager_version")
+    return f"{job.kind}.execute_{job.kind}_step", params.execute_step(job.kind, step, node, ports, versions)
 
 
-async def _begin(job: Job, agent: Agent, name: str, params: dict[str, Any]) -> Command:
+async def _begin(job: Job, agent: Agent, name: str, arguments: dict[str, Any]) -> Command:
     try:
-        return await job.live(agent.start(name, params))
+        return await job.live(agent.start(name, arguments))
     except DeviceFailed as error:
         if error.code != "AgentBusy":
             raise
@@ -218,14 +222,12 @@ def _succeeded(command: Command) -> Command:
     return command
 
 
-async def _machine(job: Job) -> dict[str, Any]:
+async def _machine(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The Node and its Nics as the ramdisk wants to know them."""
-    row = job.row
-    node = {name: row[name] for name in ("name", "driver", "properties", "extra", "target_raid_config", "raid_config",
-                                         "provision_state", "instance_info", "deploy_interface")}  # fmt: skip
-    nics = await Nics.table.select(job.tools.db, {"node_id": row["id"]}, order="created_at, id")
+    row = job.row | {"uuid": job.id, "driver_internal_info": masked(job.info)}
+    nics = await Nics.table.select(job.tools.db, {"node_id": job.id}, order="created_at, id")
     ports = [{"uuid": nic["id"], "address": nic["address"], "pxe_enabled": nic["pxe_enabled"]} for nic in nics]
-    return {"node": node | {"uuid": row["id"], "driver_internal_info": masked(job.info)}, "ports": ports}
+    return params.agent_node(row), ports
 
 
 async def _silent(job: Job, error: HaganeError) -> Turn:
@@ -238,9 +240,3 @@ async def _silent(job: Job, error: HaganeError) -> Turn:
     if quiet > job.tools.times.heartbeat:
         raise DeviceFailed(f"The ramdisk has said nothing for {quiet:.0f} s while {name} was going on. {error.message}")
     return Later(min(job.tools.times.look, 2.0), f"The ramdisk does not answer: {error.message}")
-
-
-def check(job: Job) -> None:
-    """Raises Invalid for what cannot be deployed at all."""
-    if job.kind == "deploy" and not (job.row["instance_info"] or {}).get("image_source"):
-        raise Invalid("instance_info has no image_source: there is nothing to deploy.")

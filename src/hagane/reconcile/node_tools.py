@@ -25,6 +25,7 @@ class Times:
     device: float = 180.0  # a BMC that does not answer, in the middle of something
     network: float = 120.0  # until a network carries a Nic
     first: float = 10.0  # the longest pause between two questions to what does not answer
+    settle: float = 5.0  # after which a machine that was switched on must be on
     look: float = 10.0  # between looks at a machine that is waited for
     agent: float = 1.0  # between questions to a ramdisk at work
     retry: float = 1.0  # after the first question without an answer; doubled each time

@@ -34,6 +34,7 @@ class Wrong:
     dead: bool = False  # it called back, and answers no more
     fail: dict[str, str] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)  # commands that never end
+    steps: list[dict[str, Any]] | None = None  # what it offers instead of STEPS
 
 
 class SimAgent:
@@ -99,7 +100,7 @@ class SimAgent:
         if error := self.wrong.fail.get(name):
             return Command(key, name, CommandState.FAILED, error=error)
         self.did.append(name if "step" not in params else f"{name}:{params['step']['step']}")
-        return Command(key, name, CommandState.SUCCEEDED, _result(name, params))
+        return Command(key, name, CommandState.SUCCEEDED, _result(name, params, self.wrong.steps))
 
 
 def _check(name: str, params: Mapping[str, Any]) -> None:
@@ -111,10 +112,11 @@ def _check(name: str, params: Mapping[str, Any]) -> None:
         raise DeviceFailed("The ramdisk refuses: Image checksum is not available.", code="AgentRefused")
 
 
-def _result(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _result(name: str, params: Mapping[str, Any], steps: list[dict[str, Any]] | None) -> dict[str, Any]:
     kind, _, verb = name.partition(".")
     if verb == f"get_{kind}_steps":
-        return {f"{kind}_steps": {"SimHardwareManager": STEPS[kind]}, "hardware_manager_version": VERSIONS}
+        offered = STEPS[kind] if steps is None else steps
+        return {f"{kind}_steps": {"SimHardwareManager": offered}, "hardware_manager_version": VERSIONS}
     if verb == f"execute_{kind}_step":
         return {f"{kind}_result": None, f"{kind}_step": params["step"]}
     if name == "standby.prepare_image":
