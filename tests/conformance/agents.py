@@ -33,6 +33,8 @@ class Service:
     lookups: list[str] = field(default_factory=list)
     port: int = 0
     cut: int = 0  # so many downloads end early
+    delay: float = 0.0  # seconds before a download begins
+    rate: int = 0  # bytes a second; 0: as fast as it goes
 
     async def beat(self, count: int = 1, *, seconds: float = 120) -> dict[str, Any]:
         """The count-th heartbeat."""
@@ -96,7 +98,11 @@ def service(service: Service | None = None) -> Iterator[Service]:
             if state.cut:
                 state.cut -= 1
                 data = data[: len(data) // 2]
-            self.wfile.write(data)
+            time.sleep(state.delay)
+            for at in range(0, len(data), 1 << 18):
+                self.wfile.write(data[at : at + (1 << 18)])
+                if state.rate:
+                    time.sleep((1 << 18) / state.rate)
             self.close_connection = True
 
         def do_POST(self) -> None:

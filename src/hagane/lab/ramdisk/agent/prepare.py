@@ -119,6 +119,8 @@ def config_drive(given: str) -> bytes:
         content = unpack.decompress(base64.b64decode(raw, validate=False), CONFIG_MB * MB + 1)
     except (ValueError, zlib.error) as error:
         raise DeploymentError(f"Config drive is not base64 encoded or the content is malformed: {error}.") from error
+    if not unpack.eof and len(content) <= CONFIG_MB * MB:
+        raise DeploymentError("Config drive is not base64 encoded or the content is malformed: it ends early.")
     if len(content) > CONFIG_MB * MB:
         raise DeploymentError("Config drive size exceeds maximum limit of 64MiB.")
     return content
