@@ -159,15 +159,20 @@ async def wake_trunks(tx: Tx, physical_network: str | None, *, request_id: str |
         await work.wake(tx, "switch", str(switch_id), request_id=request_id)
 
 
-async def forget_ports(tx: Tx, rows: Iterable[Row]) -> None:
-    """SwitchPorts that carry nothing and shall not: their rows go, and VLANs that nobody else holds are free."""
+_STILL_THERE = """ AND NOT EXISTS (SELECT 1 FROM nic WHERE id = :owner)
+AND NOT EXISTS (SELECT 1 FROM nic_group WHERE id = :owner)"""
+
+
+async def forget_ports(tx: Tx, rows: Iterable[Row], *, of_nics: bool = False) -> None:
+    """SwitchPorts that carry nothing and shall not: their rows go, and VLANs that nobody else holds are free.
+    `of_nics`: also when a Nic that is still there had it; it takes one anew when it is plugged again."""
+    there = "" if of_nics else _STILL_THERE
     for row in rows:
         await SWITCH_PORT.delete(tx, {"switch_id": row["switch_id"], "name": row["name"], "gone": True})
         await tx.execute(
             """DELETE FROM allocation WHERE kind = 'segment' AND owner = :owner
-            AND NOT EXISTS (SELECT 1 FROM switch_port WHERE owner = :owner)
-            AND NOT EXISTS (SELECT 1 FROM nic WHERE id = :owner)
-            AND NOT EXISTS (SELECT 1 FROM nic_group WHERE id = :owner)""",
+            AND NOT EXISTS (SELECT 1 FROM switch_port WHERE owner = :owner)"""
+            + there,
             {"owner": row["owner"]},
         )
 
@@ -190,6 +195,17 @@ async def guarded_on(reader: Reader, rack_id: str) -> dict[str, tuple[int, str]]
         for owner, vlan, port_id, details in rows
         if msgspec.json.decode(details or "{}").get("binding") == "guarded"
     }
+
+
+async def plugged_nodes(reader: Reader, port_ids: Collection[str]) -> list[str]:
+    """The Nodes whose Nics carry any of these Ports."""
+    found: set[str] = set()
+    for table in ("nic", "nic_group") if port_ids else ():
+        slots = {f"p{number}": port_id for number, port_id in enumerate(port_ids)}
+        listed = ", ".join(f":{slot}" for slot in slots)
+        sql = f"SELECT node_id FROM {table} WHERE plugged IN ({listed})"
+        found |= {str(row[0]) for row in await reader.fetch_tuples(sql, slots)}
+    return sorted(found)
 
 
 _TAGS = """SELECT sp.vlan FROM switch_port sp JOIN switch s ON s.id = sp.switch_id

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hagane.baremetal.binding import BOUND
+from hagane.baremetal.rack import DOWN, SWITCH_PORT
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound
 from hagane.network.address import INTERFACE
@@ -155,7 +157,27 @@ async def _host(reader: Reader, row: Row, found: Explanation) -> None:
     found.facts.append(f"{count} Servers are placed on it.")
 
 
+async def _switch(reader: Reader, row: Row, found: Explanation) -> None:
+    for port in await SWITCH_PORT.select(reader, {"switch_id": row["id"]}, order="name"):
+        if not port["applied"]:
+            wanted = "nothing" if port["native"] is None else f"VLAN {port['native']}"
+            found.facts.append(f"Port {port['name']} does not carry {wanted} yet.")
+    found.steps = [_step(entry) for entry in (await event.of(reader, "switch", row["id"]))[-20:]]
+    if row["state"] == DOWN:
+        where = row["access"]["address"] or "its address"
+        found.advice.append(f"Does {where} answer, and is the password right? It is tried again every few seconds.")
+
+
+async def _gateway(reader: Reader, row: Row, found: Explanation) -> None:
+    where: Row = {"binding_host_id": row["name"], "binding_vif_type": BOUND}
+    found.facts.append(f"{await PORT.count(reader, where)} Ports of Nics are on it.")
+    if row["state"] == DOWN:
+        found.advice.append(f"Are its ovsdb-server ({row['ovsdb']}) and ovn-controller alive?")
+
+
 DETAILS: dict[str, Detail] = {
+    "rack_gateway": _gateway,
+    "switch": _switch,
     "server": _server,
     "port": _port,
     "router": _router,

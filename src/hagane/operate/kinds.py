@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hagane.baremetal.rack import GATEWAY, SWITCH, UP
 from hagane.compute.row import SERVER
 from hagane.image.image import Image
 from hagane.network.network import Network
@@ -36,6 +37,10 @@ def _host_state(row: Row) -> str:
     return state + (f", disabled: {row['disabled_reason'] or 'no reason given'}" if row["disabled"] else "")
 
 
+def _part_state(row: Row) -> str:
+    return f"{row['state'] or 'not reached yet'}" + (f": {row['reason']}" if row["reason"] else "")
+
+
 KINDS = {
     kind.name: kind
     for kind in (
@@ -47,6 +52,8 @@ KINDS = {
         Kind("router", ROUTER),
         Kind("floatingip", FLOATING, name_column="floating_ip_address"),
         Kind("security_group", GROUP),
+        Kind("rack_gateway", GATEWAY, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
+        Kind("switch", SWITCH, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
         Kind("host", HOST, owner_column="", state=_host_state, settled=is_up),
     )
 }

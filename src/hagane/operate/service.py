@@ -15,6 +15,7 @@ from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
 from hagane.errors import Forbidden
+from hagane.operate import rack
 from hagane.operate.explain import explain, find
 from hagane.operate.findings import findings
 from hagane.operate.kinds import KINDS
@@ -31,6 +32,7 @@ def service(cloud: Cloud) -> Service:
         Route("GET", f"{PREFIX}/status", _status, "operate:status"),
         Route("GET", f"{PREFIX}/findings", _findings, "operate:findings"),
         Route("POST", f"{PREFIX}/backup", _backup, "operate:backup"),
+        *rack.routes(PREFIX),
     ]
     return Service("hagane", PREFIX, NoPolicy(), faults.plain, routes=routes)
 

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hagane.baremetal.binding import DIRECT, kind_of
+from hagane.baremetal.rack import plugged_nodes
 from hagane.cloud import Cloud
 from hagane.errors import HaganeError
 from hagane.network.agent import Chassis
@@ -36,6 +38,7 @@ CONFIRM = 2.0  # seconds that a chassis has to confirm a stranger's change befor
 GATHER = 0.02  # seconds in which what OVN says is gathered into one transaction
 PULSE = 10.0  # seconds between two questions for a sign of life
 FULL_PASS = 600.0  # seconds between full passes
+_NOTED = ("id", "status", "device_id", "device_owner", "binding_vif_type", "binding_vif_details")
 CHUNK = 100  # keys compared at a time, so that the event loop is not held
 TABLES: dict[str, Table] = {
     "network": Network.table,
@@ -160,11 +163,15 @@ class NetworkPart:
 
     async def _note_ports(self, ids: Sequence[str]) -> None:
         """Write the status of ports, and wake the Servers that wait for them."""
-        rows = await PORT.select(self._db, {"id": ids}, columns=("id", "status", "device_id", "device_owner"))
+        rows = await PORT.select(self._db, {"id": ids}, columns=_NOTED)
+        # OVN does not see what a SwitchPort carries into a VLAN by itself: of that the switch tells.
+        rows = [row for row in rows if kind_of(row) != DIRECT]
         changed = {row["id"]: status for row in rows if (status := self._status(row)) != row["status"]}
         if not changed:
             return
         servers = {row["device_id"] for row in rows if row["id"] in changed and _is_server(row)}
+        carried = [row["id"] for row in rows if row["id"] in changed and kind_of(row)]
+        nodes = await plugged_nodes(self._db, carried)
 
         async def write(tx: Tx) -> None:
             for status in ("ACTIVE", "DOWN"):
@@ -173,6 +180,8 @@ class NetworkPart:
                     await PORT.update(tx, {"id": same}, {"status": status})
             for server in sorted(servers):
                 await work.wake(tx, "server", server)
+            for node in nodes:
+                await work.wake(tx, "node", node)
 
         await self._db.write(write)
 

@@ -4,9 +4,10 @@ A port with port security is in the Port_Groups of its security groups and in th
 allows; what it sends is checked against its own addresses and allowed pairs. A port without is in none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn import dhcp_option, group, switch
@@ -34,9 +35,16 @@ def compiled(port: Row) -> bool:
 
 
 def port(
-    row: Row, network: Row, subnets: Mapping[str, Row], *, dns: list[str], metadata: dict[str, str]
+    row: Row,
+    network: Row,
+    subnets: Mapping[str, Row],
+    *,
+    dns: list[str],
+    metadata: dict[str, str],
+    gateways: Sequence[str] = (),
 ) -> list[Desired]:
-    """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address."""
+    """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address; `gateways`: of
+    the rack of a Nic that carries the port directly."""
     if row["device_owner"] in ROUTER_OWNERS:
         return [_router_side(row, network)]
     me = owner(row["id"])
@@ -50,7 +58,12 @@ def port(
         "options": _options(row),
         "dhcpv4_options": _dhcp(row, network, subnets, own_dhcp, 4),
         "dhcpv6_options": _dhcp(row, network, subnets, own_dhcp, 6),
+        "ha_chassis_group": None,
     }
+    outside = _outside(row, gateways) if kind_of(row) == DIRECT else []
+    if outside:
+        columns |= {"type": "external", "addresses": _known(row), "options": {}}
+        columns["ha_chassis_group"] = Ref(Table.HA_GROUP, outside[0].key)
     groups = (
         [group.owner(g) for g in row["security_groups"] or ()] + [group.DROP] if row["port_security_enabled"] else []
     )
@@ -63,7 +76,23 @@ def port(
         parent=(Table.SWITCH, switch.owner(row["network_id"]), "ports"),
         member_of={(Table.PORT_GROUP, "ports"): groups},
     )
-    return [lsp, *own_dhcp.values()]
+    return [lsp, *own_dhcp.values(), *outside]
+
+
+def _outside(row: Row, gateways: Sequence[str]) -> list[Desired]:
+    """Of a port whose frames come by a VLAN, OVN answers DHCP on one chassis: the best of the rack's gateways."""
+    key = f"{owner(row['id'])}/gateways"
+    chosen = sorted(gateways, key=lambda name: name != row["binding_host_id"])
+    members = [
+        Desired(
+            Table.HA_CHASSIS,
+            f"{key}:{name}",
+            {"chassis_name": name, "priority": len(chosen) - place},
+            parent=(Table.HA_GROUP, key, "ha_chassis"),
+        )
+        for place, name in enumerate(chosen)
+    ]
+    return [Desired(Table.HA_GROUP, key, {"name": f"hagane_{row['id']}"}), *members] if members else []
 
 
 def _router_side(row: Row, network: Row) -> Desired:
@@ -91,9 +120,13 @@ def _router_side(row: Row, network: Row) -> Desired:
 
 
 def _addresses(row: Row) -> list[str]:
-    addresses = [" ".join([row["mac_address"], *_ips(row)])]
+    addresses = _known(row)
     known = row["port_security_enabled"] or row["device_owner"] == METADATA
     return addresses if known else [*addresses, "unknown"]
+
+
+def _known(row: Row) -> list[str]:
+    return [" ".join([row["mac_address"], *_ips(row)])]
 
 
 def _ips(row: Row) -> list[str]:

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from hagane.baremetal.binding import DIRECT, kind_of
+from hagane.baremetal.rack import RACK, gateways_of
 from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
@@ -40,10 +42,11 @@ class Compiler:
         subnets = await self._subnets_of(ports.values())
         special = {row["network_id"] for row in ports.values() if row.get("extra_dhcp_opts")}
         metadata = await self._metadata(special)
+        gateways = await self._rack_gateways(row for row in ports.values() if kind_of(row) == DIRECT)
         return {
             key: port.port(
                 ports[key], networks[ports[key]["network_id"]], subnets, dns=self._dns,
-                metadata=metadata[ports[key]["network_id"]],
+                metadata=metadata[ports[key]["network_id"]], gateways=gateways.get(key, ()),
             )
             if key in ports and port.compiled(ports[key]) and ports[key]["network_id"] in networks
             else []
@@ -89,6 +92,17 @@ class Compiler:
 
     async def _subnets_of(self, ports: Iterable[Row]) -> dict[str, Row]:
         return await self._by_id(SUBNET, {f["subnet_id"] for row in ports for f in row["fixed_ips"] or ()})
+
+    async def _rack_gateways(self, ports: Iterable[Row]) -> dict[str, list[str]]:
+        """Port -> the chassis that are gateways of the rack where it is plugged."""
+        racks = {row["id"]: row["binding_vif_details"]["rack"] for row in ports}
+        if not racks:
+            return {}
+        known = {
+            row["name"]: row["id"] for row in await RACK.select(self._reader, {"name": sorted(set(racks.values()))})
+        }
+        found = _grouped(await gateways_of(self._reader, list(known.values())), "rack_id")
+        return {key: [row["name"] for row in found[known.get(name, "")]] for key, name in racks.items()}
 
     async def _metadata(self, network_ids: Collection[str]) -> dict[str, dict[str, str]]:
         """Network id -> subnet id -> the metadata port's IPv4 address there."""
