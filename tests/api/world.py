@@ -55,6 +55,7 @@ BODIES: dict[str, list[Any]] = {
             }
         }
     ],
+    "rack:put": [{"physical_network": "x", "vlans": "3001-3009"}],
     "console:create": [{"remote_console": {"protocol": "serial", "type": "serial"}}],
 }
 """Bodies of routes that declare none."""
@@ -76,6 +77,7 @@ class World:
         self._network()
         self._compute()
         self._baremetal()
+        self._rack()
         self._volume()
         cloud.settle()
 
@@ -215,6 +217,12 @@ class World:
         self.ids["volume/v3"] = self.victim.project_id
         volume = {"name": SECRET, "size": 1, "metadata": {SECRET: SECRET}}
         self.ids["volumes"] = self._make(http, f"{v3}/volumes", {"volume": volume}, "volume", "id")
+
+    def _rack(self) -> None:
+        switch = {"name": SECRET, "driver": "sim", "password": SECRET}
+        body = {"physical_network": SECRET, "vlans": "3001-3009", "switches": [switch]}
+        self._make(self.admin, f"/hagane/v1/racks/{SECRET}", body, method="PUT")
+        self.ids["racks"] = SECRET
 
     def _baremetal(self) -> None:
         v1, named = "/baremetal/v1", {"name": SECRET}
