@@ -304,3 +304,30 @@ async def test_a_protected_node_is_kept(tmp_path: Path) -> None:
         await w.end(server)
         await w.all_free()
         assert await w.metal_leaks() == {}
+
+
+async def test_placement_and_hypervisors(tmp_path: Path) -> None:
+    """A Node is a provider of one of its class, and a hypervisor of the kind "ironic"."""
+    async with steel(tmp_path, 2) as w:
+        server = (await w.create())["id"]
+        await w.becomes(server, "ACTIVE")
+        node = (await w.row(server))["node_id"]
+        headers = {"OpenStack-API-Version": "placement 1.39"}
+
+        async def get(path: str) -> dict[str, Any]:
+            return dict((await w.admin.get(f"/placement{path}", headers=headers)).json())
+
+        provider = f"/resource_providers/{node}"
+        assert (await get(f"{provider}/usages"))["usages"] == {"CUSTOM_BM_SMALL": 1}
+        assert (await get(f"{provider}/inventories"))["inventories"]["CUSTOM_BM_SMALL"]["total"] == 1
+        held = (await get(f"/allocations/{server}"))["allocations"]
+        assert {key: one["resources"] for key, one in held.items()} == {node: {"CUSTOM_BM_SMALL": 1}}
+        free = await get("/allocation_candidates?resources=CUSTOM_BM_SMALL:1")
+        assert len(free["provider_summaries"]) == 1
+        assert node not in free["provider_summaries"]
+        shown = (await w.admin.get(f"{V21}/os-hypervisors/detail?with_servers=true")).json()["hypervisors"]
+        steel_ones = {one["id"]: one for one in shown if one["hypervisor_type"] == "ironic"}
+        assert len(steel_ones) == 2
+        assert [one["uuid"] for one in steel_ones[node]["servers"]] == [server]
+        assert steel_ones[node]["service"]["host"] == "hagane"
+        await w.end(server)

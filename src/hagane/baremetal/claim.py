@@ -7,6 +7,7 @@ Transactions are serializable, and `take` changes only a row that is still free:
 it and the other looks again.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ from hagane.state.table import Sql
 
 FREE: Row = {"provision_state": "available", "instance_id": None, "allocation_id": None, "maintenance": False}
 """The columns of a Node that may be given away."""
+
+
+def custom(resource_class: str) -> str:
+    """A Node's resource class in placement's alphabet: "bm.small" is CUSTOM_BM_SMALL."""
+    return "CUSTOM_" + re.sub(r"[^A-Z0-9_]", "_", resource_class.upper())
 
 
 async def free(tx: Tx, *, conditions: Sequence[Sql] = (), **where: Any) -> list[Row]:

@@ -6,7 +6,7 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
-from hagane.baremetal import driver, node, rack, volume
+from hagane.baremetal import driver, node, provider, rack, volume
 from hagane.baremetal.agent import Agents
 from hagane.baremetal.allocation import Allocations
 from hagane.baremetal.base import (
@@ -37,6 +37,7 @@ from hagane.baremetal.node_verb import NodeVerbs
 from hagane.baremetal.runbook import Runbooks
 from hagane.cloud import Cloud
 from hagane.errors import NotFound
+from hagane.placement.outside import Outside
 from hagane.state import clock
 
 TABLES = (
@@ -56,6 +57,7 @@ def service(cloud: Cloud) -> Service:
         "baremetal", ROOT, Policy.load("baremetal", overrides), envelope, versions=VERSIONS, wording=wording,
         headers=dict(RANGE), id_header="openstack-request-id", title="Bare Metal",
     )  # fmt: skip
+    cloud.provide(Outside, Outside(provider.read))
     nodes = Nodes(cloud)
     verbs = NodeVerbs(nodes)
     made.routes += [*_documents(), *_conductors(), *_shards(cloud), *driver.routes()]

@@ -5,7 +5,6 @@ trait:CUSTOM_X=required        a trait that the Node must have; =forbidden: must
 capabilities:boot_mode=uefi    told to the Node with the deployment, as the real service does
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +22,6 @@ class NodeWish:
     resource_class: str
     required: frozenset[str] = frozenset()
     forbidden: frozenset[str] = frozenset()
-
-
-def custom(resource_class: str) -> str:
-    """A Node's resource class in placement's alphabet: "bm.small" is CUSTOM_BM_SMALL."""
-    return "CUSTOM_" + re.sub(r"[^A-Z0-9_]", "_", resource_class.upper())
 
 
 def wish_of(flavor: Mapping[str, Any]) -> NodeWish | None:

@@ -10,9 +10,10 @@ from hagane.compute import query
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound, Unsupported
-from hagane.placement.host import all_hosts, is_up
-from hagane.placement.inventory import usages
+from hagane.placement.host import is_up
+from hagane.placement.outside import Inventories, all_providers
 from hagane.state.database import Row
+from hagane.state.table import Sql
 
 PATH = V21 + "/os-hypervisors"
 
@@ -21,7 +22,7 @@ class Hypervisors:
     """/os-hypervisors."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.db = cloud.db
+        self.cloud, self.db = cloud, cloud.db
 
     async def index(self, request: Request) -> Response:
         need(request, api("os-hypervisors:list"), {})
@@ -62,7 +63,11 @@ class Hypervisors:
 
     async def _hosts(self) -> list[Row]:
         """Those that have ever answered."""
-        return [host for host in await all_hosts(self.db) if host["facts"]]
+        return [host for host in (await self._providers())[0] if host["facts"]]
+
+    async def _providers(self) -> tuple[list[Row], Inventories]:
+        """Hosts and bare-metal Nodes, and what they have."""
+        return await all_providers(self.cloud, self.db)
 
     def _matching(self, hosts: list[Row], pattern: str) -> list[Row]:
         found = [host for host in hosts if pattern in host["facts"]["hostname"]]
@@ -73,15 +78,18 @@ class Hypervisors:
     async def _views(
         self, request: Request, hosts: list[Row], *, detail: bool, with_servers: bool = False
     ) -> list[dict[str, Any]]:
-        used = await usages(self.db) if detail else {}
+        used = (await self._providers())[1] if detail else {}
         names = [host["name"] for host in hosts]
         servers: dict[str, list[dict[str, str]]] = {name: [] for name in names}
         running: dict[str, int] = {}
         if with_servers and names:
-            for row in await SERVER.select(self.db, {"host": names}, order="created_at, id"):
-                servers[row["host"]].append({"name": row["name"], "uuid": row["id"]})
+            theirs = Sql("host IN (SELECT name FROM host) OR node_id IS NOT NULL")
+            for row in await SERVER.select(self.db, conditions=[theirs], order="created_at, id"):
+                if (place := row["node_id"] or row["host"]) in servers:
+                    servers[place].append({"name": row["name"], "uuid": row["id"]})
         if detail and not at(request, 88):
-            rows = await self.db.fetch_tuples("SELECT host, count(*) FROM server GROUP BY host")
+            sql = "SELECT COALESCE(node_id, host), count(*) FROM server GROUP BY COALESCE(node_id, host)"
+            rows = await self.db.fetch_tuples(sql)
             running = {row[0]: row[1] for row in rows if row[0]}
         views = []
         for host in hosts:
@@ -105,7 +113,8 @@ class Hypervisors:
             "hypervisor_type": facts["kind"], "hypervisor_version": facts["version"],
             "host_ip": facts.get("host_ip", "127.0.0.1"),
             "service": {
-                "id": host["service_id"] if at(request, 53) else host["number"], "host": host["name"],
+                "id": host["service_id"] if at(request, 53) else host["number"],
+                "host": host.get("service_host", host["name"]),
                 "disabled_reason": host["disabled_reason"],
             },
         }  # fmt: skip
@@ -136,7 +145,7 @@ class Hypervisors:
 
     async def statistics(self, request: Request) -> Response:
         need(request, api("os-hypervisors:statistics"), {})
-        used = await usages(self.db)
+        used = (await self._providers())[1]
         hosts = [host for host in await self._hosts() if not host["disabled"]]
         sums: dict[str, int] = {"count": len(hosts)}
         for host in hosts:

@@ -8,11 +8,10 @@ from hagane.api.text import natural
 from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.placement.base import ROOT, at, need
-from hagane.placement.host import all_hosts
-from hagane.placement.inventory import ALLOCATION, usages
-from hagane.placement.provider import answered, provider_rows
+from hagane.placement.outside import all_providers, held
+from hagane.placement.provider import answered
 from hagane.placement.query import Query
-from hagane.placement.trait import traits_of
+from hagane.placement.trait import Vocabulary, traits_of
 from hagane.state.database import Row
 
 TYPE = "INSTANCE"  # of every consumer here
@@ -23,12 +22,11 @@ class Consumers:
     """The handlers."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.db = cloud.db
+        self.cloud, self.db = cloud, cloud.db
 
     async def allocations(self, request: Request) -> Response:
         need(request, "allocations:list")
-        rows = await ALLOCATION.select(self.db, {"consumer_id": request.params["id"]})
-        hosts = await provider_rows(self.db, list({row["provider_id"] for row in rows}))
+        rows, hosts = await held(self.cloud, self.db, consumer=request.params["id"])
         found: dict[str, Any] = {}
         for row in rows:
             generation = hosts[row["provider_id"]]["generation"]
@@ -50,8 +48,9 @@ class Consumers:
         if project is None:
             raise Invalid("Invalid query string parameters: 'project_id' is a required property")
         kind = request.args.get("consumer_type", TYPE)
-        where = {"project_id": project} | ({"user_id": user} if user else {})
-        rows = await ALLOCATION.select(self.db, where) if not at(request, 38) or kind in (TYPE, "all") else []
+        rows: list[Row] = []
+        if not at(request, 38) or kind in (TYPE, "all"):
+            rows, _ = await held(self.cloud, self.db, project=project, user=user or "")
         sums: dict[str, int] = {}
         for row in rows:
             sums[row["resource_class"]] = sums.get(row["resource_class"], 0) + row["used"]
@@ -65,11 +64,12 @@ class Consumers:
         need(request, "allocation_candidates:list")
         if "resources" not in request.args:
             raise Invalid("Invalid query string parameters: 'resources' is a required property")
-        query, inventories = Query.of(request, _CANDIDATES), await usages(self.db)
+        known, inventories = await all_providers(self.cloud, self.db)
+        query = Query.of(request, _CANDIDATES, Vocabulary.of(known, inventories))
         text = request.args.get("limit", "1000")
         if not (limit := natural(text)):
             raise Invalid(f"Invalid query string parameters: '{text}' does not match '^[1-9][0-9]*$'")
-        hosts = [host for host in await all_hosts(self.db) if query.fits(host, inventories.get(host["id"], {}))]
+        hosts = [host for host in known if query.fits(host, inventories.get(host["id"], {}))]
         hosts = hosts[:limit]
         return answered(request, {
             "allocation_requests": [_request(request, host, query.resources) for host in hosts],

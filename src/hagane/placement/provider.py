@@ -8,11 +8,10 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.errors import NotFound
 from hagane.placement.base import ROOT, at, need
-from hagane.placement.host import HOST, all_hosts
-from hagane.placement.inventory import ALLOCATION, INVENTORY, usages
+from hagane.placement.outside import all_providers, held, provider
 from hagane.placement.query import Query
-from hagane.placement.trait import CLASSES, TRAITS, traits_of
-from hagane.state.database import Reader, Row
+from hagane.placement.trait import Vocabulary, traits_of
+from hagane.state.database import Row
 
 PATH = ROOT + "/resource_providers"
 _SHOWN = ("allocation_ratio", "max_unit", "min_unit", "reserved", "step_size", "total")
@@ -30,16 +29,17 @@ class Providers:
     """The handlers."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.db = cloud.db
+        self.cloud, self.db = cloud, cloud.db
 
     async def index(self, request: Request) -> Response:
         need(request, "resource_providers:list")
         known = {"name", "uuid"}
         for since, names in ((3, {"member_of"}), (4, {"resources"}), (14, {"in_tree"}), (18, {"required"})):
             known |= names if at(request, since) else set()
-        query, inventories = Query.of(request, known), await usages(self.db)
+        hosts, inventories = await all_providers(self.cloud, self.db)
+        query = Query.of(request, known, Vocabulary.of(hosts, inventories))
         found = []
-        for host in await all_hosts(self.db):
+        for host in hosts:
             if request.args.get("name") not in (None, host["name"]) or request.args.get("uuid") not in (
                 None,
                 host["id"],
@@ -51,26 +51,26 @@ class Providers:
 
     async def show(self, request: Request) -> Response:
         need(request, "resource_providers:show")
-        return answered(request, _view(request, await self._find(request)))
+        return answered(request, _view(request, (await self._find(request))[0]))
 
-    async def _find(self, request: Request) -> Row:
+    async def _find(self, request: Request) -> tuple[Row, dict[str, Row]]:
+        """A provider and its inventory."""
         key = request.params["id"]
-        host = await HOST.get(self.db, id=key)
-        if host is None:
+        found = await provider(self.cloud, self.db, key)
+        if found is None:
             raise NotFound(f"No resource provider with uuid {key} found")
-        return host
+        return found
 
     async def inventories(self, request: Request) -> Response:
         need(request, "resource_providers:inventories:list")
-        host = await self._find(request)
-        rows = await INVENTORY.select(self.db, {"provider_id": host["id"]})
-        shown = {row["resource_class"]: {name: row[name] for name in _SHOWN} for row in rows}
+        host, rows = await self._find(request)
+        shown = {row["resource_class"]: {name: row[name] for name in _SHOWN} for row in rows.values()}
         return answered(request, {"inventories": shown, "resource_provider_generation": host["generation"]})
 
     async def inventory(self, request: Request) -> Response:
         need(request, "resource_providers:inventories:show")
-        host, name = await self._find(request), request.params["class"]
-        row = await INVENTORY.get(self.db, provider_id=host["id"], resource_class=name)
+        (host, rows), name = await self._find(request), request.params["class"]
+        row = rows.get(name)
         if row is None:
             raise NotFound(f"No inventory of class {name} for {host['id']}")
         shown = {key: row[key] for key in _SHOWN}
@@ -78,16 +78,15 @@ class Providers:
 
     async def usages(self, request: Request) -> Response:
         need(request, "resource_providers:usages")
-        host = await self._find(request)
-        rows = await INVENTORY.select(self.db, {"provider_id": host["id"]})
-        used = {row["resource_class"]: row["used"] for row in rows}
+        host, rows = await self._find(request)
+        used = {row["resource_class"]: row["used"] for row in rows.values()}
         return answered(request, {"resource_provider_generation": host["generation"], "usages": used})
 
     async def allocations(self, request: Request) -> Response:
         need(request, "resource_providers:allocations:list")
-        host = await self._find(request)
+        host, _ = await self._find(request)
         found: dict[str, Any] = {}
-        for row in await ALLOCATION.select(self.db, {"provider_id": host["id"]}):
+        for row in (await held(self.cloud, self.db, provider_id=host["id"]))[0]:
             one = found.setdefault(row["consumer_id"], {"resources": {}})
             one["resources"][row["resource_class"]] = row["used"]
             if at(request, 28):
@@ -96,12 +95,12 @@ class Providers:
 
     async def traits(self, request: Request) -> Response:
         need(request, "resource_providers:traits:list")
-        host = await self._find(request)
+        host, _ = await self._find(request)
         return answered(request, {"traits": traits_of(host), "resource_provider_generation": host["generation"]})
 
     async def aggregates(self, request: Request) -> Response:
         need(request, "resource_providers:aggregates:list")
-        host = await self._find(request)
+        host, _ = await self._find(request)
         more = {"resource_provider_generation": host["generation"]} if at(request, 19) else {}
         return answered(request, {"aggregates": []} | more)
 
@@ -136,19 +135,22 @@ def _view(request: Request, host: Row) -> dict[str, Any]:
 def vocabulary(cloud: Cloud) -> list[Route]:
     """/traits and /resource_classes."""
 
+    async def words() -> Vocabulary:
+        return Vocabulary.of(*await all_providers(cloud, cloud.db))
+
     async def traits(request: Request) -> Response:
         need(request, "traits:list")
         name = request.args.get("name", "")
-        found = list(TRAITS)
+        found = list((await words()).traits)
         if name.startswith("in:"):
-            found = [trait for trait in TRAITS if trait in name[3:].split(",")]
+            found = [trait for trait in found if trait in name[3:].split(",")]
         elif name.startswith("startswith:"):
-            found = [trait for trait in TRAITS if trait.startswith(name.removeprefix("startswith:"))]
+            found = [trait for trait in found if trait.startswith(name.removeprefix("startswith:"))]
         return answered(request, {"traits": found})
 
     async def trait(request: Request) -> Response:
         need(request, "traits:show")
-        if request.params["name"] not in TRAITS:
+        if request.params["name"] not in (await words()).traits:
             raise NotFound(f"No such trait(s): {request.params['name']}.")
         return empty(204)
 
@@ -157,11 +159,11 @@ def vocabulary(cloud: Cloud) -> list[Route]:
 
     async def classes(request: Request) -> Response:
         need(request, "resource_classes:list")
-        return answered(request, {"resource_classes": [class_view(name) for name in CLASSES]})
+        return answered(request, {"resource_classes": [class_view(name) for name in (await words()).classes]})
 
     async def one_class(request: Request) -> Response:
         need(request, "resource_classes:show")
-        if request.params["name"] not in CLASSES:
+        if request.params["name"] not in (await words()).classes:
             raise NotFound(f"No such resource class {request.params['name']}.")
         return answered(request, class_view(request.params["name"]))
 
@@ -173,7 +175,3 @@ def vocabulary(cloud: Cloud) -> list[Route]:
         Route("GET", ROOT + "/resource_classes/{name}", one_class, "resource_class:show",
               rule="placement:resource_classes:show", since="1.2"),
     ]  # fmt: skip
-
-
-async def provider_rows(reader: Reader, ids: list[str]) -> dict[str, Row]:
-    return {row["id"]: row for row in await HOST.select(reader, {"id": ids})} if ids else {}

@@ -6,7 +6,7 @@ from hagane.api.http import Request
 from hagane.api.text import natural
 from hagane.api.types import is_uuid
 from hagane.errors import Invalid
-from hagane.placement.trait import CLASSES, TRAITS, traits_of
+from hagane.placement.trait import Vocabulary, traits_of
 from hagane.state.database import Row
 
 
@@ -22,7 +22,7 @@ class Query:
     nowhere: bool = False  # it asks for what no provider here has (an aggregate)
 
     @classmethod
-    def of(cls, request: Request, known: set[str]) -> "Query":
+    def of(cls, request: Request, known: set[str], words: Vocabulary) -> "Query":
         """Raises Invalid for names that are not known and values that are not right."""
         for name in request.args:
             if name not in known:
@@ -33,12 +33,12 @@ class Query:
         choices: list[tuple[str, ...]] = []
         for name in ("required", "root_required"):
             for text in [value for key, value in request.query if key == name]:
-                _traits(text, required, forbidden, choices)
+                _traits(text, required, forbidden, choices, words)
         in_tree = request.args.get("in_tree")
         if in_tree is not None and not is_uuid(in_tree):
             raise Invalid(f"Invalid query string parameters: Failed validating 'format': '{in_tree}' is not a 'uuid'")
         return cls(
-            _resources(request.args["resources"]) if "resources" in request.args else {},
+            _resources(request.args["resources"], words) if "resources" in request.args else {},
             tuple(required), tuple(forbidden), tuple(choices), in_tree, _elsewhere(request),
         )  # fmt: skip
 
@@ -63,20 +63,22 @@ def _elsewhere(request: Request) -> bool:
     return any(not value.startswith("!") for name, value in request.query if name == "member_of")
 
 
-def _resources(text: str) -> dict[str, int]:
+def _resources(text: str, words: Vocabulary) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in text.split(","):
         name, _, amount = part.partition(":")
         if not (wanted := natural(amount)):
             raise Invalid(f"Badly formed resources parameter. Expected resources query string parameter in form: "
                           f"?resources=VCPU:2,MEMORY_MB:1024. Got: \"{text}\".")  # fmt: skip
-        if name not in CLASSES:
+        if name not in words.classes:
             raise Invalid(f"Invalid resource class in resources parameter: No such resource class {name}.")
         found[name] = wanted
     return found
 
 
-def _traits(text: str, required: list[str], forbidden: list[str], choices: list[tuple[str, ...]]) -> None:
+def _traits(
+    text: str, required: list[str], forbidden: list[str], choices: list[tuple[str, ...]], words: Vocabulary
+) -> None:
     if text.startswith("in:"):
         names = text[3:].split(",")
         choices.append(tuple(names))
@@ -84,6 +86,6 @@ def _traits(text: str, required: list[str], forbidden: list[str], choices: list[
         names = [name.lstrip("!") for name in text.split(",")]
         required += [name for name in text.split(",") if not name.startswith("!")]
         forbidden += [name[1:] for name in text.split(",") if name.startswith("!")]
-    unknown = [name for name in names if name not in TRAITS]
+    unknown = [name for name in names if name not in words.traits]
     if unknown:
         raise Invalid(f"No such trait(s): {', '.join(sorted(unknown))}.")

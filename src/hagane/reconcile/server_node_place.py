@@ -11,9 +11,10 @@ from typing import Any
 
 from hagane.baremetal import claim, vif
 from hagane.baremetal.base import CONDUCTOR
+from hagane.baremetal.claim import custom
 from hagane.baremetal.node_secret import opened, sealed
 from hagane.compute import nic
-from hagane.compute.flavor_node import NodeWish, capabilities, custom, wish_of
+from hagane.compute.flavor_node import NodeWish, capabilities, wish_of
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault, port_ids
 from hagane.errors import HaganeError
 from hagane.network import attach
