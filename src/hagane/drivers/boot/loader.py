@@ -13,7 +13,7 @@ FILES: dict[str, tuple[Path, str]] = {
     "undionly.kpxe": (Path("/usr/lib/ipxe/undionly.kpxe"), "ipxe"),
     "snponly.efi": (Path("/usr/lib/ipxe/snponly.efi"), "ipxe"),
     "ipxe.efi": (Path("/usr/lib/ipxe/ipxe.efi"), "ipxe"),
-    "lpxelinux.0": (Path("/usr/lib/PXELINUX/lpxelinux.0"), "pxelinux"),
+    "pxelinux.0": (Path("/usr/lib/PXELINUX/pxelinux.0"), "pxelinux"),
     "ldlinux.c32": (_SYSLINUX / "bios/ldlinux.c32", "syslinux-common"),
     "shimx64.efi": (Path("/usr/lib/shim/shimx64.efi.signed"), "shim-signed"),
     "grubx64.efi": (Path("/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"), "grub-efi-amd64-signed"),

@@ -1,13 +1,15 @@
-"""Plain PXE: PXELINUX (BIOS) or shim and GRUB (UEFI) by TFTP; they fetch the kernel and the ramdisk by HTTP.
+"""Plain PXE: PXELINUX (BIOS) or shim and GRUB (UEFI), and everything by TFTP.
 
-TFTP needs a round trip for every kilobyte or so: for a ramdisk of a hundred megabytes that is a minute, by HTTP it is
-seconds. Both loaders are signed or as Debian builds them.
+TFTP needs a round trip for every kilobyte or so: a ramdisk of a hundred megabytes takes a minute. This is for firmware
+that gets along with nothing else; iPXE is the way to boot. (PXELINUX's own HTTP hung in every second start.)
 """
 
 from hagane.drivers.bmc.base import BootMode
 from hagane.drivers.boot.base import KERNEL, RAMDISK, BootNode, BootPlan, dhcp
 
-_FIRST = {BootMode.BIOS: "lpxelinux.0", BootMode.UEFI: "shimx64.efi"}
+_FIRST = {BootMode.BIOS: "pxelinux.0", BootMode.UEFI: "shimx64.efi"}
+_OF_IPXE = {BootMode.BIOS: "pxelinux.0", BootMode.UEFI: "grubx64.efi"}
+"""An iPXE of the firmware's own tells a wrong length of what it loads for shim, which then refuses GRUB."""
 
 
 def pxelinux(node: BootNode) -> str:
@@ -17,19 +19,18 @@ DEFAULT ramdisk
 PROMPT 0
 TIMEOUT 0
 LABEL ramdisk
-  KERNEL {node.base}/{KERNEL}
-  INITRD {node.base}/{RAMDISK}
+  KERNEL {KERNEL}
+  INITRD {RAMDISK}
   APPEND {node.parameters}
   IPAPPEND 2
 """
 
 
 def grub(node: BootNode) -> str:
-    root = f"(http,{node.server})"
     words = " ".join(f"'{word}'" for word in node.parameters.split())
     return f"""set timeout=0
-linux {root}/{KERNEL} {words} BOOTIF=$net_default_mac
-initrd {root}/{RAMDISK}
+linux /{KERNEL} {words} BOOTIF=$net_default_mac
+initrd /{RAMDISK}
 boot
 """
 
@@ -39,8 +40,6 @@ class Pxe:
     modes = frozenset(BootMode)
 
     def plan(self, node: BootNode) -> BootPlan:
-        loader = _FIRST[node.mode]
-        # An iPXE of the firmware's own takes the same loader: over a boot server's name it speaks TFTP as well.
-        options = dhcp(node, loader=loader, ipxe=loader)
+        options = dhcp(node, loader=_FIRST[node.mode], ipxe=_OF_IPXE[node.mode])
         files = {"pxelinux.cfg/": pxelinux(node)} if node.mode is BootMode.BIOS else {"grub.cfg": grub(node)}
         return BootPlan(dhcp=options, files=files)
