@@ -124,7 +124,7 @@ def _entry(rack: Rack, machine: MachineDescription, *, kvm: bool) -> dict[str, A
         "name": machine.name, "uuid": rack.uuid(machine.name), "folder": str(rack.machine_folder(machine.name)),
         "disks": [str(path) for path in rack.disks(machine)], "mode": machine.boot_mode,
         "nics": [{"mac": mac, "tap": port} for mac, port in rack.nics(machine)], "memory_mb": machine.memory_mb,
-        "vcpus": machine.vcpus, "netns": rack.site.netns(rack.switch), "kvm": kvm,
+        "vcpus": machine.vcpus, "secure_boot": machine.secure_boot, "netns": rack.site.netns(rack.switch), "kvm": kvm,
         "username": USERNAME, "password": password(rack), "ipmi": [address, IPMI_PORT], **redfish,
     }  # fmt: skip
 

@@ -53,6 +53,7 @@ class Boot:
 
     device: BootDevice
     persistent: bool = False
+    uri: str = ""  # of BootDevice.HTTP; "": the firmware asks DHCP
 
 
 @dataclass(frozen=True, slots=True)

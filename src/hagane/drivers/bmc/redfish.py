@@ -217,7 +217,8 @@ class RedfishBmc:
         if target not in system.get_allowed_system_boot_source_values():
             raise DeviceFailed(f"{self._name}: the machine cannot boot from {boot.device}")
         often = sushy.BootSourceOverrideEnabled
-        system.set_system_boot_options(target, often.CONTINUOUS if boot.persistent else often.ONCE)
+        enabled = often.CONTINUOUS if boot.persistent else often.ONCE
+        system.set_system_boot_options(target, enabled, http_boot_uri=boot.uri or None)
 
 
 class _Root(sushy.Sushy):  # type: ignore[misc]
@@ -257,7 +258,10 @@ def _has_slots(name: str, seen: BmcSeen, desired: BmcDesired) -> None:
 def _boot(boot: dict[str, Any]) -> Boot | None:
     device = _DEVICES.get(str(boot.get("BootSourceOverrideTarget")))
     enabled = boot.get("BootSourceOverrideEnabled")
-    return Boot(device, persistent=enabled == "Continuous") if device and enabled in ("Once", "Continuous") else None
+    if device is None or enabled not in ("Once", "Continuous"):
+        return None
+    uri = str(boot.get("HttpBootUri") or "") if device == BootDevice.HTTP else ""
+    return Boot(device, persistent=enabled == "Continuous", uri=uri)
 
 
 def _identity(system: Any) -> Identity:

@@ -6,7 +6,8 @@ a daemon of its own and outlives it too. A restart by force is a new QEMU, since
     off ──on──▶ QEMU runs ──off, or the guest shuts down, or `lose_power`──▶ off
 
 The folder of a machine holds: bmc.json (settings), serial (socket), console.log (all that the serial port ever said),
-qmp (socket), pid, vars.fd (UEFI variables), media-cd and media-usb (the images inserted).
+qmp (socket), pid, vars.fd and vars-secure.fd (UEFI variables without and with the keys of secure boot), media-cd and
+media-usb (the images inserted).
 """
 
 import asyncio
@@ -15,18 +16,22 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hagane.errors import Invalid
 from hagane.lab import netns
 from hagane.lab.bmc import qmp, variables
-from hagane.lab.bmc.faults import FaultFile
+from hagane.lab.bmc.faults import FaultFile, Faults
 from hagane.lab.bmc.qemu import Drive, MachineSpec, argv
 from hagane.lab.process import Daemon, end, pid_of, start
 
 FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")  # with the keys by which Linux vendors sign
 DEVICES = ("disk", "pxe", "cdrom", "http")
+LEDS = ("Off", "Lit", "Blinking")
+BIOS = {"BootMode": ("LegacyBios", "Uefi"), "NetworkBoot": ("Enabled", "Disabled")}
 SLOTS = ("cd", "usb")
 MEDIA_SECONDS = 30.0
 
@@ -40,6 +45,10 @@ class Settings:
     mode: str = "bios"
     http_uri: str = ""
     media: dict[str, str] = field(default_factory=dict)
+    secure_boot: bool = False
+    network_boot: bool = True
+    pending: dict[str, str] = field(default_factory=dict)  # BIOS attributes that wait for the next start
+    led: str = "Off"
 
 
 class Machine:
@@ -51,13 +60,14 @@ class Machine:
         self._memory = spec.folder / "bmc.json"
         spec.folder.mkdir(parents=True, exist_ok=True)
         self.settings = self._load()
+        self._faults = FaultFile(spec.folder)
         self._pid: tuple[int, str] | None = None
 
     @property
     def daemon(self) -> Daemon:
         """The QEMU process, as it would be started now."""
-        wrong = FaultFile(self.spec.folder).now().disk
-        command = argv(self.spec, self.settings.boot, self.settings.mode, self._drives(), disk_fault=wrong)
+        now, wrong = self._now(), self.faults().disk
+        command = argv(now, self.settings.boot, self.settings.mode, self._drives(), disk_fault=wrong)
         folder = self.spec.folder
         words = netns.inside(self.spec.netns, *command)
         return Daemon(self.spec.name, "qemu-system-x86_64", words, self.spec.pid_file, folder / "qemu.log")
@@ -116,6 +126,53 @@ class Machine:
         self.settings.mode = mode
         self._save()
 
+    def set_led(self, state: str) -> None:
+        """The light by which somebody finds the machine. Errors: Invalid."""
+        if state not in LEDS:
+            raise Invalid(f"{self.spec.name} has no light that is {state}")
+        self.settings.led = state
+        self._save()
+
+    def set_secure_boot(self, *, on: bool) -> None:
+        """From the next start on. Errors: Invalid (BIOS)."""
+        if on and self.settings.mode != "uefi":
+            raise Invalid(f"{self.spec.name} boots securely in UEFI mode only")
+        self.settings.secure_boot = on
+        self._save()
+
+    def bios(self, *, factory: bool = False) -> dict[str, str]:
+        """BIOS attributes as they are, or as the machine left the factory."""
+        mode, network = self.settings.mode, self._now().option_roms
+        if factory:
+            mode, network = self.spec.mode, self.spec.option_roms
+        return {"BootMode": BIOS["BootMode"][mode == "uefi"], "NetworkBoot": BIOS["NetworkBoot"][not network]}
+
+    def set_bios(self, attributes: Mapping[str, object]) -> None:
+        """BIOS attributes from the next start on. Errors: Invalid."""
+        for name, value in attributes.items():
+            if value not in BIOS.get(name, ()):
+                raise Invalid(f"{self.spec.name} has no BIOS attribute {name} that may be {value}")
+        self.settings.pending |= {name: str(value) for name, value in attributes.items()}
+        self._save()
+
+    def faults(self) -> Faults:
+        """What is wrong on purpose now."""
+        return self._faults.now()
+
+    def _now(self) -> MachineSpec:
+        """The machine as its settings make it."""
+        roms = self.spec.option_roms and self.settings.network_boot
+        return replace(self.spec, option_roms=roms, secure_boot=self.settings.secure_boot)
+
+    def _apply_pending(self) -> None:
+        wanted, self.settings.pending = self.settings.pending, {}
+        if mode := wanted.get("BootMode"):
+            self.settings.mode = "uefi" if mode == "Uefi" else "bios"
+        if network := wanted.get("NetworkBoot"):
+            self.settings.network_boot = network == "Enabled"
+        if wanted:
+            self._save()
+
     async def insert(self, slot: str, url: str) -> None:
         """Fetch an image and put it into a virtual drive. Errors: Invalid (no such drive, no such image)."""
         async with self._lock:
@@ -147,14 +204,20 @@ class Machine:
     async def _start(self) -> None:
         if self.pid() is not None:
             return
-        if self.settings.mode == "uefi" and not self.spec.variables.exists():
-            await asyncio.to_thread(shutil.copyfile, FIRMWARE_VARIABLES, self.spec.variables)
-        if self.settings.mode == "uefi" and self.settings.boot == "http" and self.settings.http_uri:
-            await asyncio.to_thread(variables.boot_from, self.spec.variables, self.settings.http_uri)
+        self._apply_pending()
+        if self.settings.mode == "uefi":
+            await asyncio.to_thread(self._flash, self._now())
         await start(self.daemon)
         if not self.settings.persistent and self.settings.boot:
             self.settings.boot, self.settings.http_uri = "", ""
             self._save()
+
+    def _flash(self, spec: MachineSpec) -> None:
+        """The firmware's variables, made if they are missing; with an order to boot from a URI, if there is one."""
+        if not spec.variables.exists():
+            shutil.copyfile(SECURE_VARIABLES if spec.secure_boot else FIRMWARE_VARIABLES, spec.variables)
+        if self.settings.boot == "http" and self.settings.http_uri:
+            variables.boot_from(spec.variables, self.settings.http_uri)
 
     async def _stop(self) -> None:
         pid = self.pid()
@@ -167,7 +230,7 @@ class Machine:
         try:
             return Settings(**json.loads(self._memory.read_text()))
         except (OSError, ValueError, TypeError):
-            return Settings(mode=self.spec.mode)
+            return Settings(mode=self.spec.mode, secure_boot=self.spec.secure_boot)
 
     def _save(self) -> None:
         content = {name: getattr(self.settings, name) for name in Settings.__slots__}

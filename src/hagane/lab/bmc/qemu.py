@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRMWARE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+SECURE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 # (disk, network, CD) in the order in which they are tried, by boot device.
 _ORDER = {
     "": ("disk", "net", "cd"),
@@ -49,6 +50,7 @@ class MachineSpec:
     netns: str = ""
     kvm: bool = False
     paused: bool = False  # powered on, but its CPU stands still: for tests of the BMC alone
+    secure_boot: bool = False  # in UEFI mode the firmware starts nothing that is not signed
     option_roms: bool = True  # False: the firmware cannot boot from the network, and is done sooner
 
     @property
@@ -69,7 +71,7 @@ class MachineSpec:
 
     @property
     def variables(self) -> Path:
-        return self.folder / "vars.fd"
+        return self.folder / ("vars-secure.fd" if self.secure_boot else "vars.fd")
 
 
 def argv(
@@ -78,8 +80,8 @@ def argv(
     """The command line for one start. `disk_fault`: what is wrong with the first disk."""
     first = {kind: 1 + 100 * place for place, kind in enumerate(_ORDER[boot])}
     return (
-        *_board(spec),
-        *(_uefi(spec, http=boot == "http") if mode == "uefi" else ()),
+        *_board(spec, secure=spec.secure_boot and mode == "uefi"),
+        *(_uefi(spec, pxe=spec.option_roms and boot != "http") if mode == "uefi" else ()),
         *(
             word
             for number, disk in enumerate(spec.disks)
@@ -90,12 +92,14 @@ def argv(
     )
 
 
-def _board(spec: MachineSpec) -> tuple[str, ...]:
-    """Without devices; firmware and boot loaders talk to the serial port. A log that grows keeps earlier starts."""
+def _board(spec: MachineSpec, *, secure: bool) -> tuple[str, ...]:
+    """Without devices; firmware and boot loaders talk to the serial port. A log that grows keeps earlier starts. Secure
+    boot needs a board on which the firmware alone may write its flash."""
+    board = "q35,smm=on,graphics=off" if secure else "pc,graphics=off"
     serial = f"socket,id=serial0,path={spec.serial},server=on,wait=off,logfile={spec.console_log},logappend=on"
     return (
         *("qemu-system-x86_64", "-name", spec.name, "-uuid", spec.uuid, "-nodefaults", "-display", "none"),
-        *("-machine", "pc,graphics=off", "-m", str(spec.memory_mb), "-smp", str(spec.vcpus)),
+        *("-machine", board, "-m", str(spec.memory_mb), "-smp", str(spec.vcpus)),
         *(("-accel", "kvm", "-cpu", "host") if spec.kvm else ("-accel", "tcg,thread=multi", "-cpu", "max")),
         *("-smbios", f"type=1,manufacturer=Hagane,product=Virtual bare metal,serial={spec.name},uuid={spec.uuid}"),
         *("-chardev", serial, "-serial", "chardev:serial0", "-qmp", f"unix:{spec.qmp},server=on,wait=off"),
@@ -105,13 +109,16 @@ def _board(spec: MachineSpec) -> tuple[str, ...]:
     )
 
 
-def _uefi(spec: MachineSpec, *, http: bool) -> tuple[str, ...]:
+def _uefi(spec: MachineSpec, *, pxe: bool) -> tuple[str, ...]:
     """OVMF. It tries PXE before HTTP, so PXE is turned off for an HTTP boot."""
-    pxe = ("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+    code = SECURE_CODE if spec.secure_boot else FIRMWARE_CODE
+    guard = ("-global", "driver=cfi.pflash01,property=secure,value=on")
+    no_pxe = ("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
     return (
-        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE_CODE}"),
+        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={spec.variables}"),
-        *((*pxe, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n") if http else ()),
+        *(guard if spec.secure_boot else ()),
+        *(() if pxe else (*no_pxe, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")),
     )
 
 

@@ -151,11 +151,11 @@ async def _act(front: RedfishFront, method: str, path: str, body: dict[str, Any]
     if path.startswith(f"{tree.SESSIONS}/") and method == "DELETE":
         front.sessions = {token for token in front.sessions if tree.session_id(token) != path.rpartition("/")[2]}
         return Response(status_code=204)
-    if path == tree.system(machine) and method == "PATCH":
-        _set_boot(machine, body.get("Boot") or {})
+    if method == "PATCH" and _patched(machine, path.removeprefix(tree.system(machine)), body):
         return Response(status_code=204)
     actions: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
         f"{tree.system(machine)}/Actions/ComputerSystem.Reset": lambda words: _reset(front, words),
+        f"{tree.system(machine)}/Bios/Actions/Bios.ResetBios": lambda _: _reset_bios(machine),
         **{f"{tree.media(machine, name)}/Actions/VirtualMedia.{verb}Media": _media(machine, slot, verb)
            for name, slot in _SLOTS.items() for verb in ("Insert", "Eject")},
     }  # fmt: skip
@@ -173,6 +173,26 @@ def _log_in(front: RedfishFront, body: dict[str, Any]) -> Response:
     uri = f"{tree.SESSIONS}/{tree.session_id(token)}"
     content = {"@odata.id": uri, "Id": tree.session_id(token), "Name": "Session", "UserName": front.username}
     return JSONResponse(content, 201, {"X-Auth-Token": token, "Location": uri})
+
+
+def _patched(machine: Machine, part: str, body: dict[str, Any]) -> bool:
+    """Change the system or what is beneath it; False: nothing there can be changed."""
+    match part:
+        case "":
+            _set_boot(machine, body.get("Boot") or {})
+            if "IndicatorLED" in body:
+                machine.set_led(str(body["IndicatorLED"]))
+        case "/Bios/Settings":
+            machine.set_bios(dict(body.get("Attributes") or {}))
+        case "/SecureBoot":
+            machine.set_secure_boot(on=bool(body.get("SecureBootEnable")))
+        case _:
+            return False
+    return True
+
+
+async def _reset_bios(machine: Machine) -> None:
+    machine.set_bios(machine.bios(factory=True))
 
 
 def _set_boot(machine: Machine, boot: dict[str, Any]) -> None:

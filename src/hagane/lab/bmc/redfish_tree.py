@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from hagane.errors import NotFound
+from hagane.lab.bmc import redfish_parts
 from hagane.lab.bmc.machine import Machine
 
 ROOT = "/redfish/v1"
@@ -58,6 +59,7 @@ def _fixed(machine: Machine) -> dict[str, Json]:
         CHASSIS: {"@odata.type": "#Chassis.v1_5_0.Chassis", "Id": "box", "Name": machine.spec.name,
                   "ChassisType": "RackMount", "Thermal": _link(f"{CHASSIS}/Thermal")},
         f"{CHASSIS}/Thermal": _thermal(),
+        **redfish_parts.below(machine, system(machine)),
     }  # fmt: skip
 
 
@@ -80,7 +82,7 @@ def _root(machine: Machine) -> Json:
         "RedfishVersion": "1.5.0", "UUID": machine.spec.uuid,
         "Systems": _link(f"{ROOT}/Systems"), "Managers": _link(f"{ROOT}/Managers"),
         "Chassis": _link(f"{ROOT}/Chassis"), "SessionService": _link(f"{ROOT}/SessionService"),
-        "Links": {"Sessions": _link(SESSIONS)},
+        "UpdateService": _link(redfish_parts.UPDATE), "Links": {"Sessions": _link(SESSIONS)},
     }  # fmt: skip
 
 
@@ -100,6 +102,7 @@ def _system(machine: Machine) -> Json:
         "PowerState": "On" if machine.pid() is not None else "Off", "Boot": boot,
         "Status": {"State": "Enabled", "Health": "OK"},
         "ProcessorSummary": {"Count": spec.vcpus}, "MemorySummary": {"TotalSystemMemoryGiB": spec.memory_mb / 1024},
+        "IndicatorLED": settings.led, **redfish_parts.links(path),
         "EthernetInterfaces": _link(f"{path}/EthernetInterfaces"),
         "Links": {"ManagedBy": [_link(MANAGER)], "Chassis": [_link(CHASSIS)]},
         "Actions": {"#ComputerSystem.Reset": reset},

@@ -29,7 +29,7 @@ from hagane.lab.bmc.machine import Machine
 from hagane.lab.bmc.qemu import MachineSpec, Nic
 from hagane.lab.bmc.redfish import RedfishFront, RedfishServer
 
-_PLAIN = ("name", "uuid", "memory_mb", "vcpus", "mode", "netns", "kvm", "paused", "option_roms")
+_PLAIN = ("name", "uuid", "memory_mb", "vcpus", "mode", "netns", "kvm", "paused", "option_roms", "secure_boot")
 
 
 @dataclass(slots=True)
