@@ -4,6 +4,7 @@ The original is used where a Python that has it installed is named: HAGANE_STOCK
 work in a scratch root whose "disk" is a file (the original: a loop device cannot be counted on, so it writes nothing).
 """
 
+import asyncio
 import os
 import secrets
 import subprocess
@@ -80,7 +81,8 @@ async def rig(kind: str, folder: Path, *, disk_mb: int = 256, **given: Any) -> A
         if kind == "stock":
             argv = [STOCK, str(Path(__file__).with_name("stock_agent.py")), str(state.port), state.token]
         log = (folder / "agent.out").open("wb")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": "src"})
+        env = os.environ | {"PYTHONPATH": "src"}
+        process = await asyncio.to_thread(subprocess.Popen, argv, stdout=log, stderr=log, env=env)
         try:
             beat = await state.beat(seconds=60)
             port = urlsplit(beat["callback_url"]).port or 0
@@ -97,8 +99,6 @@ def node(**properties: Any) -> dict[str, Any]:
 
 
 async def until(condition: Any, *, seconds: float = 20.0) -> None:
-    import asyncio
-
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

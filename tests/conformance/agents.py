@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import socket
 import subprocess
 import threading
 import time
@@ -132,50 +133,82 @@ def service(service: Service | None = None) -> Iterator[Service]:
 
 @dataclass
 class Machine:
-    """A QEMU that runs a ramdisk."""
+    """A QEMU that runs a ramdisk, or what it wrote. `port` leads to the agent, `ssh` to port 22, `lldp` to the second NIC."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
     port: int
-    began: float
+    ssh: int
+    lldp: int
+    began: float = field(default_factory=time.monotonic)
 
     def console(self) -> str:
         return self.log.read_text(errors="replace")
 
+    async def says(self, words: str, *, seconds: float = 120) -> str:
+        """The console's line with the words."""
+        async with asyncio.timeout(seconds):
+            while words not in self.console():
+                await asyncio.sleep(0.1)
+        return [line for line in self.console().splitlines() if words in line][-1]
+
+    async def ends(self, *, seconds: float = 60) -> None:
+        async with asyncio.timeout(seconds):
+            while self.process.poll() is None:
+                await asyncio.sleep(0.1)
+
+
+PARAMETERS = (
+    "console=ttyS0,115200 BOOTIF=01-52-54-00-12-34-56 mitigations=off random.trust_cpu=on no_timer_check edd=off"
+)
+
 
 @asynccontextmanager
 async def boot(
-    folder: Path, kernel: Path, ramdisk: Path, parameters: str, *extra: str, memory: int = 384
+    folder: Path,
+    disk: Path,
+    *,
+    linux: tuple[Path, Path, str] | None = None,
+    firmware: Path | None = None,
+    memory: int = 256,
 ) -> AsyncIterator[Machine]:
-    """Boot a kernel on QEMU's user network (the host is 10.0.2.2); the ramdisk's port 9999 is a port of this machine."""
-    import socket
+    """A machine on QEMU's user network (this host is 10.0.2.2). `linux`: kernel, ramdisk and parameters; else the disk boots.
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    `firmware`: the variables of a UEFI firmware, kept between starts; None: a BIOS."""
+    port, ssh, lldp, mine = (
+        _free(kind) for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_DGRAM)
+    )
     log = folder / "console.log"
     log.write_text("")
-    argv = [
-        "qemu-system-x86_64",
-        "-machine",
-        "q35",
-        "-accel",
-        "tcg",
-        "-cpu",
-        "max",
-        "-m",
-        str(memory),
-        "-display",
-        "none",
-    ]
-    argv += ["-nodefaults", "-serial", f"file:{log}", "-no-reboot", "-kernel", str(kernel), "-initrd", str(ramdisk)]
-    argv += ["-append", f"console=ttyS0,115200 {parameters}"]
-    argv += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:9999"]
-    argv += ["-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56", *extra]
-    began = time.monotonic()
-    machine = Machine(await asyncio.to_thread(subprocess.Popen, argv, stdin=subprocess.DEVNULL), log, port, began)
+    argv = ["qemu-system-x86_64", "-machine", "q35,graphics=off", "-accel", "tcg", "-cpu", "max", "-m", str(memory)]
+    argv += ["-display", "none", "-nodefaults", "-serial", f"file:{log}", "-no-reboot"]
+    argv += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:9999,hostfwd=tcp:127.0.0.1:{ssh}-:22"]
+    argv += ["-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56"]
+    argv += ["-netdev", f"socket,id=n1,udp=127.0.0.1:{mine},localaddr=127.0.0.1:{lldp}"]
+    argv += ["-device", "virtio-net-pci,netdev=n1,romfile=,mac=52:54:00:12:34:57"]
+    argv += ["-drive", f"file={disk},if=none,id=d0,format=raw,cache=unsafe,discard=unmap"]
+    argv += ["-device", "virtio-blk-pci,drive=d0,serial=disk-0,bootindex=1"]
+    if linux is not None:
+        argv += ["-kernel", str(linux[0]), "-initrd", str(linux[1]), "-append", f"{PARAMETERS} {linux[2]}"]
+    if firmware is not None:
+        argv += ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]
+        argv += ["-drive", f"if=pflash,format=raw,file={firmware}"]
+    process = await asyncio.to_thread(subprocess.Popen, argv, stdin=subprocess.DEVNULL)
     try:
-        yield machine
+        yield Machine(process, log, port, ssh, lldp)
     finally:
-        machine.process.kill()
-        machine.process.wait()
+        process.kill()
+        process.wait()
+
+
+def _free(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def blank(path: Path, gigabytes: int = 5) -> Path:
+    with path.open("wb") as file:
+        file.truncate(gigabytes << 30)
+    return path
