@@ -28,6 +28,21 @@ class Simulation(msgspec.Struct, forbid_unknown_fields=True):
     delays: bool = True  # machines take about as long as real ones; false: everything at once
 
 
+class Baremetal(msgspec.Struct, forbid_unknown_fields=True):
+    """How long a Node may take, in seconds; what takes longer fails with the cause. And how its power is watched."""
+
+    deploy_callback: Positive = 900.0  # until the ramdisk of a deployment calls back
+    clean_callback: Positive = 1800.0
+    inspect_callback: Positive = 1800.0
+    rescue_callback: Positive = 1800.0
+    service_callback: Positive = 1800.0
+    heartbeat: Positive = 300.0  # a ramdisk that says nothing for so long is gone
+    bmc: Positive = 180.0  # a BMC that does not answer in the middle of something
+    network: Positive = 120.0  # until a network carries a Nic
+    power_poll: Positive = 60.0  # between looks at the power of each Node
+    restore_power: bool = True  # a machine that was switched by hand is switched back; false: that is its state now
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """All settings. Paths are absolute."""
 
@@ -59,6 +74,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     image_max_gb: int = 1024  # the largest image, GiB
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     kernel_append_params: str = "nofb vga=normal console=ttyS0,115200"  # of ramdisks on Nodes, beside their own
+    baremetal: Baremetal = msgspec.field(default_factory=Baremetal)
     sim: bool = False
     simulation: Simulation = msgspec.field(default_factory=Simulation)
 

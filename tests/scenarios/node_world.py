@@ -40,7 +40,6 @@ class World:
     def __init__(self, hagane: Hagane, fleet: Fleet) -> None:
         self.hagane, self.cloud, self.db, self.fleet = hagane, hagane.cloud, hagane.cloud.db, fleet
         self.part = hagane.cloud.use(NodePart)
-        self.part.tools.times = quick()
         self.times = self.part.tools.times
         headers = {"X-OpenStack-Ironic-API-Version": "1.115", "X-Auth-Token": "x"}
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(hagane.app), base_url="http://cloud" + V1,
@@ -93,8 +92,9 @@ class World:
         try:
             await self.until(there, seconds)
         except TimeoutError:
+            todo = await self.db.fetch("SELECT * FROM work WHERE kind = 'node'")
             raise AssertionError(
-                f"not {state}, but {row['provision_state']}: {row['last_error']} {row['seen']}"
+                f"not {state}, but {row['provision_state']}: {row['last_error']} {row['seen']} {todo}"
             ) from None
         return row
 
@@ -138,6 +138,7 @@ class World:
 @asynccontextmanager
 async def world(folder: Path, *, fleet: Fleet | None = None, lease: float = 15.0) -> AsyncIterator[World]:
     fleet = fleet or Fleet()
+    fleet.paces = fleet.paces or quick()
     hagane = Hagane(Config(state=folder, sim=True, workers_lease=lease), Devices(fleet=fleet), _authenticate)
     await hagane.start()
     made = World(hagane, fleet)

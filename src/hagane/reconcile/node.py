@@ -175,9 +175,11 @@ class NodePart:
             cloud.provide(Secrets, Secrets(cloud.config.state))
         secrets = cloud.use(Secrets)
         devices = cloud.use(Devices)
+        self._own = devices.fleet is None
         self.fleet: Fleet = devices.fleet or Fleet()
         self.fleet.gate = AgentGate(cloud.db, secrets)
-        self.tools = Tools(cloud, Bmcs(secrets, self.fleet), self.fleet, secrets, Times())
+        times = self.fleet.paces or Times.of(cloud.config.baremetal)
+        self.tools = Tools(cloud, Bmcs(secrets, self.fleet), self.fleet, secrets, times)
         self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools),)
         cloud.provide(NodePart, self)
 
@@ -185,5 +187,6 @@ class NodePart:
         return None
 
     async def stop(self) -> None:
-        await self.fleet.close()
+        if self._own:  # machines of others run on, as real ones do
+            await self.fleet.close()
         await self.tools.bmcs.close()

@@ -47,14 +47,18 @@ class Bmcs:
         raise DeviceFailed(f"The driver_info of node {row['id']} does not say where its BMC is.")
 
     async def forget(self, key: str) -> None:
+        """There is no such Node any more."""
         self._fleet.forget(key)
+        await self._close(key)
+
+    async def _close(self, key: str) -> None:
         known = self._known.pop(key, None)
         if known is not None:
             with contextlib.suppress(Unavailable, DeviceFailed):
                 await known[1].close()
 
     async def close(self) -> None:
-        await asyncio.gather(*(self.forget(key) for key in list(self._known)))
+        await asyncio.gather(*(self._close(key) for key in list(self._known)))
 
 
 def _verify(value: object) -> bool | str:

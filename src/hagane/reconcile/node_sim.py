@@ -124,6 +124,7 @@ class Fleet:
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
         self.times = SimTimes()
+        self.paces: Any = None  # how long one waits for them (node_tools.Times), if not as the settings say
         self.gate: AgentGate
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -1,10 +1,11 @@
 """What the life of a Node is made with: BMCs, ramdisks, the provisioning service, networks, and how long things may
 take."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hagane.baremetal.provision import Provision
 from hagane.cloud import Cloud
+from hagane.config import Baremetal
 from hagane.drivers.deploy.agent import AgentAddress, HttpAgent
 from hagane.drivers.deploy.base import Agent
 from hagane.reconcile.node_bmc import Bmcs
@@ -15,20 +16,23 @@ from hagane.state.secret import Secrets
 
 @dataclass(slots=True)
 class Times:
-    """Seconds. What waits longer fails, with the cause."""
+    """Seconds. The first four are deadlines, see config.py."""
 
-    callback: dict[str, float] = field(
-        default_factory=lambda: {"deploy": 900.0, "clean": 1800.0, "inspect": 1800.0, "rescue": 1800.0,
-                                 "service": 1800.0}
-    )  # fmt: skip
-    heartbeat: float = 300.0  # a ramdisk that says nothing for so long is gone
-    device: float = 180.0  # a BMC that does not answer, in the middle of something
-    network: float = 120.0  # until a network carries a Nic
+    callback: dict[str, float]
+    heartbeat: float
+    device: float
+    network: float
     first: float = 10.0  # the longest pause between two questions to what does not answer
     settle: float = 5.0  # after which a machine that was switched on must be on
     look: float = 10.0  # between looks at a machine that is waited for
     agent: float = 1.0  # between questions to a ramdisk at work
     retry: float = 1.0  # after the first question without an answer; doubled each time
+
+    @classmethod
+    def of(cls, config: Baremetal) -> "Times":
+        kinds = ("deploy", "clean", "inspect", "rescue", "service")
+        callback = {kind: getattr(config, f"{kind}_callback") for kind in kinds}
+        return cls(callback, config.heartbeat, config.bmc, config.network)
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ class Tools:
     bmcs: Bmcs
     fleet: Fleet
     secrets: Secrets
-    times: Times = field(default_factory=Times)
+    times: Times
 
     @property
     def db(self) -> Database:
