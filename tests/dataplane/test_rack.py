@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from hagane.config import load
-from hagane.drivers.bmc.base import Bmc, BmcAccess, BmcDesired, Power
+from hagane.drivers.bmc.base import Bmc, BmcAccess, BmcDesired, Boot, BootDevice, BootMode, Power
 from hagane.drivers.bmc.ipmi import IpmiBmc
 from hagane.drivers.bmc.redfish import RedfishBmc
 from hagane.errors import Conflict, DeviceFailed, Unavailable
@@ -228,38 +227,77 @@ async def test_a_switch_hangs_loses_its_configuration_and_a_gateway_dies(up: Rig
         await asyncio.gather(keeper, return_exceptions=True)
 
 
-@pytest.mark.slow
-async def test_a_machine_on_a_private_vlan_is_a_port_like_any_other(up: Rig) -> None:
-    """Disk → firmware → DHCP from OVN → ping to a machine on a Host, all through switch, trunk and gateway."""
-    image = await asyncio.to_thread(guest.build)
-    disk = up.rack.disks(up.rack.machines[0])[0]
-    await run("qemu-img", "convert", "-O", "raw", str(image.path), str(disk))
-    mac, _ = next(iter(up.rack.nics(up.rack.machines[0])))
+async def wire(up: Rig, name: str) -> str:
+    """The machine's first NIC and a Port on a Host, on one network with DHCP; returns the namespace of the latter."""
+    machine = next(one for one in up.rack.machines if one.name == name)
+    mac, port = next(iter(up.rack.nics(machine)))
     await nb(up.cloud, "ls-add", "net", "--", "set", "Logical_Switch", "net", "other_config:subnet=10.0.0.0/24")
     await nb(up.cloud, "dhcp-options-create", "10.0.0.0/24")
     options = (await nb(up.cloud, "dhcp-options-list")).split()[0]
-    await nb(up.cloud, "dhcp-options-set-options", options, "lease_time=3600", "server_id=10.0.0.1", "server_mac=02:00:00:00:00:fe", "mtu=1442")  # fmt: skip
-    lsp = ("lsp-add", "net", "bm", "--", "lsp-set-addresses", "bm", f"{mac} 10.0.0.21", "--", "lsp-set-port-security", "bm", f"{mac} 10.0.0.21")  # fmt: skip
+    facts = ("lease_time=3600", "server_id=10.0.0.1", "server_mac=02:00:00:00:00:fe", "mtu=1442")
+    await nb(up.cloud, "dhcp-options-set-options", options, *facts)
+    address = f"{mac} 10.0.0.21"
+    lsp = (
+        "lsp-add",
+        "net",
+        "bm",
+        "--",
+        "lsp-set-addresses",
+        "bm",
+        address,
+        "--",
+        "lsp-set-port-security",
+        "bm",
+        address,
+    )
     await nb(up.cloud, *lsp, "--", "lsp-set-options", "bm", "requested-chassis=gw1")
     await nb(up.cloud, "lsp-set-dhcpv4-options", "bm", options)
     await nb(up.cloud, "lsp-add", "net", "vm", "--", "lsp-set-addresses", "vm", "02:00:00:00:00:01 10.0.0.11")
-    await plug(up.where, "host1", "vm", "02:00:00:00:00:01", "10.0.0.11/24")
-    await up.tor("set", "Port", "bm1-0", "vlan_mode=access", "tag=1001", "trunks=[]")
-    await ovs.vsctl(up.rack.ovs("gw1"), *_patch(1001, "bm"))
-    began = time.monotonic()
-    await up.bmc("bm1").apply(BmcDesired(power=Power.ON))
-    assert await reaches(up.where.netns("vm-vm"), "10.0.0.21", seconds=120), "no answer"
-    print(f"reachable {time.monotonic() - began:.1f} s after power on")
-    await up.tor("set", "Port", "bm1-0", "vlan_mode=trunk", "tag=[]", "trunks=4095")
-    assert not await reaches(up.where.netns("vm-vm"), "10.0.0.21", seconds=3)
-
-
-def _patch(vlan: int, port: str) -> tuple[str, ...]:
-    near, far = f"t-{port}", f"i-{port}"
-    return (
-        "--", "add-port", "br-trunk", near, f"tag={vlan}", "--", "set", "Interface", near, "type=patch", f"options:peer={far}",
-        "--", "add-port", "br-int", far, "--", "set", "Interface", far, "type=patch", f"options:peer={near}", f"external-ids:iface-id={port}",
+    space = await plug(up.where, "host1", "vm", "02:00:00:00:00:01", "10.0.0.11/24")
+    await up.tor("set", "Port", port, "vlan_mode=access", "tag=1001", "trunks=[]")
+    near, far = ("--", "set", "Interface", "t-bm", "type=patch"), ("--", "set", "Interface", "i-bm", "type=patch")
+    await ovs.vsctl(
+        up.rack.ovs("gw1"), "--", "add-port", "br-trunk", "t-bm", "tag=1001", *near, "options:peer=i-bm",
+        "--", "add-port", "br-int", "i-bm", *far, "options:peer=t-bm", "external-ids:iface-id=bm",
     )  # fmt: skip
+    return space
+
+
+@pytest.mark.slow
+async def test_a_machine_on_a_private_vlan_is_a_port_like_any_other(up: Rig) -> None:
+    """Disk → firmware → DHCP from OVN → ping from a machine on a Host, all through switch, trunk and gateway."""
+    image = await asyncio.to_thread(guest.build)
+    await run("qemu-img", "convert", "-O", "raw", str(image.path), str(up.rack.disks(up.rack.machines[0])[0]))
+    space = await wire(up, "bm1")
+    await up.bmc("bm1").apply(BmcDesired(power=Power.ON))
+    assert await reaches(space, "10.0.0.21", seconds=120)
+    await up.tor("set", "Port", "bm1-0", "vlan_mode=trunk", "tag=[]", "trunks=4095")
+    assert not await reaches(space, "10.0.0.21", seconds=3)
+
+
+@pytest.mark.slow
+async def test_uefi_firmware_boots_from_the_uri_that_its_bmc_was_told(up: Rig, tmp_path: Path) -> None:
+    image = await asyncio.to_thread(guest.build)
+    folder = tmp_path / "www"
+    folder.mkdir()
+    (folder / "boot.efi").symlink_to(image.kernel)
+    space = await wire(up, "bm2")
+    server = await asyncio.to_thread(
+        subprocess.Popen,
+        [*inside(space, sys.executable, "-m", "http.server", "80", "--directory", str(folder))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        boot = Boot(BootDevice.HTTP, uri="http://10.0.0.11/boot.efi")
+        await up.bmc("bm2").apply(BmcDesired(power=Power.ON, boot=boot, boot_mode=BootMode.UEFI))
+        log = up.rack.machine_folder("bm2") / "console.log"
+        async with asyncio.timeout(150):
+            while b'starting Boot0F00 "HTTP boot"' not in (log.read_bytes() if log.exists() else b""):
+                await asyncio.sleep(0.2)
+    finally:
+        server.kill()
+        server.wait()
 
 
 async def test_an_address_in_use_is_refused(tmp_path: Path) -> None:
