@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hagane.drivers.switch import make
 from hagane.drivers.switch.base import Switch, SwitchAccess
-from hagane.lab.switch import eos, nxos, sonic
+from hagane.lab.switch import eos, netconf, nxos, sonic
 from hagane.lab.switch.box import Faults, Memory
 from hagane.lab.switch.server import SwitchServer
 from tests.conformance.switches_own import OWN
@@ -53,10 +53,11 @@ class Rig(Protocol):
 class EmulatedRig:
     """An emulator on loopback, with its faults."""
 
-    mtu = vlans = True
+    mtu = vlans = static = True
+    words = ""  # a part of what it says when it refuses a port
 
-    def __init__(self, server: SwitchServer, driver: Switch, group: str, short: str, *, static: bool) -> None:
-        self.static = static
+    def __init__(self, server: SwitchServer, driver: Switch, group: str, short: str, access: SwitchAccess) -> None:
+        self.access = access
         self.server, self.driver, self.box = server, driver, server.box
         names = server.box.names()
         self.ports, self.foreign, self.group, self.short = names[:4], names[5], group, short
@@ -92,7 +93,7 @@ def furnish(box: Memory[Any]) -> None:
 
 @asynccontextmanager
 async def emulated(
-    family: str, server: SwitchServer, group: str, short: str, *, static: bool = True, **options: str
+    family: str, server: SwitchServer, group: str, short: str, words: str, **options: str
 ) -> AsyncIterator[EmulatedRig]:
     furnish(server.box)
     await server.start()
@@ -100,26 +101,40 @@ async def emulated(
     access = SwitchAccess("127.0.0.1", server.port, "admin", "secret", timeout=10.0, options=options)
     driver = make(family, access)
     try:
-        yield EmulatedRig(server, driver, group, short, static=static)
+        rig = EmulatedRig(server, driver, group, short, access)
+        rig.words, rig.static = words, family != "sonic"
+        yield rig
     finally:
         await driver.close()
         await server.stop()
 
 
 def eos_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
-    return emulated("eos", eos.serve(eos.make()), "Port-Channel5", "Et1", **options)
+    return emulated("eos", eos.serve(eos.make()), "Port-Channel5", "Et1", "is reserved", **options)
 
 
 def nxos_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
-    return emulated("nxos", nxos.serve(nxos.make()), "port-channel5", "Eth1/1", **options)
+    return emulated("nxos", nxos.serve(nxos.make()), "port-channel5", "Eth1/1", "port capability", **options)
 
 
 def sonic_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
-    return emulated("sonic", sonic.serve(sonic.make()), "PortChannel0005", "etp1", static=False, **options)
+    return emulated("sonic", sonic.serve(sonic.make()), "PortChannel0005", "etp1", "SAI_STATUS", **options)
+
+
+def netconf_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
+    return emulated("netconf", netconf.serve(netconf.make()), "Port-Channel5", "Ethernet1", "not supported", **options)
+
+
+def running_rig(_folder: Path | None = None, **options: str) -> AbstractAsyncContextManager[EmulatedRig]:
+    """A NETCONF switch of the first version, without a candidate and without chunks."""
+    server = netconf.serve(netconf.make(), candidate=False)
+    return emulated("netconf", server, "Port-Channel5", "Ethernet1", "not supported", **options)
 
 
 EMULATED: dict[str, Callable[..., AbstractAsyncContextManager[EmulatedRig]]] = {
     "eos": eos_rig,
+    "netconf": netconf_rig,
+    "netconf-running": running_rig,
     "nxos": nxos_rig,
     "sonic": sonic_rig,
 }

@@ -32,9 +32,14 @@ def vlan_name(vlan: int) -> str:
 
 
 def whole(desired: SwitchDesired) -> SwitchDesired:
-    """The same, with each member carrying its group's VLANs, as `read` shows it, and without groups of no port."""
+    """The same, with each member carrying its group's VLANs, as `read` shows it; without groups of no port, and without
+    the fallback of those that speak no LACP."""
     used = {port.group for port in desired.ports.values()}
-    groups = {name: group for name, group in desired.groups.items() if name in used}
+    groups = {
+        name: replace(group, fallback=group.fallback and group.lacp)
+        for name, group in desired.groups.items()
+        if name in used
+    }
 
     def member(port: SwitchPort) -> SwitchPort:
         group = groups.get(port.group)

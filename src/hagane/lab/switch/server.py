@@ -9,7 +9,8 @@ import asyncssh
 
 from hagane.lab.switch.box import HangUp, Memory
 
-Process = Any  # asyncssh.SSHServerProcess, of text
+Process = Any  # asyncssh.SSHServerProcess, of text or bytes
+Sessions = dict[asyncssh.SSHServerConnection, set["asyncio.Task[None]"]]  # those of each connection
 
 
 class Cli(Protocol):
@@ -23,15 +24,16 @@ class Cli(Protocol):
 
 
 class _Guard(asyncssh.SSHServer):
-    def __init__(self, box: Memory[Any], connections: set[asyncssh.SSHServerConnection]) -> None:
-        self._box, self._connections = box, connections
+    def __init__(self, box: Memory[Any], sessions: Sessions) -> None:
+        self._box, self._sessions = box, sessions
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connections.add(conn)
+        self._sessions[conn] = set()
         self._connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self._connection)
+        for task in self._sessions.pop(self._connection):
+            task.cancel()
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -58,26 +60,27 @@ async def terminal(process: Process, box: Memory[Any], cli: Cli) -> None:
 
 
 class SwitchServer:
-    """An emulated switch on a TCP port. `serve` handles one session; it may raise HangUp."""
+    """An emulated switch on a TCP port. `serve` handles one session, of text or of bytes; it may raise HangUp."""
 
-    def __init__(self, box: Memory[Any], serve: Callable[[Process], Awaitable[None]]) -> None:
-        self.box, self._serve = box, serve
+    def __init__(
+        self, box: Memory[Any], serve: Callable[[Process], Awaitable[None]], *, encoding: str | None = "utf-8"
+    ) -> None:
+        self.box, self._serve, self._encoding = box, serve, encoding
         self.port = 0
         self._key = asyncssh.generate_private_key("ssh-ed25519")
         self.fingerprint = self._key.get_fingerprint()
         self._listener: asyncssh.SSHAcceptor | None = None
-        self._connections: set[asyncssh.SSHServerConnection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sessions: Sessions = {}
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._listener = await asyncssh.listen(
             host,
             port,
-            server_factory=lambda: _Guard(self.box, self._connections),
+            server_factory=lambda: _Guard(self.box, self._sessions),
             server_host_keys=[self._key],
             process_factory=self._handle,
             line_editor=False,
-            encoding="utf-8",
+            encoding=self._encoding,
             login_timeout=30,
         )
         self.port = self._listener.get_port()
@@ -85,8 +88,9 @@ class SwitchServer:
     async def _handle(self, process: Process) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if (sessions := self._sessions.get(process.channel.get_connection())) is None:
+            return
+        sessions.add(task)
         with contextlib.suppress(asyncssh.Error, OSError):
             try:
                 await self._serve(process)
@@ -96,17 +100,16 @@ class SwitchServer:
             process.exit(0)
 
     async def stop(self) -> None:
+        tasks = [task for sessions in self._sessions.values() for task in sessions]
         self.hang_up()
         if self._listener is not None:
             self._listener.close()
             await self._listener.wait_closed()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def hang_up(self) -> None:
-        """End all connections, and what they wait for."""
-        for task in self._tasks:
-            task.cancel()
-        for connection in list(self._connections):
+        """End all connections."""
+        for connection in list(self._sessions):
             connection.abort()
 
     def reboot(self) -> None:
