@@ -188,6 +188,19 @@ def lab(arguments: tuple[str, ...]) -> None:
     group.main(list(arguments), "hagane lab", standalone_mode=False)
 
 
+@cli.command()
+@CONFIG
+@STATE
+@SIM
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+def enroll(path: Path | None, state: Path | None, file: Path, *, sim: bool) -> None:
+    """Take a rack into the cloud: its switches, gateways, Nodes and Nics. Again changes nothing."""
+    from hagane.operate import enroll as operation
+
+    for line in operation.enroll(settings(path, state, sim=sim), file):
+        click.echo(line)
+
+
 def main() -> None:
     """Run the command line; foreseen errors are one line, without a traceback."""
     try:

@@ -4,6 +4,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,23 +15,37 @@ from hagane.config import Config
 from hagane.errors import HaganeError, NotFound, Unavailable
 
 
+class Session:
+    """Several requests to the process that serves from this state folder, by one token of the project admin."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises Unavailable."""
+        known = process.find(config)
+        if known is None:
+            raise Unavailable(f"No Hagane runs from {config.state}. Start it with: hagane up")
+        self._url = known.url
+        self._token, self.project_id = _token(config, known.url)
+
+    def call(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
+        """The decoded answer. Raises Unavailable, NotFound, HaganeError."""
+        sent = None if body is None else msgspec.json.encode(body)
+        _, answer, _ = _http(method, f"{self._url}{path}", {"X-Auth-Token": self._token, **(headers or {})}, sent)
+        return msgspec.json.decode(answer) if answer else None
+
+
 def call(config: Config, method: str, path: str) -> Any:
     """One request to the process that serves from this state folder. Raises Unavailable, NotFound, HaganeError."""
-    known = process.find(config)
-    if known is None:
-        raise Unavailable(f"No Hagane runs from {config.state}. Start it with: hagane up")
-    token = _token(config, known.url)
-    _, body, _ = _http(method, f"{known.url}{path}", {"X-Auth-Token": token}, None)
-    return msgspec.json.decode(body) if body else None
+    return Session(config).call(method, path)
 
 
-def _token(config: Config, url: str) -> str:
+def _token(config: Config, url: str) -> tuple[str, str]:
+    """(token, id of its project)"""
     auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
     user = {"name": auth["username"], "domain": {"name": auth["user_domain_name"]}, "password": auth["password"]}
     scope = {"project": {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}}
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
-    _, _, headers = _http("POST", f"{url}/identity/v3/auth/tokens?nocatalog", {}, msgspec.json.encode(body))
-    return headers["x-subject-token"]
+    _, answer, headers = _http("POST", f"{url}/identity/v3/auth/tokens?nocatalog", {}, msgspec.json.encode(body))
+    return headers["x-subject-token"], msgspec.json.decode(answer)["token"]["project"]["id"]
 
 
 def _http(method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes, dict[str, str]]:
@@ -47,10 +62,19 @@ def _http(method: str, url: str, headers: dict[str, str], body: bytes | None) ->
 
 def _refusal(error: urllib.error.HTTPError) -> HaganeError:
     try:
-        message = msgspec.json.decode(error.read())["error"]["message"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        message = _message(msgspec.json.decode(error.read()))
+    except (msgspec.DecodeError, KeyError, TypeError, StopIteration):
         message = f"HTTP {error.code}"
     return NotFound(message) if error.code == 404 else HaganeError(message)
+
+
+def _message(body: dict[str, Any]) -> str:
+    """What a refusal says, in the envelope of whichever service it is."""
+    if "error_message" in body:
+        inner = body["error_message"]
+        inner = msgspec.json.decode(inner) if isinstance(inner, str) else inner
+        return str(inner.get("faultstring") or inner["description"])
+    return str(next(iter(body.values()))["message"])
 
 
 def explain(config: Config, kind: str, name: str) -> list[str]:
