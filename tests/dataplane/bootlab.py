@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hagane.drivers.boot import loader
+from hagane.drivers.boot import iso, loader
 from hagane.drivers.boot.base import ISO, KERNEL, LOADERS, RAMDISK, BootPlan
+from hagane.drivers.boot.iso import IsoParts
 from hagane.drivers.metadata.base import Endpoint, Piece, Question, Reply
+from hagane.drivers.metadata.http import Listener
 from hagane.drivers.metadata.plug import Switch
 from hagane.drivers.provision.netns import NetnsProvision
 from hagane.lab import disk, guest, netns
@@ -28,6 +31,7 @@ SERVICE, GATEWAY, MACHINE = "172.30.20.2", "172.30.20.1", "172.30.20.11"
 MAC, LINK_LOCAL = "52:54:00:77:00:01", "fe80::5054:ff:fe77:1"
 BASE = f"http://{SERVICE}"
 SAYS = "RAMDISK-UP"
+PARAMETERS = "console=ttyS0 ipa-api-url=http://x"
 _INIT = f"""#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox mount -t proc proc /proc
@@ -57,17 +61,17 @@ class Files:
 
     kernel: Path
     ramdisk: Path
+    iso: Path
     plan: BootPlan = field(default_factory=BootPlan)
-    iso: Path | None = None
     asked: list[tuple[str, float]] = field(default_factory=list)
     began: float = 0.0
 
     async def answer(self, question: Question) -> Reply:
         path = question.target.lstrip("/")
         self.asked.append((f"{question.method} {path}", time.monotonic() - self.began))
-        if question.client != MACHINE:
+        if question.client not in (MACHINE, "127.0.0.1"):
             return Reply(404)
-        known = {KERNEL: self.kernel, RAMDISK: self.ramdisk} | ({ISO: self.iso} if self.iso else {})
+        known = {KERNEL: self.kernel, RAMDISK: self.ramdisk, ISO: self.iso}
         name = path.removeprefix(LOADERS)
         if file := known.get(path) or (loader.find(name) if name in loader.FILES else None):
             return _piece(file, question.headers.get("range", ""))
@@ -93,6 +97,7 @@ class BootLab:
     files: Files
     driver: NetnsProvision
     address: SiteAddress
+    media: int  # the port on loopback from which its BMC takes the CD
 
     async def boot(self, plan: BootPlan, *, mode: str = "bios", seconds: float = 120.0) -> dict[str, float]:
         """Start the machine by a plan; what it asked for, when, and when the ramdisk spoke (SAYS)."""
@@ -101,6 +106,8 @@ class BootLab:
         await self.machine.off()
         self.machine.spec.console_log.unlink(missing_ok=True)
         self.machine.set_mode(mode)
+        for slot in plan.media:
+            await self.machine.insert(slot.value, f"http://127.0.0.1:{self.media}/{ISO}")
         self.machine.set_boot(plan.device.value, persistent=False, http_uri=plan.http_uri)
         self.files.began = time.monotonic()
         await self.machine.on()
@@ -140,7 +147,8 @@ async def bootlab(where: Site, address: SiteAddress, folder: Path) -> AsyncItera
     """The lab, up inside the block. `address`: of a site that is up."""
     host = address.hosts[0]
     image = await asyncio.to_thread(guest.build)
-    files = Files(image.kernel, ramdisk(folder))
+    parts = IsoParts(image.kernel, ramdisk(folder), PARAMETERS)
+    files = Files(parts.kernel, parts.ramdisk, await asyncio.to_thread(iso.build, parts, folder))
     driver = NetnsProvision(Switch(host.ovs_db, host.netns, prefix=where.prefix), files.answer)
     await nb(address, "ls-add", "prov", "--", "lsp-add", "prov", "service",
              "--", "lsp-set-addresses", "service", f"02:00:00:00:20:02 {SERVICE}", "unknown",
@@ -154,9 +162,14 @@ async def bootlab(where: Site, address: SiteAddress, folder: Path) -> AsyncItera
     machine = Machine(spec)
     failed = await driver.apply([Endpoint(NETWORK, "service", "02:00:00:00:20:02", 1442, (f"{SERVICE}/24",))])
     assert failed == {}
+    media = Listener("media", files.answer)
+    loopback = socket.create_server(("127.0.0.1", 0))
+    loopback.setblocking(False)
+    await media.open([loopback])
     try:
-        yield BootLab(machine, files, driver, address)
+        yield BootLab(machine, files, driver, address, loopback.getsockname()[1])
     finally:
         await machine.off()
+        await media.close()
         await driver.apply([])
         await driver.close()

@@ -9,7 +9,7 @@ from hagane.drivers.bmc.base import BootMode
 from hagane.drivers.boot import DRIVERS
 from hagane.drivers.boot.base import BootNode, BootPlan
 from hagane.lab import machine
-from tests.dataplane.bootlab import BASE, SAYS, BootLab, bootlab
+from tests.dataplane.bootlab import BASE, PARAMETERS, SAYS, BootLab, bootlab
 from tests.dataplane.hostlab import site
 
 pytestmark = pytest.mark.real
@@ -27,7 +27,7 @@ async def place(tmp_path: Path) -> AsyncIterator[BootLab]:
 
 
 def plan(name: str, mode: BootMode, media: str = "") -> BootPlan:
-    return DRIVERS[name].plan(BootNode(mode, BASE, "console=ttyS0 ipa-api-url=http://x", media))
+    return DRIVERS[name].plan(BootNode(mode, BASE, PARAMETERS, media))
 
 
 async def test_ipxe_on_bios(place: BootLab) -> None:
