@@ -4,7 +4,7 @@ from hagane.baremetal import plug, service_port
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.provision import Start
-from hagane.drivers.bmc.base import BootDevice, BootMode, Slot
+from hagane.drivers.bmc.base import Boot, BootDevice, BootMode, Slot
 from hagane.errors import Conflict
 from hagane.network.port_row import PORT
 from hagane.reconcile.node_job import Job
@@ -61,11 +61,11 @@ async def leave(job: Job) -> None:
         await job.tools.db.write(lambda tx: plug.unplug(tx, job.tools.cloud, job.row))
 
 
-def device(start: Start) -> tuple[BootDevice, BootMode | None, dict[Slot, str | None]]:
+def device(start: Start) -> tuple[Boot, BootMode | None, dict[Slot, str | None]]:
     """A start in the words of BMC drivers."""
     media: dict[Slot, str | None] = {Slot(name): url for name, url in start.media.items()}
     return (
-        BootDevice(start.device),
+        Boot(BootDevice(start.device), uri=start.http_uri),
         BootMode(start.mode) if start.dhcp or start.media or start.http_uri else None,
         media,
     )

@@ -69,7 +69,7 @@ async def boot(job: Job) -> Turn:
     where = await node_net.start_of(job, node_plan.ROLE[job.kind])
     device, mode, media = node_net.device(where)
     power = None if job.row["disable_power_off"] else Power.OFF
-    await job.apply(BmcDesired(power, boot=Boot(device), arms=1, boot_mode=mode, media=media or EJECTED))
+    await job.apply(BmcDesired(power, boot=device, arms=1, boot_mode=mode, media=media or EJECTED))
     return Next()
 
 
@@ -78,7 +78,7 @@ async def start(job: Job) -> Turn:
     job.begin("power-on")
     device, mode, media = node_net.device(await node_net.start_of(job, node_plan.ROLE[job.kind]))
     restart = 1 if job.row["disable_power_off"] else 0
-    await job.apply(BmcDesired(Power.ON, boot=Boot(device), resets=restart, boot_mode=mode, media=media))
+    await job.apply(BmcDesired(Power.ON, boot=device, resets=restart, boot_mode=mode, media=media))
     job.finish("power-on")
     job.begin("dhcp", "the firmware looks for its network")
     return Next()
