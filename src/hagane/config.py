@@ -74,6 +74,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     image_max_gb: int = 1024  # the largest image, GiB
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     kernel_append_params: str = "nofb vga=normal console=ttyS0,115200"  # of ramdisks on Nodes, beside their own
+    media_listen: str = ""  # ADDRESS:PORT where BMCs fetch virtual media; default: our address toward each, port 8775
     baremetal: Baremetal = msgspec.field(default_factory=Baremetal)
     sim: bool = False
     simulation: Simulation = msgspec.field(default_factory=Simulation)
@@ -104,6 +105,9 @@ def _check(config: Config) -> None:
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"listen must be ADDRESS:PORT, not {config.listen!r}")
+    address, _, port = config.media_listen.rpartition(":")
+    if config.media_listen and not (address and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"media_listen must be ADDRESS:PORT, not {config.media_listen!r}")
     if config.database and not config.database.startswith(("sqlite:", "postgresql://", "postgres://")):
         raise ValueError("database must be sqlite:/path/file.db or postgresql://user@host/name")
     if bool(config.tls_certificate) != bool(config.tls_key):

@@ -11,11 +11,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened
 from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start
 from hagane.baremetal.service_port import SERVICE_OWNER, device
 from hagane.cloud import Cloud
 from hagane.drivers.boot.base import BootPlan
+from hagane.drivers.boot.iso import IsoParts
+from hagane.drivers.boot.virtual_media import VirtualMedia
 from hagane.drivers.metadata.base import Answer, Reply
 from hagane.drivers.metadata.plug import Switch
 from hagane.drivers.provision.base import ProvisionDriver
@@ -33,6 +36,7 @@ from hagane.reconcile.look import Looker
 from hagane.reconcile.metadata import endpoints, prefix
 from hagane.reconcile.provision_answer import Answers, Guest, Sources, piece
 from hagane.reconcile.provision_image import HASH, RawImages
+from hagane.reconcile.provision_media import Media
 from hagane.reconcile.provision_stream import Streams, Tokens
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
@@ -62,16 +66,21 @@ class ProvisionPart:
         self._asked: set[str] = set()
         self._served: set[str] = set()
         self._listeners: list[OnFetch] = []
+        self._media = Media(cloud.config, self._cd, self._cd_ended, listens=bool(self._devices.local_switch))
         self._looker = Looker(cloud, "provision", KINDS, self._looked)
         cloud.provide(Provision, self)  # type: ignore[type-abstract]
         cloud.provide(ProvisionPart, self)
 
     async def start(self) -> None:
         await self.images.sweep()
+        await self._media.sweep()
+        where = {"boot_interface": "redfish-virtual-media"}
+        self._media.expect(await NODE.select(self._cloud.db, where, columns=("id", "driver_info")))
         self._looker.start()
 
     async def stop(self) -> None:
         await self._looker.stop()
+        await self._media.close()
         await self.driver.close()
 
     # -- where it runs -------------------------------------------------------------------------------------------
@@ -115,17 +124,17 @@ class ProvisionPart:
     # -- what Nodes boot -----------------------------------------------------------------------------------------
 
     def boot_plan(self, node: Row, *, network_id: str, base_url: str, role: str) -> Start:
-        default = self._cloud.config.kernel_append_params
-        made = provision_boot.plan(node, base=base_url, role=role, media=self._media(node), default=default)
+        media = self._media.url(node, network_id, role) if node["boot_interface"] == VirtualMedia.name else ""
+        made = provision_boot.plan(node, base=base_url, role=role, media=media, default=self._default)
         return provision_boot.start(node, made)
 
-    def _media(self, node: Row) -> str:
-        return ""
+    @property
+    def _default(self) -> str:
+        return self._cloud.config.kernel_append_params
 
     async def _plan(self, who: Guest) -> BootPlan:
         base = await self.url(self._cloud.db, who.network_id)
-        default = self._cloud.config.kernel_append_params
-        return provision_boot.plan(who.node, base=base, role=who.role, default=default)
+        return provision_boot.plan(who.node, base=base, role=who.role, default=self._default)
 
     async def _kernel(self, who: Guest) -> Path:
         return (await self._parts(who))[0]
@@ -158,7 +167,22 @@ class ProvisionPart:
         return image.path
 
     async def _iso(self, who: Guest) -> Path:
-        raise NotFound("no ISO")
+        kernel, ramdisk = await self._parts(who)
+        base = await self.url(self._cloud.db, who.network_id)
+        parameters = provision_boot.parameters(who.node, base, who.role, self._default)
+        return await self._media.build(IsoParts(kernel, ramdisk, parameters))
+
+    async def _cd(self, node_id: str, network_id: str, role: str) -> Path:
+        """The CD that a BMC asks for."""
+        node = await NODE.get(self._cloud.db, id=node_id)
+        if node is None:
+            raise NotFound(f"There is no node {node_id}.")
+        self._fetched(node_id, Fetched.MEDIA, "begun")
+        return await self._iso(Guest(node, role, network_id))
+
+    def _cd_ended(self, node_id: str, *, whole: bool) -> None:
+        if whole:
+            self._fetched(node_id, Fetched.MEDIA, "done")
 
     # -- images --------------------------------------------------------------------------------------------------
 
