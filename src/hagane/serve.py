@@ -20,6 +20,7 @@ from hagane import process
 from hagane.app import Hagane
 from hagane.cloud import Cloud
 from hagane.config import Config
+from hagane.drivers.boot.base import Ramdisk
 from hagane.errors import ConfigError, Unavailable
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
@@ -91,10 +92,19 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
             hosts=dict(hosts), northbound=config.ovn_nb or address.central.nb,
             southbound=config.ovn_sb or address.central.sb, local_switch=first.ovs_db,
             local_namespace=first.netns, external=place.external.physical_network,
+            ramdisk=lambda: _ramdisk(config.ramdisk),
         )  # fmt: skip
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _ramdisk(variant: str) -> Ramdisk:
+    """Our own ramdisk for Nodes, from the cache or built; that takes a minute the first time."""
+    from hagane.lab import ramdisk
+
+    made = ramdisk.build(variant=variant)
+    return Ramdisk(made.kernel, made.ramdisk, made.parameters)
 
 
 async def bootstrap(cloud: Cloud, password: str, url: str) -> None:

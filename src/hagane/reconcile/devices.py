@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
+from hagane.drivers.boot.base import Ramdisk
 from hagane.drivers.gateway.base import Gateway
 from hagane.drivers.hypervisor.base import Hypervisor
 from hagane.drivers.switch.base import Switch
@@ -27,7 +27,7 @@ class Devices:
     fleet: Any = None  # simulated machines (reconcile/node_sim.py) that are there already
     volumes: dict[str, VolumeDriver] = field(default_factory=dict)  # storage backends, by name
     external: str = "ext"  # the physical network that leads outside
-    ramdisk: Callable[[], tuple[Path, Path]] | None = None  # finds or builds our own kernel and ramdisk; it may block
+    ramdisk: Callable[[], Ramdisk] | None = None  # finds or builds our own for Nodes; it may block
 
 
 class Part(Protocol):

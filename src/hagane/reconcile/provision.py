@@ -16,7 +16,7 @@ from hagane.baremetal.node_secret import opened
 from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start
 from hagane.baremetal.service_port import SERVICE_OWNER, device
 from hagane.cloud import Cloud
-from hagane.drivers.boot.base import BootPlan
+from hagane.drivers.boot.base import BootPlan, Ramdisk
 from hagane.drivers.boot.iso import IsoParts
 from hagane.drivers.boot.virtual_media import VirtualMedia
 from hagane.drivers.metadata.base import Answer, Reply
@@ -66,6 +66,8 @@ class ProvisionPart:
         self._asked: set[str] = set()
         self._served: set[str] = set()
         self._listeners: list[OnFetch] = []
+        self._own: Ramdisk | None = None
+        self._building = asyncio.Lock()
         self._media = Media(cloud.config, self._cd, self._cd_ended, listens=bool(self._devices.local_switch))
         self._looker = Looker(cloud, "provision", KINDS, self._looked)
         cloud.provide(Provision, self)  # type: ignore[type-abstract]
@@ -134,16 +136,17 @@ class ProvisionPart:
 
     async def _plan(self, who: Guest) -> BootPlan:
         base = await self.url(self._cloud.db, who.network_id)
-        return provision_boot.plan(who.node, base=base, role=who.role, default=self._default)
+        more = (await self._parts(who)).parameters
+        return provision_boot.plan(who.node, base=base, role=who.role, default=f"{self._default} {more}")
 
     async def _kernel(self, who: Guest) -> Path:
-        return (await self._parts(who))[0]
+        return (await self._parts(who)).kernel
 
     async def _ramdisk(self, who: Guest) -> Path:
-        return (await self._parts(who))[1]
+        return (await self._parts(who)).ramdisk
 
-    async def _parts(self, who: Guest) -> tuple[Path, Path]:
-        """Kernel and ramdisk: images that driver_info names, or our own ramdisk. Raises Invalid, Unavailable."""
+    async def _parts(self, who: Guest) -> Ramdisk:
+        """What driver_info names, or our own ramdisk. Raises Invalid, NotFound, Unavailable."""
         info = who.node["driver_info"] or {}
         names = RAMDISKS.get(who.role, ())
         if not any(info.get(name) for name in names):
@@ -152,10 +155,13 @@ class ProvisionPart:
         if len(given) == 1:
             raise Invalid(f"Node {who.node['id']} names only one of {' and '.join(names)}.")
         if given:
-            return await self._named(given[0]), await self._named(given[1])
+            return Ramdisk(await self._named(given[0]), await self._named(given[1]))
         if self._devices.ramdisk is None:
             raise Unavailable("This cloud has no ramdisk of its own: name images in deploy_kernel and deploy_ramdisk.")
-        return await asyncio.to_thread(self._devices.ramdisk)
+        async with self._building:
+            if self._own is None:
+                self._own = await asyncio.to_thread(self._devices.ramdisk)
+            return self._own
 
     async def _named(self, name: str) -> Path:
         """The file of a kernel or a ramdisk: an image, or a file of this machine that only an operator can name."""
@@ -167,10 +173,10 @@ class ProvisionPart:
         return image.path
 
     async def _iso(self, who: Guest) -> Path:
-        kernel, ramdisk = await self._parts(who)
+        parts = await self._parts(who)
         base = await self.url(self._cloud.db, who.network_id)
-        parameters = provision_boot.parameters(who.node, base, who.role, self._default)
-        return await self._media.build(IsoParts(kernel, ramdisk, parameters))
+        parameters = provision_boot.parameters(who.node, base, who.role, f"{self._default} {parts.parameters}")
+        return await self._media.build(IsoParts(parts.kernel, parts.ramdisk, parameters))
 
     async def _cd(self, node_id: str, network_id: str, role: str) -> Path:
         """The CD that a BMC asks for."""

@@ -9,6 +9,7 @@ address it comes from, so paths name no Node: whoever asks for /boot.ipxe gets i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -16,6 +17,15 @@ from hagane.drivers.bmc.base import BootDevice, BootMode, Slot
 
 KERNEL, RAMDISK, ISO = "kernel", "ramdisk", "boot.iso"  # paths of the service that give these bytes
 LOADERS = "loader/"  # + a name in loader.py
+
+
+@dataclass(frozen=True, slots=True)
+class Ramdisk:
+    """What runs on a Node, as files of this machine. `parameters`: what it always wants on its command line."""
+
+    kernel: Path
+    ramdisk: Path
+    parameters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
