@@ -93,6 +93,20 @@ class Steel(World):
         assert shown is not None
         return shown
 
+    async def events(self, server_id: str, wanted: set[str]) -> list[dict[str, Any]]:
+        """The steps of a Server's creation, the last first, when these are among them."""
+        path, found = f"{V21}/servers/{server_id}/os-instance-actions", list[dict[str, Any]]()
+
+        async def there() -> bool:
+            nonlocal found
+            actions = (await self.admin.get(path)).json()["instanceActions"]
+            made = next(one["request_id"] for one in actions if one["action"] == "create")
+            found = (await self.admin.get(f"{path}/{made}")).json()["instanceAction"]["events"]
+            return wanted <= {event["event"] for event in found}
+
+        await self.until(there)
+        return found
+
     async def end(self, server_id: str) -> None:
         """Delete a Server, and wait until it and what it held are gone."""
         assert (await self.member.delete(f"{V21}/servers/{server_id}")).status_code == 204

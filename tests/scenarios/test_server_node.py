@@ -26,6 +26,8 @@ async def test_create_and_delete(tmp_path: Path) -> None:
         assert server["OS-EXT-AZ:availability_zone"] == "nova"
         nics = await w.db.fetch("SELECT address, vif FROM nic WHERE vif IS NOT NULL")
         assert [a["OS-EXT-IPS-MAC:mac_addr"] for a in server["addresses"]["net"]] == [nics[0]["address"]]
+        steps = [event["event"] for event in reversed(await w.events(made["id"], {"tenant-dhcp", "reachable"}))]
+        assert (steps[0], steps[-2:]) == ("schedule", ["tenant-dhcp", "reachable"])
         await w.end(made["id"])
         await w.all_free()
         assert await w.metal_leaks() == {}

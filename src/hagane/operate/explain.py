@@ -16,6 +16,7 @@ from hagane.errors import Invalid, NotFound
 from hagane.network.address import INTERFACE
 from hagane.network.port_row import PORT
 from hagane.network.router_row import GATEWAY
+from hagane.operate.explain_node import facts_of
 from hagane.operate.kinds import KINDS, Kind
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
@@ -91,10 +92,16 @@ async def _waits(reader: Reader, found: Explanation, kind: str, keys: list[str])
 
 
 async def _server(reader: Reader, row: Row, found: Explanation) -> None:
-    if row["host"]:
+    if row["node_id"]:
+        facts, advice = await facts_of(reader, row["node_id"])
+        found.facts += facts
+        found.advice += advice
+        await _waits(reader, found, "node", [row["node_id"]])
+    elif row["host"]:
         found.facts.append(f"It is placed on Host {row['host']}.")
     for tried in row["tried"] or ():
-        found.facts.append(f"Host {tried['host']} was tried: {tried['why']}")
+        what = f"Node {tried['name']}" if "name" in tried else f"Host {tried['host']}"
+        found.facts.append(f"{what} was tried: {tried['why']}")
     if fault := row["fault"]:
         found.facts.append(f"Fault: {fault['message']}")
         if fault.get("details"):

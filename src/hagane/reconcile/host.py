@@ -239,6 +239,7 @@ class Hosts:
         if self._waking is not None:
             self._waking.cancel()
             await asyncio.gather(self._waking, return_exceptions=True)
+        await self.servers.stop()
         await self.registry.close()
 
     async def _console_log(self, host: str, server_id: str) -> bytes:

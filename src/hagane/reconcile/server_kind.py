@@ -22,6 +22,10 @@ class Servers:
         self._db = cloud.db
         self._hosts, self._nodes = ServerReconciler(cloud, registry), NodeServers(cloud)
 
+    async def stop(self) -> None:
+        """End what runs beside."""
+        await self._nodes.stop()
+
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
         rows = {row["id"]: row for row in await SERVER.select(self._db, {"id": [claim.key for claim in keys]})}
         steel = {key: row for key, row in rows.items() if is_node(row)}

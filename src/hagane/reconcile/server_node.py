@@ -20,14 +20,14 @@ from hagane.baremetal.node_secret import opened, sealed
 from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
 from hagane.compute.flavor_node import NodeWish, wish_of
-from hagane.compute.row import KIND, SERVER, Task
+from hagane.compute.row import KIND, SERVER, Task, VmState
 from hagane.drivers import configdrive
 from hagane.errors import HaganeError, Invalid, NotFound
 from hagane.image import store as images
 from hagane.image.store import ImageInfo
 from hagane.reconcile import server_end, server_node_end, server_node_plan
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
-from hagane.reconcile.server_node_events import mirrored, percent
+from hagane.reconcile.server_node_events import late, mirrored, percent
 from hagane.reconcile.server_node_place import facts, place
 from hagane.reconcile.server_node_plan import (
     Ask,
@@ -42,6 +42,7 @@ from hagane.reconcile.server_node_plan import (
     Plug,
     Release,
 )
+from hagane.reconcile.server_reach import Reach
 from hagane.state import event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
@@ -56,6 +57,7 @@ class NodeServers:
         if not cloud.has(Secrets):
             cloud.provide(Secrets, Secrets(cloud.config.state))
         self._cloud, self._db, self._secrets = cloud, cloud.db, cloud.use(Secrets)
+        self._reach = Reach(cloud)
         self._told: dict[str, list[Row]] = {}  # Server -> its Node's steps as they were last written
 
     async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
@@ -77,6 +79,7 @@ class NodeServers:
         match step:
             case Forget() | Release():
                 self._told.pop(row["id"], None)
+                self._reach.end(row["id"])
                 return await server_node_end.forget(self._cloud, row, release=isinstance(step, Release))
             case Elsewhere(why):
                 return await server_node_end.elsewhere(self._cloud, row, why)
@@ -100,11 +103,29 @@ class NodeServers:
             case Follow(why):
                 return await self._follow(row, node, why)
             case Finish(changes):
-                self._told.pop(row["id"], None)
-                return await server_node_end.finished(self._db, row, node, changes)
+                return await self._finish(row, node, changes)
             case Plug():
                 return await self._plug(row)
+        return await self._settled(row, node)
+
+    async def _settled(self, row: Row, node: Row) -> Outcome:
+        """Nothing is to be done; what was seen of the deployment since it ended is told."""
+        steps = late(row, node)
+        if steps and steps != self._told.get(row["id"]):
+            await self._db.write(lambda tx: event.record(tx, KIND, row["id"], row["request_id"], row["action"], steps))
+            self._told[row["id"]] = steps
         return Done()
+
+    async def _finish(self, row: Row, node: Row, changes: Row) -> Outcome:
+        self._told.pop(row["id"], None)
+        deployed = row["vm_state"] == VmState.BUILDING or row["task_state"] == Task.REBUILDING
+        outcome = await server_node_end.finished(self._db, row, node, changes)
+        if deployed and row["nics"]:
+            self._reach.begin(row, (await nic.ports_of(self._db, [row]))[row["id"]])
+        return outcome
+
+    async def stop(self) -> None:
+        await self._reach.stop()
 
     async def _follow(self, row: Row, node: Row, why: str) -> Outcome:
         """The Node is at it: its steps are the Server's, as they are now."""

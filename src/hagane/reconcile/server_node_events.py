@@ -24,8 +24,17 @@ def attempt(row: Mapping[str, Any]) -> str:
 
 def mirrored(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
     """A Node's steps as rows for event.record; those of an earlier deployment than this action's are left out."""
+    return [_event(row, step) for step in _steps(row, node) if step["step"] not in LAST]
+
+
+def late(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
+    """The steps that are seen when the Server is ACTIVE already."""
+    return [_event(row, step) for step in _steps(row, node) if step["step"] in LAST and step["finished_at"]]
+
+
+def _steps(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
     steps = (node["seen"] or {}).get("steps") or []
-    return [_event(row, step) for step in steps if step["started_at"] >= row["acted_at"] and step["step"] not in LAST]
+    return [step for step in steps if step["started_at"] >= row["acted_at"]]
 
 
 def _event(row: Mapping[str, Any], step: Mapping[str, Any]) -> Row:

@@ -73,6 +73,10 @@ class MetadataDriver(Protocol):
         """Serve exactly these. Returns what failed: network id -> why, in words."""
         ...
 
+    def ear(self, network_id: str) -> tuple[str, str] | None:
+        """Namespace and interface where machines of a network are heard (see ear.py); None: they are simulated."""
+        ...
+
     async def close(self) -> None:
         """Stop listening. What is plugged stays, for the next start."""
         ...

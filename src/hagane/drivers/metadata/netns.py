@@ -17,6 +17,9 @@ class NetnsMetadata(PluggedPorts):
         super().__init__(switch, KIND, self._listener)
         self._answer = answer
 
+    def ear(self, network_id: str) -> tuple[str, str] | None:
+        return self.space(network_id), KIND.inside
+
     async def _listener(self, one: Endpoint, name: str) -> Listener:
         listener = Listener(one.network_id, self._answer)
         await listener.open(await asyncio.to_thread(space.inside, name, space.listen))

@@ -17,6 +17,9 @@ class SimMetadata:
         self.endpoints = {endpoint.network_id: endpoint for endpoint in endpoints}
         return {}
 
+    def ear(self, network_id: str) -> tuple[str, str] | None:
+        return None
+
     async def close(self) -> None:
         self.endpoints = {}
 
