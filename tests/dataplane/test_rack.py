@@ -34,6 +34,7 @@ from hagane.lab import (
     rack_tor,
 )
 from hagane.lab.bmc import qmp
+from hagane.lab.bmc.faults import FaultFile
 from hagane.lab.machine import SiteAddress
 from hagane.lab.netns import inside
 from hagane.lab.process import pid_of, run
@@ -168,6 +169,9 @@ async def test_faults_come_and_go(up: Rig) -> None:
     await rack.up(up.where, up.rack.described)
     assert not (await up.ports())["bm1-1"].carrier  # a repair does not plug it in again
     assert rack_fault.present(up.rack) == {"bm1": ["cable-pulled=1", "bmc-password"]}
+    one = rack_bmc.machines(up.rack)[0]
+    await one.reset()  # QEMU would refuse to start with a cable that it does not know
+    assert FaultFile(one.spec.folder).now().unplugged == (1,)
     await rack_fault.clear(up.rack, "bm1")
     assert (await up.ports())["bm1-1"].carrier and rack_fault.present(up.rack) == {}
     assert (await up.bmc("bm1").read()).power == Power.ON
@@ -298,6 +302,31 @@ async def test_uefi_firmware_boots_from_the_uri_that_its_bmc_was_told(up: Rig, t
     finally:
         server.kill()
         server.wait()
+
+
+async def test_a_machine_and_a_gateway_are_added_and_removed(up: Rig) -> None:
+    more = (*up.rack.described.machine, rack_description.MachineDescription("bm4", nics=1))
+    await rack.up(up.where, replace(up.rack.described, machine=more, gateways=2))
+    grown = rack_place.current(up.where)
+    assert grown is not None
+    ports = {port.name for port in (await rack_look.look(grown)).ports}
+    assert {"bm4-0", "gw2"} <= ports and all(one.running for one in rack.status(up.where))
+    chassis = await run(
+        "ovn-sbctl", "--timeout=5", f"--db={up.cloud.central.sb}", "--bare", "--columns=name", "list", "chassis"
+    )
+    assert {"host1", "gw1", "gw2"} == set(chassis.split())
+    await rack_bmc.machines(grown)[3].on()
+    await rack.up(up.where, up.rack.described)
+    assert set(await up.ports()) == {"gw1", "host1", *up.rack.ports}
+    assert not netns.exists(up.where.netns("gw2")) and "bm4-0" not in await netns.links(up.where.netns("tor1"))
+    assert not any(b"-name\0bm4" in words for words in map(_words, Path("/proc").glob("[0-9]*/cmdline")))
+
+
+def _words(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 async def test_an_address_in_use_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hagane.lab.bmc.machine import FIRMWARE_VARIABLES
 from hagane.lab.rack_look import MachineSeen, PortSeen, RackSeen
 from hagane.lab.rack_place import Rack
 from hagane.lab.site import Site
-from hagane.operate import lab_picture
+from hagane.operate import enroll_file, lab_picture
 
 
 def rack(folder: Path, prefix: str = "hagane") -> Rack:
@@ -74,6 +74,9 @@ def test_a_rack_is_wanted_until_its_mark_is_gone(short: Path) -> None:
 def test_the_enrolment_file_says_how_to_reach_everything(short: Path) -> None:
     one = rack(short)
     document = tomllib.loads(rack_enrolment.text(one))
+    file = short / "rack1.toml"
+    file.write_text(rack_enrolment.text(one))
+    assert len(enroll_file.load(file).node) == 3  # `hagane enroll` takes it
     assert document["rack"] == {"name": "rack1", "physical_network": "rack1", "vlans": "1001-1999"}
     assert document["switch"][0]["driver"] == "ovsdb" and document["switch"][0]["chassis_id"] == one.chassis_id
     assert document["gateway"][0]["ovsdb"] == "tcp:172.30.1.3:6640"

@@ -49,10 +49,24 @@ async def up(site: Site, described: RackDescription, *, kvm: bool = False) -> Ra
         if known is not None and (known.name, known.switch) != (rack.name, rack.switch):
             raise Conflict(f"The rack {known.name} is up already; `hagane lab down` removes it.")
         await _free(rack)
+        if known is not None:
+            await _retire(known, rack)
         rack_place.want(rack)
         await repair(rack, kvm=kvm)
         rack_bmc.write_private(rack.enrolment, rack_enrolment.text(rack))
     return address(rack)
+
+
+async def _retire(old: Rack, new: Rack) -> None:
+    """What the old description had and the new one has not: machines, their cables, gateways. Disks stay."""
+    gone = {one.name for one in old.machines} - {one.name for one in new.machines}
+    await together(*(one.off() for one in rack_bmc.machines(old) if one.spec.name in gone))
+    space = old.site.netns(old.switch)
+    for port in sorted(set(old.ports) - set(new.ports)):
+        await netns.remove_link(space, port)
+    for name in sorted(set(old.gateways) - set(new.gateways)):
+        await rack_gateway.down(old, name)
+        await netns.remove_link(space, name)
 
 
 async def repair(rack: Rack, *, kvm: bool) -> None:

@@ -132,7 +132,9 @@ def _number(value: str, count: int) -> int:
 
 async def _cable(rack: Rack, machine: Machine, number: int, *, pulled: bool) -> None:
     """Both ends lose their carrier: the switch's, and the machine's own."""
-    port = machine.spec.nics[number].tap
+    port, file = machine.spec.nics[number].tap, FaultFile(machine.spec.folder)
+    others = set(file.now().unplugged) - {number}
+    file.put(replace(file.now(), unplugged=tuple(sorted(others | ({number} if pulled else set())))))
     note(rack, port, "cable-pulled", on=pulled)
     await netns.batch(rack.site.netns(rack.switch), f"link set {port} {'down' if pulled else 'up'}")
     if machine.pid() is not None:

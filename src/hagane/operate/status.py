@@ -50,11 +50,11 @@ def _cloud(console: Console, config: Config) -> None:
 
 
 def _daemons(console: Console, config: Config) -> None:
-    from hagane.lab import machine
+    from hagane.lab import machine, rack
     from hagane.operate.site import site
 
     table = Table("daemon", "state", "pid", "restarts", box=None, pad_edge=False)
-    for daemon in machine.status(site(config)):
+    for daemon in (*machine.status(site(config)), *rack.status(site(config))):
         state = "[green]running[/]" if daemon.pid else "[red]stopped[/]"
         table.add_row(daemon.name, state, str(daemon.pid or ""), str(daemon.restarts))
     console.print(table)

@@ -21,6 +21,12 @@ class Faults:
     password: bool = False  # somebody changed the password of the BMC
     stuck: bool = False  # takes orders for power, and does nothing
     disk: str = ""  # one of DISK_FAULTS: of the machine's first disk
+    unplugged: tuple[int, ...] = ()  # NICs whose cable somebody pulled
+
+
+def _read(text: str) -> Faults:
+    content = json.loads(text)
+    return Faults(**{**content, "unplugged": tuple(content.get("unplugged", ()))})
 
 
 class FaultFile:
@@ -36,7 +42,7 @@ class FaultFile:
         try:
             stamp = self._path.stat().st_mtime_ns
             if stamp != self._stamp:
-                self._faults, self._stamp = Faults(**json.loads(self._path.read_text())), stamp
+                self._faults, self._stamp = _read(self._path.read_text()), stamp
         except FileNotFoundError:
             self._faults, self._stamp = Faults(), 0
         except (ValueError, TypeError):

@@ -208,6 +208,8 @@ class Machine:
         if self.settings.mode == "uefi":
             await asyncio.to_thread(self._flash, self._now())
         await start(self.daemon)
+        for number in self.faults().unplugged:
+            await qmp.order(self.spec.qmp, "set_link", name=f"net{number}", up=False)
         if not self.settings.persistent and self.settings.boot:
             self.settings.boot, self.settings.http_uri = "", ""
             self._save()
