@@ -319,7 +319,9 @@ async def test_a_machine_and_a_gateway_are_added_and_removed(up: Rig) -> None:
     await rack.up(up.where, up.rack.described)
     assert set(await up.ports()) == {"gw1", "host1", *up.rack.ports}
     assert not netns.exists(up.where.netns("gw2")) and "bm4-0" not in await netns.links(up.where.netns("tor1"))
-    assert not any(b"-name\0bm4" in words for words in map(_words, Path("/proc").glob("[0-9]*/cmdline")))
+    assert not any(
+        b"/run/hgrack/lab/rack1/bm4/" in words for words in map(_words, Path("/proc").glob("[0-9]*/cmdline"))
+    )
 
 
 def _words(file: Path) -> bytes:
