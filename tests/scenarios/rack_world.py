@@ -36,7 +36,7 @@ RACK: dict[str, Any] = {
 }  # fmt: skip
 
 
-async def _authenticate(request: Request) -> Caller:
+async def authenticate(request: Request) -> Caller:
     """The token says who comes: "project:role,role"."""
     project, _, roles = request.headers.get("x-auth-token", "").partition(":")
     return Caller(user_id="u" * 32, project_id=project, roles=frozenset(roles.split(",")))
@@ -68,8 +68,10 @@ class RackWorld:
         assert answer.status_code == 200, answer.text
         return answer
 
+    rack_name = "rack1"
+
     async def rack(self) -> dict[str, Any]:
-        return dict((await self.admin.get("/hagane/v1/racks/rack1")).json()["rack"])
+        return dict((await self.admin.get(f"/hagane/v1/racks/{self.rack_name}")).json()["rack"])
 
     async def all_up(self) -> bool:
         rack = await self.rack()
@@ -179,7 +181,7 @@ async def beside(
 ) -> AsyncIterator[RackWorld]:
     """A process on these devices, with nothing in it but what the store has."""
     devices = Devices(switches=dict(switches), gateways=dict(gateways))
-    hagane = Hagane(Config(state=folder, sim=True), devices, _authenticate)
+    hagane = Hagane(Config(state=folder, sim=True), devices, authenticate)
     await hagane.start()
     made = RackWorld(hagane, switches, gateways)
     try:
