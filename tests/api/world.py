@@ -56,11 +56,57 @@ BODIES: dict[str, list[Any]] = {
         }
     ],
     "rack:put": [{"physical_network": "x", "vlans": "3001-3009"}],
+    "volume:action": [
+        {"os-extend": {"new_size": 2}},
+        {"os-volume_upload_image": {"image_name": "x"}},
+        {"os-retype": {"new_type": "__DEFAULT__"}},
+        {"revert": {"snapshot_id": NOBODY}},
+        {"os-reimage": {"image_id": NOBODY}},
+        {"os-update_readonly_flag": {"readonly": True}},
+        {"os-set_bootable": {"bootable": True}},
+        {"os-set_image_metadata": {"metadata": {"x": "y"}}},
+        {"os-unset_image_metadata": {"key": "x"}},
+        {"os-reserve": None},
+        {"os-unreserve": None},
+        {"os-begin_detaching": None},
+        {"os-roll_detaching": None},
+        {"os-attach": {"mountpoint": "/dev/vdb", "instance_uuid": NOBODY}},
+        {"os-detach": {}},
+        {"os-initialize_connection": {"connector": {"host": "x"}}},
+        {"os-reset_status": {"status": "error"}},
+        {"os-terminate_connection": {"connector": {"host": "x"}}},
+        {"os-force_delete": None},
+        {"os-force_detach": {}},
+        {"os-migrate_volume": {"host": "x"}},
+        {"os-migrate_volume_completion": {"new_volume": NOBODY}},
+        {"os-extend_volume_completion": {}},
+    ],
+    "snapshot:action": [
+        {"os-reset_status": {"status": "error"}},
+        {"os-force_delete": None},
+        {"os-update_snapshot_status": {"status": "available"}},
+    ],
+    "backup:action": [{"os-reset_status": {"status": "error"}}, {"os-force_delete": None}],
+    "volume_type:action": [{"addProjectAccess": {"project": "x"}}, {"removeProjectAccess": {"project": "x"}}],
+    "volume_metadata:create": [{"metadata": {"x": "y"}}],
+    "volume_metadata:replace": [{"metadata": {"x": "y"}}],
+    "volume_metadata:update": [{"meta": {SECRET: "y"}}],
+    "snapshot_metadata:create": [{"metadata": {"x": "y"}}],
+    "snapshot_metadata:replace": [{"metadata": {"x": "y"}}],
+    "snapshot_metadata:update": [{"meta": {SECRET: "y"}}],
+    "volume_type_specs:update": [{SECRET: "y"}],
+    "volume_type:create": [{"volume_type": {"name": "mine"}}],
+    "qos_spec:create": [{"qos_specs": {"name": "mine"}}],
+    "qos_spec:update": [{"qos_specs": {"x": "y"}}],
+    "volume_quota:update": [{"quota_set": {"volumes": 20}}],
+    "volume_quota_class:update": [{"quota_class_set": {"volumes": 20}}],
+    "volume:create": [{"volume": {"size": 1}}],
+    "attachment:update": [{"attachment": {"connector": {"host": "x"}}}],
     "console:create": [{"remote_console": {"protocol": "serial", "type": "serial"}}],
 }
 """Bodies of routes that declare none."""
 
-STRICTER = {"metadata:update"}
+STRICTER = {"metadata:update", "attachment:update", "volume_metadata:update", "snapshot_metadata:update"}
 """Routes whose own rules ask more of a body than the declared one says."""
 
 
@@ -106,7 +152,7 @@ class World:
             f"image/v2/images?owner={self.victim.project_id}", "network/v2.0/networks", "network/v2.0/subnets",
             "network/v2.0/ports", "network/v2.0/routers", "network/v2.0/floatingips", "network/v2.0/security-groups",
             "network/v2.0/subnetpools", "network/v2.0/address-groups", "network/v2.0/rbac-policies",
-            "volume/v3/volumes/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
+            "volume/v3/volumes/detail", "volume/v3/snapshots/detail", "volume/v3/backups/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
             f"identity/v3/users/{self.victim.user_id}/application_credentials",
         ):  # fmt: skip
             answer = self.victim.http.get(path, headers=LATEST)
@@ -216,7 +262,36 @@ class World:
         v3, http = "/volume/v3", self.victim.http
         self.ids["volume/v3"] = self.victim.project_id
         volume = {"name": SECRET, "size": 1, "metadata": {SECRET: SECRET}}
-        self.ids["volumes"] = self._make(http, f"{v3}/volumes", {"volume": volume}, "volume", "id")
+        latest = {"OpenStack-API-Version": "volume latest"}
+
+        def make(person: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+            answer = person.post(f"{v3}/{path}", json=body, headers=latest)
+            assert answer.is_success, (path, answer.text)
+            self.cloud.settle()
+            found: dict[str, Any] = next(iter(answer.json().values()))
+            return found
+
+        self.ids["volumes"] = key = make(http, "volumes", volume=volume)["id"]
+        self.ids["snapshots"] = make(http, "snapshots", snapshot={"volume_id": key, "name": SECRET,
+                                                                  "metadata": {SECRET: SECRET}})["id"]  # fmt: skip
+        self.ids["backups"] = make(http, "backups", backup={"volume_id": key, "name": SECRET})["id"]
+        given = make(http, "volumes", volume=volume)["id"]
+        self.ids["volume-transfers"] = make(http, "volume-transfers", transfer={"volume_id": given, "name": SECRET})[
+            "id"
+        ]
+        self.ids["os-volume-transfer"] = self.ids["volume-transfers"]
+        self.ids["attachments"] = make(http, "attachments", attachment={"volume_uuid": key})["id"]
+        private = {"name": SECRET, "os-volume-type-access:is_public": False, "extra_specs": {SECRET: SECRET}}
+        self.ids["types"] = kind = make(self.admin, "types", volume_type=private)["id"]
+        access = {"addProjectAccess": {"project": self.victim.project_id}}
+        assert self.admin.post(f"{v3}/types/{kind}/action", json=access).status_code == 202
+        make(http, "volumes", volume=volume | {"volume_type": kind})  # no backend has what the type asks for
+        self.ids["volume/messages"] = http.get(f"{v3}/messages", headers=latest).json()["messages"][0]["id"]
+        self.ids["qos-specs"] = make(self.admin, "qos-specs", qos_specs={"name": SECRET, "x": SECRET})["id"]
+        self.ids |= {
+            "volume/metadata": SECRET, "extra_specs": SECRET, "default-types": self.victim.project_id,
+            "os-hosts": "hagane@sim", "capabilities": "hagane@sim", "volume/extensions": "backups",
+        }  # fmt: skip
 
     def _rack(self) -> None:
         switch = {"name": SECRET, "driver": "sim", "password": SECRET}

@@ -8,7 +8,9 @@ from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.volume import VolumeReconciler
 from hagane.reconcile.volume_backends import Backends
 from hagane.reconcile.volume_backup import BackupReconciler
+from hagane.reconcile.volume_connection import BackendConnections
 from hagane.reconcile.volume_snapshot import SnapshotReconciler
+from hagane.volume.attach import Connections
 from hagane.volume.type_row import seed
 
 
@@ -18,6 +20,7 @@ class VolumePart:
     def __init__(self, cloud: Cloud) -> None:
         drivers = cloud.use(Devices).volumes
         self._cloud, self.backends = cloud, Backends(cloud, drivers)
+        cloud.provide(Connections, BackendConnections(self.backends))
         self.reconcilers: Sequence[Reconciler] = [
             VolumeReconciler(cloud, self.backends),
             SnapshotReconciler(cloud, self.backends),

@@ -11,21 +11,35 @@ from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
 from hagane.state.table import Table
+from hagane.volume import action, extension, metadata
+from hagane.volume.attachment import Attachments
+from hagane.volume.backup import Backups
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import ROOT, V3, envelope, status, wording
 from hagane.volume.message import MESSAGE
+from hagane.volume.message_api import Messages
 from hagane.volume.pool import POOL, SERVICE
+from hagane.volume.pool_api import Services
+from hagane.volume.qos import QosSpecs
 from hagane.volume.quota import LIMIT, USAGE
+from hagane.volume.quota_api import Quotas
 from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
+from hagane.volume.snapshot import Snapshots
+from hagane.volume.transfer import TRANSFER, Transfers
+from hagane.volume.type import DefaultTypes, Types
 from hagane.volume.type_row import ACCESS, PROJECT_DEFAULT, QOS, TYPE
+from hagane.volume.type_specs import ExtraSpecs
 from hagane.volume.volume import Volumes
 
 OLDEST, NEWEST, UPDATED = "3.0", "3.71", "2023-08-31T00:00:00Z"
 TABLES: tuple[Table, ...] = (
     VOLUME, SNAPSHOT, ATTACHMENT, ITEM, TYPE, ACCESS, PROJECT_DEFAULT, QOS, LIMIT, USAGE, BACKUP, POOL, SERVICE,
-    MESSAGE,
+    MESSAGE, TRANSFER,
 )  # fmt: skip
-RESOURCES = (Volumes,)
+RESOURCES = (
+    Volumes, Snapshots, Attachments, Types, ExtraSpecs, DefaultTypes, QosSpecs, Quotas, Transfers, Backups, Services,
+    Messages,
+)  # fmt: skip
 
 
 def service(cloud: Cloud) -> Service:
@@ -38,6 +52,8 @@ def service(cloud: Cloud) -> Service:
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
+    for module in (metadata, action, extension):
+        made.routes += module.routes(cloud)
     return made
 
 

@@ -64,7 +64,7 @@ async def create(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Row:
     _usable(source)
     size = _size(order.size, source)
     if source.image:
-        _fits(source.image, size)
+        fits(source.image, size)
     kind = chosen or await _type_of(request, tx, source)
     await _compatible(tx, source, chosen)
     row = await _row(request, tx, order, source, kind, size)
@@ -152,7 +152,7 @@ def _size(wanted: int | None, source: Source) -> int:
     return size
 
 
-def _fits(image: ImageInfo, size: int) -> None:
+def fits(image: ImageInfo, size: int) -> None:
     """Raises Invalid."""
     if image.status != "active":
         raise invalid(f"Image {image.id} is not active.")

@@ -1326,6 +1326,24 @@ CREATE UNIQUE INDEX volume_target_0 ON volume_target (node_id, boot_index);
 
 CREATE INDEX volume_target_1 ON volume_target (created_at, id);
 
+CREATE TABLE volume_transfer (
+  id TEXT NOT NULL,
+  volume_id TEXT,
+  name TEXT,
+  salt TEXT,
+  crypt_hash TEXT,
+  no_snapshots BIGINT,
+  source_project_id TEXT,
+  destination_project_id TEXT,
+  accepted BIGINT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_transfer_0 ON volume_transfer (volume_id);
+
+CREATE INDEX volume_transfer_1 ON volume_transfer (source_project_id, created_at);
+
 CREATE TABLE volume_type (
   id TEXT NOT NULL,
   name TEXT,
