@@ -35,8 +35,11 @@ class SimProvision:
 
         return connect
 
-    async def ask(self, network_id: str, client: str, target: str, *, method: str = "GET", body: bytes = b"") -> Reply:
+    async def ask(
+        self, network_id: str, client: str, target: str, *, method: str = "GET", body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Reply:  # fmt: skip
         """A request from `client` on a network. Raises Unavailable where nobody would answer."""
         if network_id not in self.endpoints:
             raise Unavailable(f"No provisioning service answers on network {network_id}.")
-        return await self._answer(Question(network_id, client, method, target, {}, body))
+        return await self._answer(Question(network_id, client, method, target, headers or {}, body))
