@@ -11,6 +11,7 @@ import pytest
 from hagane.drivers.switch import make, ssh
 from hagane.drivers.switch.base import Switch, SwitchDesired, SwitchPort
 from hagane.errors import DeviceFailed, Unavailable
+from hagane.lab.switch.box import Box
 from tests.conformance.switches import EMULATED, EmulatedRig
 
 Opener = Callable[..., AbstractAsyncContextManager[EmulatedRig]]
@@ -202,3 +203,17 @@ async def test_cancelled_call_leaves_nothing_behind(rig: EmulatedRig) -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     await ends_well(rig.driver, rig, foreign)
+
+
+@pytest.mark.parametrize("password", ["secret", "another"])
+async def test_privilege_is_raised_with_the_password(password: str) -> None:
+    """And a banner that looks like prompts, with colours, confuses nobody."""
+    async with EMULATED["eos"]() as rig:
+        assert isinstance(rig.box, Box)
+        rig.box.enable, rig.box.banner = password, "#####\r\nleaf9# is \x1b[31mnot\x1b[0m this one>\r\n#####\r\n"
+        if password == rig.access.password:
+            assert (await rig.driver.apply(want(rig))).commits == 1
+        else:
+            with pytest.raises(DeviceFailed, match="privileged mode required") as failed:
+                await rig.driver.apply(want(rig))
+            assert "secret'" not in repr(failed.value)

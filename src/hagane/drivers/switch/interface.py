@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hagane.drivers.switch.base import MARK, SwitchGroup, SwitchPort, SwitchSeen
-from hagane.drivers.switch.plan import EVERY_VLAN, Plan, numbers, ranges, vlan_name
+from hagane.drivers.switch.plan import EVERY_VLAN, Plan, number, numbers, ranges, vlan_name
 
 _LONG = 40  # ranges of VLANs in one line; the rest goes into `add` lines
 
@@ -32,7 +32,7 @@ class Interface:
 
     def vlans(self) -> tuple[int | None, frozenset[int]]:
         """The VLAN of untagged frames, and those of tagged ones."""
-        if self.mode == "access":
+        if self.mode != "trunk":
             return self.access, frozenset()
         native = self.native if self.native in self.allowed else None
         return native, self.allowed - {native}
@@ -58,9 +58,9 @@ def _switchport(found: Interface, words: list[str]) -> None:
         case ["switchport", "mode", mode, *_]:
             found.mode, found.spoken = mode, True
         case ["switchport", "access", "vlan", vlan]:
-            found.access, found.spoken = _number(vlan) or found.access, True
+            found.access, found.spoken = number(vlan) or found.access, True
         case ["switchport", "trunk", "native", "vlan", vlan]:
-            found.native, found.spoken = (None if vlan == "tag" else _number(vlan)), True
+            found.native, found.spoken = (None if vlan == "tag" else number(vlan)), True
         case ["switchport", "trunk", "allowed", "vlan", "add", *vlans]:
             found.allowed, found.spoken = found.allowed | numbers("".join(vlans)), True
         case ["switchport", "trunk", "allowed", "vlan", *vlans]:
@@ -75,19 +75,15 @@ def _other(found: Interface, words: list[str]) -> None:
         case ["no", "shutdown"]:
             found.shutdown = False
         case ["mtu", mtu]:
-            found.mtu = _number(mtu)
+            found.mtu = number(mtu)
         case ["description", text]:
             found.marked = text == MARK
-        case ["channel-group", number, *mode]:
-            found.group, found.lacp = number, mode[-1:] in (["active"], ["passive"])
+        case ["channel-group", channel, *mode]:
+            found.group, found.lacp = channel, mode[-1:] in (["active"], ["passive"])
         case ["port-channel", "lacp", "fallback", *kind]:
             found.fallback = "".join(kind) or "static"
         case ["no", "lacp", "suspend-individual"]:
             found.fallback = "individual"
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
 def vlan_names(blocks: Mapping[str, list[str]]) -> dict[int, str]:

@@ -75,19 +75,18 @@ def _vlans(data: Element, instance: str) -> dict[int, str]:
     for place in _all(child(data, "network-instances"), "network-instance"):
         if text_of(place, "name") == instance:
             rows = [child(vlan, "config") for vlan in _all(child(place, "vlans"), "vlan")]
-            return {int(n): text_of(row, "name") for row in rows if (n := text_of(row, "vlan-id")).isdigit()}
+            return {n: text_of(row, "name") for row in rows if (n := step.number(text_of(row, "vlan-id")))}
     return {}
 
 
 def _port(interface: Element) -> SwitchPort:
     native, tagged = _switched(child(interface, "ethernet", "switched-vlan", "config"))
-    mtu = text_of(interface, "config", "mtu")
     return SwitchPort(
         enabled=text_of(interface, "config", "enabled") != "false",
         native=native,
         tagged=tagged,
         group=text_of(interface, "ethernet", "config", "aggregate-id"),
-        mtu=int(mtu) if mtu.isdigit() else None,
+        mtu=step.number(text_of(interface, "config", "mtu")),
     )
 
 
@@ -101,10 +100,8 @@ def _switched(config: Element | None) -> tuple[int | None, frozenset[int]]:
     if config is None:
         return None, frozenset()
     if text_of(config, "interface-mode") != "TRUNK":
-        access = text_of(config, "access-vlan")
-        return int(access) if access.isdigit() else 1, frozenset()
-    number = text_of(config, "native-vlan")
-    native = int(number) if number.isdigit() else None
+        return step.number(text_of(config, "access-vlan")) or 1, frozenset()
+    native = step.number(text_of(config, "native-vlan"))
     lists = _all(config, "trunk-vlans")
     parts = ",".join((e.text or "").strip().replace("..", "-") for e in lists)
     tagged = step.numbers(parts) if lists else step.EVERY_VLAN

@@ -3,6 +3,7 @@
 SwitchDesired, SwitchSeen ──plan──▶ Plan ──render (the family's)──▶ lines, JSON or XML
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -127,7 +128,11 @@ def numbers(text: str, joint: str = "-") -> frozenset[int]:
     """The VLANs of "1-3, 7", and none of what is not one."""
     found: set[int] = set()
     for part in text.replace(" ", "").split(","):
-        first, _, last = part.partition(joint)
-        if first.isascii() and first.isdigit() and (last or first).isascii() and (last or first).isdigit():
-            found |= EVERY_VLAN & set(range(int(first[:5]), int((last or first)[:5]) + 1))
+        if match := re.fullmatch(rf"([0-9]{{1,4}})(?:{re.escape(joint)}([0-9]{{1,4}}))?", part):
+            found |= EVERY_VLAN & set(range(int(match[1]), int(match[2] or match[1]) + 1))
     return frozenset(found)
+
+
+def number(text: str) -> int | None:
+    """A short decimal number; None for all else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None

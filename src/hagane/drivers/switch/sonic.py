@@ -61,13 +61,12 @@ def parse(config: Config, status: str = "") -> SwitchSeen:
     ports = {}
     for name, row in config.get("PORT", {}).items():
         of = members.get(name, name)
-        mtu = str(row.get("mtu", ""))
         ports[name] = SwitchPort(
             enabled=row.get("admin_status") == "up",
             native=native.get(of),
             tagged=tagged.get(of, frozenset()),
             group=members.get(name, ""),
-            mtu=int(mtu) if mtu.isascii() and mtu.isdigit() else None,
+            mtu=step.number(str(row.get("mtu", ""))),
         )
     about = config.get("DEVICE_METADATA", {}).get("localhost", {})
     return SwitchSeen(
@@ -98,8 +97,7 @@ def _memberships(config: Config) -> tuple[dict[str, int], dict[str, frozenset[in
 
 
 def _vlan(name: str) -> int:
-    number = name.removeprefix("Vlan")
-    return int(number) if number.isascii() and number.isdigit() else 0
+    return step.number(name.removeprefix("Vlan")) or 0
 
 
 def _true(value: object) -> bool:

@@ -138,7 +138,10 @@ class Memory(ABC, Generic[C]):
 
 
 class Box(Memory[Config]):
-    """A switch with a command line."""
+    """A switch with a command line. `enable`: the password that raises the privilege, "": there is no need to."""
+
+    enable = ""
+    banner = ""
 
     def __init__(self, name: str, ports: tuple[str, ...], *, mac: str, model: str) -> None:
         super().__init__(name, Config({port: Face() for port in ports}), mac=mac, model=model)

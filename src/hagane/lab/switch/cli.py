@@ -41,6 +41,7 @@ class SwitchCli:
     incomplete = "% Incomplete command\n"
     mtu_range = (68, 9214)
     channel = "Port-Channel"
+    secret = False  # the next line is a password
 
     def __init__(self, box: Box) -> None:
         self.box = box

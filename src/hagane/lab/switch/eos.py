@@ -37,8 +37,11 @@ class EosCli(SwitchCli):
     def __init__(self, box: Box, sessions: dict[str, Config]) -> None:
         super().__init__(box)
         self._sessions, self._session = sessions, ""
+        self._privileged = not box.enable
 
     def prompt(self) -> str:
+        if not self._privileged:
+            return "Password: " if self.secret else f"{self.box.name}>"
         mode = f"-if-{self.interface[:2]}{re.sub(r'[^0-9/]', '', self.interface)}" if self.interface else ""
         return f"{self.box.name}(config-s-{self._session[:6]}{mode})#" if self._session else f"{self.box.name}#"
 
@@ -49,8 +52,17 @@ class EosCli(SwitchCli):
     def refuses(self, name: str) -> str:
         return f"% Interface {name} is reserved: switching configuration not permitted\n"
 
+    async def run(self, line: str) -> str:
+        if self.secret:
+            self.secret, self._privileged = False, line == self.box.enable
+            return "" if self._privileged else "% Bad secret\n"
+        return await super().run(line)
+
     async def exec(self, line: str) -> str:
         box = self.box
+        if not self._privileged:
+            self.secret = line == "enable"
+            return "" if self.secret else "% Invalid input (privileged mode required)\n"
         match line.split():
             case ["terminal", *_]:
                 return "Pagination disabled.\n" if "length" in line else ""

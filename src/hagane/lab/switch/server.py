@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from hagane.lab.switch.box import HangUp, Memory
+from hagane.lab.switch.box import Box, HangUp, Memory
 
 Process = Any  # asyncssh.SSHServerProcess, of text or bytes
 Sessions = dict[asyncssh.SSHServerConnection, set["asyncio.Task[None]"]]  # those of each connection
@@ -15,6 +15,8 @@ Sessions = dict[asyncssh.SSHServerConnection, set["asyncio.Task[None]"]]  # thos
 
 class Cli(Protocol):
     """One terminal's command line."""
+
+    secret: bool  # the next line is a password: no echo
 
     def prompt(self) -> str: ...
 
@@ -45,15 +47,15 @@ class _Guard(asyncssh.SSHServer):
         return not self._box.faults.password and self._box.users.get(username) == password
 
 
-async def terminal(process: Process, box: Memory[Any], cli: Cli) -> None:
+async def terminal(process: Process, box: Box, cli: Cli) -> None:
     """Serve one terminal: echo what comes, answer each line, prompt."""
-    process.stdout.write(f"\r\nWelcome to {box.name}.\r\n\r\n{cli.prompt()}")
+    process.stdout.write(f"\r\n{box.banner}Welcome to {box.name}.\r\n\r\n{cli.prompt()}")
     text = ""
     while chunk := await process.stdin.read(4096):
         text += chunk.replace("\r\n", "\n").replace("\r", "\n")
         while "\n" in text:
             line, _, text = text.partition("\n")
-            process.stdout.write(f"{line}\r\n")
+            process.stdout.write("\r\n" if cli.secret else f"{line}\r\n")
             await box.line()
             answer = await cli.run(line.strip())
             process.stdout.write(answer.replace("\n", "\r\n") + cli.prompt())
