@@ -18,7 +18,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-
 from hagane.app import Hagane
 from hagane.config import Config
 from hagane.drivers.metadata import space as netspace
@@ -176,7 +175,9 @@ async def rack_lab(folder: Path, prefix: str, *, gateways: int = 2) -> AsyncIter
     try:
         cloud = await machine.up(where, kvm=False)
         await rack.up(where, described)
-        devices = Devices(northbound=cloud.central.nb, southbound=cloud.central.sb)
+        first = cloud.hosts[0]
+        devices = Devices(northbound=cloud.central.nb, southbound=cloud.central.sb, local_switch=first.ovs_db,
+                          local_namespace=first.netns)  # fmt: skip
         hagane = Hagane(Config(state=folder / "state", prefix=prefix), devices, authenticate)
         (folder / "state").mkdir(exist_ok=True)
         await hagane.start()

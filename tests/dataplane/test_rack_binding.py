@@ -1,15 +1,17 @@
 """Nics of a real rack carry Ports: filtered at the gateway, moved, repaired, taken over, or put straight on the wire."""
 
 import asyncio
+import contextlib
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from os import kill
 from pathlib import Path
 
 import pytest
 
+from hagane.errors import HaganeError
 from hagane.lab import ovs, rack_gateway
 from hagane.lab.process import pid_of
 from hagane.network.port_row import PORT
@@ -84,7 +86,7 @@ async def test_guarded_nics_are_filtered(lab: RackLab) -> None:
     await lab.pings(one, two.ip)
     # An address that is not its own, a MAC that is not its own: neither leaves the gateway.
     one.ip_batch("address add 10.9.0.77/24 dev eth0")
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(HaganeError):
         await asyncio.to_thread(one.run, "ping", "-c1", "-W1", "-I", "10.9.0.77", two.ip)
     one.ip_batch("address delete 10.9.0.77/24 dev eth0", "link set eth0 address 52:54:02:66:66:66")
     assert not await asyncio.to_thread(one.pings, two.ip)
@@ -157,9 +159,9 @@ async def test_ports_leave_a_dead_gateway(lab: RackLab) -> None:
     await lab.pings(one, virtual.ip)
     [row] = await PORT.select(lab.db, {"id": one.port.id})
     assert row["binding_host_id"] == "gw1"
-    pinging = subprocess.Popen(
-        ["ip", "netns", "exec", one.space, "ping", "-D", "-i", "0.05", "-w", "12", "-W", "1", virtual.ip],
-        stdout=subprocess.PIPE, text=True,
+    pinging = await asyncio.create_subprocess_exec(
+        "ip", "netns", "exec", one.space, "ping", "-D", "-i", "0.05", "-w", "12", "-W", "1", virtual.ip,
+        stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     await asyncio.sleep(1)
     for daemon in rack_gateway.daemons(lab.rack_, "gw1"):
@@ -171,9 +173,9 @@ async def test_ports_leave_a_dead_gateway(lab: RackLab) -> None:
         return bool(now["binding_host_id"] == "gw2")
 
     await lab.until(moved, 10)
-    said, _ = await asyncio.to_thread(pinging.communicate)
-    times = [float(line[1:].partition("]")[0]) for line in said.splitlines() if "bytes from" in line]
-    gap = max(b - a for a, b in zip(times, times[1:], strict=False))
+    said, _ = await pinging.communicate()
+    times = [float(line[1:].partition("]")[0]) for line in said.decode().splitlines() if "bytes from" in line]
+    gap = max(after - before for before, after in pairwise(times))
     print(f"gateway died: no answer for {gap:.2f} s")
     assert gap < 8
     await lab.pings(one, virtual.ip)
@@ -181,3 +183,40 @@ async def test_ports_leave_a_dead_gateway(lab: RackLab) -> None:
     await rack_gateway.up(lab.rack_, "gw1")
     await lab.until(lab.all_up, 30)
     await lab.pings(one, virtual.ip)
+
+
+async def test_direct_nic_is_on_the_wire_and_gets_its_address(lab: RackLab) -> None:
+    """Without port security on a VLAN network: the SwitchPort is in the network's VLAN, DHCP comes from a gateway."""
+    net = await lab.network("wire", "10.7.0.0/24", **{
+        "provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 77,
+    })  # fmt: skip
+    found = []
+    for name in ("bm1", "bm2"):
+        node, metal = await lab.metal(name)
+        vif = await lab.port(net, port_security_enabled=False, device_owner="baremetal:none")
+        await lab.give(node, vif["id"])
+        [port] = await lab.plugged(node, "tenant")
+        assert port["binding_vif_details"]["binding"] == "direct" and port["status"] == "ACTIVE"
+        metal.port.fixed_ips = port["fixed_ips"]
+        found.append(metal)
+    one, two = found
+    assert "77" in await lab.vsctl("tor1", "get", "Port", "bm1-0", "tag")
+    lease = await asyncio.to_thread(one.dhcp)
+    assert lease["ip"] == one.ip
+    await asyncio.to_thread(two.dhcp)
+    await lab.pings(one, two.ip)
+    virtual = await lab.virtual(net)
+    await lab.pings(virtual, one.ip)
+
+    async def told() -> bool:
+        with contextlib.suppress(OSError):
+            (await asyncio.to_thread(one.connect, "169.254.169.254", 80)).close()
+            return True
+        return False
+
+    await lab.until(told)
+    # Nobody filters here, and the API has said so: no group may be put on such a Port.
+    path = f"/network/v2.0/ports/{(await lab.port(net, port_security_enabled=False))['id']}"
+    groups = (await lab.admin.get("/network/v2.0/security-groups")).json()["security_groups"]
+    answer = await lab.admin.put(path, json={"port": {"security_groups": [groups[0]["id"]]}})
+    assert answer.status_code == 400, answer.text
