@@ -21,6 +21,7 @@ from hagane.reconcile.engine import Answer, Done, Reconciler, Wait
 from hagane.reconcile.node_bmc import Bmcs
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Overtaken, Turn
 from hagane.reconcile.node_phase import PHASES
+from hagane.reconcile.node_power import PowerWatch
 from hagane.reconcile.node_sim import Fleet
 from hagane.reconcile.node_tools import Times, Tools
 from hagane.state import clock
@@ -180,11 +181,12 @@ class NodePart:
         self.fleet.gate = AgentGate(cloud.db, secrets)
         times = self.fleet.paces or Times.of(cloud.config.baremetal)
         self.tools = Tools(cloud, Bmcs(secrets, self.fleet), self.fleet, secrets, times)
-        self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools),)
+        self.power = PowerWatch(cloud.db, self.tools.bmcs, cloud.config.baremetal)
+        self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools), self.power)
         cloud.provide(NodePart, self)
 
     async def start(self) -> None:
-        return None
+        await self.power.begin()
 
     async def stop(self) -> None:
         if self._own:  # machines of others run on, as real ones do

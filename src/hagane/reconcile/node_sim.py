@@ -53,6 +53,7 @@ class Machine(SimBmc):
 
     async def _before(self, operation: str) -> None:
         await super()._before(operation)
+        self.fleet.asked += operation == "power"
         error = self.fail_always or self.fail_once.pop(operation, None)
         if error is not None:
             raise type(error)(error.message, code=error.code)
@@ -124,6 +125,7 @@ class Fleet:
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
         self.times = SimTimes()
+        self.asked = 0  # how often a BMC was asked for the power of its machine
         self.paces: Any = None  # how long one waits for them (node_tools.Times), if not as the settings say
         self.gate: AgentGate
         self._tasks: set[asyncio.Task[None]] = set()
