@@ -36,6 +36,8 @@ CATALOG = (
     ("compute", "nova", "/compute/v2.1"),
     ("placement", "placement", "/placement"),
     ("network", "neutron", "/network"),
+    ("block-storage", "cinder", "/volume/v3"),
+    ("volumev3", "cinderv3", "/volume/v3"),
     ("baremetal", "ironic", "/baremetal"),
 )
 """(type, name, path) of every API that is offered; clients look for the types."""
