@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from hagane.config import load
 from hagane.drivers.bmc.base import Bmc, BmcAccess, BmcDesired, Boot, BootDevice, BootMode, Power
 from hagane.drivers.bmc.ipmi import IpmiBmc
 from hagane.drivers.bmc.redfish import RedfishBmc
+from hagane.drivers.metadata import space as netspace
 from hagane.errors import Conflict, DeviceFailed, Unavailable
 from hagane.lab import (
     guest,
@@ -44,6 +47,7 @@ from hagane.lab.supervise import supervise
 from hagane.operate.site import site as site_of
 from tests.dataplane.hostlab import lab, nb, plug, reaches, site
 
+ETH_P_ALL = 3
 pytestmark = pytest.mark.real
 
 
@@ -134,6 +138,19 @@ async def test_it_comes_up_again_unchanged_and_leaves_nothing(tmp_path: Path) ->
         } == files
 
 
+def lldp(interface: str) -> bytes:
+    """The next LLDP frame that leaves the switch by this interface; in its namespace."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as listening:
+        listening.bind((interface, 0))
+        until = time.monotonic() + 40
+        while time.monotonic() < until:
+            listening.settimeout(40)
+            frame = listening.recv(2000)
+            if frame[12:14] == b"\x88\xcc":
+                return frame
+    raise TimeoutError("no LLDP frame")
+
+
 async def test_machines_say_where_they_hang_and_are_dead_ends_until_somebody_manages_their_ports(up: Rig) -> None:
     for name in ("bm1", "bm3"):
         bmc = up.bmc(name)
@@ -149,9 +166,9 @@ async def test_machines_say_where_they_hang_and_are_dead_ends_until_somebody_man
     }
     assert all(ports[name].native is None and ports[name].tagged == () for name in up.rack.ports)
     space = up.where.netns("tor1")
-    tcpdump = ("tcpdump", "-c1", "-nvv", "-i", "bm3-1", "ether proto 0x88cc")
-    frame = await run(*inside(space, *tcpdump), timeout=40)
-    assert up.rack.chassis_id in frame and "bm3-1" in frame
+    frame = await asyncio.to_thread(netspace.inside, space, lambda: lldp("bm3-1"))
+    assert frame[14:23] == b"\x02\x07\x04" + bytes.fromhex(up.rack.chassis_id.replace(":", ""))  # chassis id: a MAC
+    assert frame[23:31] == b"\x04\x06\x05bm3-1"  # port id: an interface's name
     await up.tor("set", "Port", "bm1-0", "vlan_mode=access", "tag=1001", "trunks=[]")
     assert (await up.ports())["bm1-0"].native == 1001
     await rack.up(up.where, up.rack.described)
