@@ -172,7 +172,9 @@ async def test_ports_leave_a_dead_gateway(lab: RackLab) -> None:
         [now] = await PORT.select(lab.db, {"id": one.port.id})
         return bool(now["binding_host_id"] == "gw2")
 
+    began = time.monotonic()
     await lab.until(moved, 10)
+    print(f"moved in the database after {time.monotonic() - began:.2f} s")
     said, _ = await pinging.communicate()
     times = [float(line[1:].partition("]")[0]) for line in said.decode().splitlines() if "bytes from" in line]
     gap = max(after - before for before, after in pairwise(times))

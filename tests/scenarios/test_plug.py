@@ -109,10 +109,37 @@ async def test_direct_needs_the_switch_and_filters_nothing(w: RackWorld) -> None
     assert answer.json()["port"]["binding:vif_details"]["binding"] == "direct"
     await w.so(node)
     assert w.switches["tor1"].ports["e1"].native == 77
+    await w.admin.put(path, json={"port": {"admin_state_up": False}})
+    await w.until(lambda: _native(w, "tor1", 1001))  # a dead end
+    await w.admin.put(path, json={"port": {"admin_state_up": True}})
+    await w.until(lambda: _native(w, "tor1", 77))
+    answer = await w.admin.put(path, json={"port": {"mac_address": "52:54:02:99:99:99"}})
+    assert answer.json()["NeutronError"]["type"] == "PortBound"
     answer = await w.admin.put(f"/network/v2.0/networks/{net}", json={"network": {"provider:segmentation_id": 78}})
     assert answer.status_code == 200, answer.text
     await w.so(node)
     assert w.switches["tor1"].ports["e1"].native == 78
+
+
+async def _native(w: RackWorld, switch: str, vlan: int) -> bool:
+    return w.switches[switch].ports["e1"].native == vlan
+
+
+async def test_nics_leave_their_group_with_its_vlan(w: RackWorld) -> None:
+    node = await w.node(T1, T2, group=True)
+    [port] = await w.plugged(node, "provisioning")
+    await w.unplug(node)
+    for nic in (await w.admin.get(f"/baremetal/v1/nodes/{node['id']}/ports")).json()["ports"]:
+        patch = [{"op": "remove", "path": "/portgroup_uuid"}]
+        answer = await w.admin.patch(f"/baremetal/v1/ports/{nic['uuid']}", json=patch)
+        assert answer.status_code == 200, answer.text
+    [alone] = await w.plugged(node, "provisioning")
+    assert alone["binding_vif_details"]["vlan"] == port["binding_vif_details"]["vlan"]
+    group = (await w.admin.get("/baremetal/v1/portgroups")).json()["portgroups"][0]
+    assert (await w.admin.delete(f"/baremetal/v1/portgroups/{group['uuid']}")).status_code == 204
+    await w.unplug(node)
+    assert (await w.admin.delete(f"/baremetal/v1/nodes/{node['id']}")).status_code == 204
+    await w.until(lambda: _no_leaks(w))
 
 
 async def test_security_that_nobody_could_enforce_is_refused(w: RackWorld) -> None:

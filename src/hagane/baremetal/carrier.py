@@ -108,12 +108,14 @@ async def wire(tx: Tx, carrier: Carrier, native: int | None, *, request_id: str 
             await work.wake(tx, "switch", switch["id"], request_id=request_id)
     for nic in carrier.members:
         await _leave_others(tx, nic, rows.get(nic["id"]), request_id)
+    for owner in {old["owner"] for _, old in rows.values() if old is not None} - {carrier.id}:
+        await racks.release(tx, owner)
     return vlan
 
 
 async def _free(tx: Tx, carrier: Carrier, nic: Row, switch: Row, key: Row) -> Row | None:
-    """The SwitchPort's row, if there is one. One that a Nic has left comes with its VLAN, which is still on the wire.
-    Raises Conflict when it is another's."""
+    """The SwitchPort's row, if any. One that had another owner (a Nic that is gone, a group that was left) comes
+    with its VLAN, which is still on the wire. Raises Conflict when it is another's."""
     old = await racks.SWITCH_PORT.get(tx, **key)
     if old is None:
         taken = await racks.GATEWAY.get(tx, switch=switch["name"], switch_port=key["name"])
@@ -126,11 +128,18 @@ async def _free(tx: Tx, carrier: Carrier, nic: Row, switch: Row, key: Row) -> Ro
             f"Port {key['name']} of switch {switch['name']} carries Nic {old['nic_id']} already; {nic['address']} "
             "cannot hang there as well."
         )
-    if old["gone"] and old["owner"] != carrier.id:
+    if old["owner"] != carrier.id and not await _others(tx, old, carrier):
         held = await ALLOCATION.get(tx, owner=carrier.id, kind="segment")
         if held is None:
             await ALLOCATION.update(tx, {"kind": "segment", "owner": old["owner"]}, {"owner": carrier.id})
     return old
+
+
+async def _others(tx: Tx, old: Row, carrier: Carrier) -> bool:
+    """Whether the VLAN is also on the wire of somebody who is not of this carrier."""
+    mine = {nic["id"] for nic in carrier.members}
+    rows = await racks.SWITCH_PORT.select(tx, {"owner": old["owner"]})
+    return any(row["name"] != old["name"] and row["nic_id"] not in mine and not row["gone"] for row in rows)
 
 
 async def _leave_others(tx: Tx, nic: Row, stays: tuple[Row, Row | None] | None, request_id: str | None) -> None:

@@ -6,6 +6,7 @@ from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.api.types import Bool, Mac, Obj, Str, Time, Uuid, is_uuid
+from hagane.baremetal import rack
 from hagane.baremetal.base import V1, links, require
 from hagane.baremetal.belonging import Belonging
 from hagane.errors import Invalid
@@ -91,6 +92,7 @@ class NicGroups(Belonging):
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         if await tx.fetch_tuples("SELECT 1 FROM nic WHERE group_id = :id LIMIT 1", {"id": row["id"]}):
             raise Invalid(f"Cannot complete the requested action because portgroup {row['id']} contains ports.")
+        await rack.release(tx, row["id"])
         await super().deleting(request, tx, row)
 
     def routes(self) -> list[Route]:

@@ -191,7 +191,9 @@ async def _bind(
     """Write the SwitchPorts down; returns what changes in the Port: its binding, its MAC address."""
     assert carrier.rack is not None
     direct = chosen.kind == binding.DIRECT
-    private = await wire(tx, carrier, network["segmentation_id"] if direct else None, request_id=request_id)
+    # A Port that is switched off is left on its private VLAN, where there is nobody.
+    on_wire = direct and port["admin_state_up"]
+    private = await wire(tx, carrier, network["segmentation_id"] if on_wire else None, request_id=request_id)
     vlan = network["segmentation_id"] if direct else private
     bound = binding.kind_of(port) != ""
     before = port["binding_vif_details"].get("vnic_before", "normal") if bound else port["binding_vnic_type"]

@@ -159,22 +159,23 @@ async def wake_trunks(tx: Tx, physical_network: str | None, *, request_id: str |
         await work.wake(tx, "switch", str(switch_id), request_id=request_id)
 
 
-_STILL_THERE = """ AND NOT EXISTS (SELECT 1 FROM nic WHERE id = :owner)
-AND NOT EXISTS (SELECT 1 FROM nic_group WHERE id = :owner)"""
-
-
 async def forget_ports(tx: Tx, rows: Iterable[Row], *, of_nics: bool = False) -> None:
     """SwitchPorts that carry nothing and shall not: their rows go, and VLANs that nobody else holds are free.
     `of_nics`: also when a Nic that is still there had it; it takes one anew when it is plugged again."""
-    there = "" if of_nics else _STILL_THERE
     for row in rows:
         await SWITCH_PORT.delete(tx, {"switch_id": row["switch_id"], "name": row["name"], "gone": True})
-        await tx.execute(
-            """DELETE FROM allocation WHERE kind = 'segment' AND owner = :owner
-            AND NOT EXISTS (SELECT 1 FROM switch_port WHERE owner = :owner)"""
-            + there,
-            {"owner": row["owner"]},
-        )
+        await release(tx, row["owner"], of_nics=of_nics)
+
+
+_RELEASE = """DELETE FROM allocation WHERE kind = 'segment' AND owner = :owner
+AND NOT EXISTS (SELECT 1 FROM switch_port WHERE owner = :owner)"""
+_OWNERLESS = """ AND NOT EXISTS (SELECT 1 FROM nic WHERE id = :owner)
+AND NOT EXISTS (SELECT 1 FROM nic_group WHERE id = :owner)"""
+
+
+async def release(tx: Tx, owner: str, *, of_nics: bool = True) -> None:
+    """Give a private VLAN back, unless it is on a wire; or (not `of_nics`) its Nic or group is still there."""
+    await tx.execute(_RELEASE + ("" if of_nics else _OWNERLESS), {"owner": owner})
 
 
 _CARRIED = """SELECT owner, vlan, port_id, details FROM (

@@ -3,6 +3,7 @@
 The bare-metal service stands above this one, so it provides `Plugs`; where nobody does, no Port is carried by a Nic.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from hagane.cloud import Cloud
@@ -10,7 +11,8 @@ from hagane.network.errors import error
 from hagane.state.database import Row, Tx
 
 VIF = "other"  # binding:vif_type of such a Port
-_ASKED = ("port_security_enabled", "binding_host_id", "binding_profile", "binding_vnic_type", "mac_address")
+_REPLANNED = ("port_security_enabled", "admin_state_up")
+_FIXED = ("binding_host_id", "binding_profile", "binding_vnic_type", "mac_address")
 
 
 class Plugs(Protocol):
@@ -35,13 +37,18 @@ async def changing(
     tx: Tx, cloud: Cloud, network: Row, old: Row, changes: Row, *, request_id: str | None = None
 ) -> None:
     """Complete the changes of a Port by those of its binding. Raises PortBound for what follows from its Nic."""
-    if not carried(cloud, old) or not any(name in changes and changes[name] != old[name] for name in _ASKED):
+    if not carried(cloud, old):
         return
-    if any(name in changes and changes[name] != old[name] for name in _ASKED[1:]):
+    if _differs(old, changes, _FIXED):
         raise error("PortBound", id=old["id"], vif_type=VIF, old_mac=old["mac_address"],
                     new_mac=changes.get("mac_address", old["mac_address"]))  # fmt: skip
-    plugs = cloud.use(Plugs)  # type: ignore[type-abstract]
-    changes |= await plugs.changed(tx, old | changes, network, request_id=request_id)
+    if _differs(old, changes, _REPLANNED):
+        plugs = cloud.use(Plugs)  # type: ignore[type-abstract]
+        changes |= await plugs.changed(tx, old | changes, network, request_id=request_id)
+
+
+def _differs(old: Row, changes: Row, names: Sequence[str]) -> bool:
+    return any(name in changes and changes[name] != old[name] for name in names)
 
 
 async def removing(tx: Tx, cloud: Cloud, port: Row, *, request_id: str | None = None) -> None:

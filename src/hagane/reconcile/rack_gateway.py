@@ -25,7 +25,7 @@ from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
 POLL = 15.0  # seconds between two looks: the connection itself tells of everything else
-GRACE = 1.0  # seconds that a connection may be away (its server is restarted) before the gateway counts as dead
+GRACE = 0.5  # seconds that a connection may be away (its server is restarted) before the gateway counts as dead
 FIRST = 5.0  # the same, for one that has not been reached since this process began
 LAST_RETRY = 5.0
 Dead = Callable[[str], str]

@@ -18,7 +18,7 @@ from hagane.ovn.transaction import Txn
 from hagane.ovn.wire import UUID
 
 MARK, IFACE = "hagane-nic", "iface-id"
-PROBE = 1.5  # seconds of silence after which the server is asked whether it is there; as many again, and it is not
+PROBE = 2.5  # seconds of silence after which the server is asked whether it is there; as many again, and it is not
 _TABLES = {
     "Open_vSwitch": ("external_ids",),
     "Bridge": ("name", "ports"),
