@@ -1,11 +1,12 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test check format bench lock
+.PHONY: help setup up demo down test test-agent check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
 	@echo "make down    stop and remove everything that make demo or hagane up started"
+	@echo "make test-agent  one deployment with the original ironic-python-agent"
 	@echo "make test    all tests; make check: format, lint, types, layers, fast tests"
 	@echo "make bench   measure, beside the limit of this machine"
 
@@ -28,6 +29,10 @@ down: setup
 test: setup
 	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real"
 	@$(PY) -m pytest -q -m real
+
+# One deployment with the original ironic-python-agent: 2 GB of memory, some minutes.
+test-agent: setup
+	@$(PY) -m pytest -q -s tests/conformance/stock_ramdisk.py
 
 check: setup
 	@$(PY) -m ruff format --check src tests scripts bench

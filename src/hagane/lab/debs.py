@@ -40,3 +40,17 @@ def _kernel(folder: Path, name: str) -> str:
         if word == "Depends":
             return found
     raise Unavailable(f"apt does not know the package {name}: run `apt-get update`.")
+
+
+def closure(folder: Path, packages: tuple[str, ...]) -> list[Path]:
+    """The files of these packages and of all that they depend on, as for an empty machine. Errors: Unavailable."""
+    (folder / "partial").mkdir(parents=True, exist_ok=True)
+    nothing = folder / "status"
+    nothing.touch()
+    options = {
+        "Dir::State::status": nothing.resolve(), "Dir::Cache::archives": folder.resolve(), "Debug::NoLocking": 1,
+        "APT::Sandbox::User": "root", "APT::Install-Recommends": "false",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    tool("apt-get", "-qq", "-y", "--download-only", *words, "install", *packages, timeout=600)
+    return sorted(folder.glob("*.deb"))

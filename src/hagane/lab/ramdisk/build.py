@@ -75,9 +75,10 @@ def _build(work: Path, packages: list[Path], variant: str, made: Ramdisk) -> Non
         (root / name).mkdir(parents=True)
     _programs(root, parts)
     _python(root, parts)
-    _modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
+    modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
     for file in HERE.glob("rootfs/*"):
-        target = root / "init" if file.name == "init" else root / "etc/hagane" / file.name
+        folder = {"init": "", "hagane-do": "usr/bin"}.get(file.name, "etc/hagane")
+        target = root / folder / file.name
         shutil.copy(file, target)
         target.chmod(0o755)
     for name, text in _ETC.items():
@@ -138,8 +139,9 @@ def _python(root: Path, parts: Path) -> None:
         target = folder / file.relative_to(library if inside else HERE).with_suffix(".pyc")
         target.parent.mkdir(parents=True, exist_ok=True)
         pairs += [str(file), str(target)]
-    main = HERE / "agent/__main__.py"
-    _run_python(parts, _COMPILE, *pairs, str(main), str(root / "usr/lib/hagane/agent/__main__.pyc"))
+    for name in ("__main__", "do"):  # these run when they are imported, so they were not
+        pairs += [str(HERE / f"agent/{name}.py"), str(root / f"usr/lib/hagane/agent/{name}.pyc")]
+    _run_python(parts, _COMPILE, *pairs)
     native = next((library / "lib-dynload").glob("_json.*.so"))
     (root / "usr/lib/python3.11/lib-dynload").mkdir(parents=True)
     shutil.copy(native, root / "usr/lib/python3.11/lib-dynload")
@@ -157,7 +159,7 @@ def _run_python(parts: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> None:
+def modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> None:
     """Copy kernel modules and what they depend on, and make them known to modprobe. A kernel may lack some."""
     tree = Path("lib/modules") / version
     depends = {}

@@ -1,0 +1,53 @@
+"""`make test-agent`: one deployment with the original ironic-python-agent in a ramdisk of its own, from power on to ssh.
+
+Not collected by the other targets (its name says so): it needs 2 GB of memory and some minutes.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from hagane.drivers.deploy import params
+from hagane.drivers.deploy.base import CommandState
+from hagane.lab.ramdisk import stock
+from tests.conformance.agent_rigs import node
+from tests.conformance.agents import blank, boot, service
+from tests.conformance.test_ramdisk import guest_image, write
+
+
+@pytest.mark.parametrize("mode", ["bios", "uefi"])
+async def test_one_deployment(tmp_path: Path, mode: str) -> None:
+    disk, image, made = blank(tmp_path / "disk"), guest_image(tmp_path), stock.build()
+    firmware = tmp_path / "vars.fd" if mode == "uefi" else None
+    if firmware:
+        shutil.copy("/usr/share/OVMF/OVMF_VARS_4M.fd", firmware)
+    with service() as state:
+        more = f"ipa-api-url=http://10.0.2.2:{state.port}/baremetal"
+        linux = (made.kernel, made.ramdisk, more)
+        async with boot(tmp_path, disk, linux=linux, firmware=firmware, memory=2048) as machine:
+            try:
+                beat = await state.beat(seconds=240)
+                print(f"heartbeat after {time.monotonic() - machine.began:.1f} s")
+                assert beat["callback_url"].startswith("https://") and "BEGIN CERTIFICATE" in beat["agent_verify_ca"]
+                agent = state.agent(machine.port, tls=beat["agent_verify_ca"])
+                listed = await agent.call("deploy.get_deploy_steps", params.steps(node(), []))
+                steps, versions = params.found_steps("deploy", listed.result)
+                assert "write_image" in [step["step"] for step in steps] and versions
+                began = time.monotonic()
+                command = await write(agent, state, image, mode)
+                assert command.state is CommandState.SUCCEEDED, command.error
+                print(f"written after {time.monotonic() - began:.1f} s")
+                uuids = (await agent.call("standby.get_partition_uuids", {})).result
+                given = params.install_bootloader(uuids, boot_mode=mode)
+                loader = await agent.call("image.install_bootloader", given)
+                assert loader.state is CommandState.SUCCEEDED, loader.error
+                assert (await agent.call("standby.sync", {})).state is CommandState.SUCCEEDED
+                await agent.call("standby.power_off", {})
+                await machine.ends()
+            except BaseException:
+                print(machine.console()[-6000:])
+                raise
+    async with boot(tmp_path, disk, firmware=firmware) as machine:
+        assert "hostname=steel" in await machine.says("HAGANE-GUEST-READY", seconds=180)
