@@ -1,13 +1,16 @@
 """The life of a Node on simulated machines whose ramdisks call back as real ones do."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hagane.baremetal import node_progress
 from hagane.baremetal.nic import Nics
+from hagane.baremetal.node_console import NodeConsole
 from hagane.drivers.bmc.base import BootDevice
-from tests.scenarios.node_world import world
+from tests.scenarios.node_world import World, world
 
 ERASED = ["clean.get_clean_steps", "clean.execute_clean_step:erase_devices_metadata"]
 WRITTEN = ["deploy.get_deploy_steps", "standby.prepare_image", "image.install_bootloader", "standby.sync"]
@@ -172,3 +175,39 @@ async def test_what_others_see_happen_becomes_a_step(tmp_path: Path) -> None:
         assert await w.db.write(lambda tx: node_progress.note(tx, node, "tenant-dhcp", message="10.0.0.5"))
         assert not await w.db.write(lambda tx: node_progress.note(tx, node, "tenant-dhcp"))
         assert "tenant-dhcp: 10.0.0.5" in await w.history(node)
+
+
+async def test_the_console_is_reached_by_a_token(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        answer = await w.http.get(f"/nodes/{node}/states/console")
+        assert answer.json() == {"console_enabled": False, "console_info": None}
+        assert (await w.http.put(f"/nodes/{node}/states/console", json={"enabled": True})).status_code == 202
+        info = (await w.http.get(f"/nodes/{node}/states/console")).json()["console_info"]
+        assert info["type"] == "websocket"
+        output, type_in = await w.cloud.use(NodeConsole).live(node)  # type: ignore[type-abstract]
+        await type_in(b"hello")
+        async for chunk in output:
+            assert chunk == b"hello"
+            break
+        await output.aclose()
+        assert await w.part.consoles.log(node) == b"hello" and w.part.consoles.last(node) == "hello"
+        path, _, query = info["url"].partition("://cloud")[2].partition("?")
+        assert await _closed(w, path, query.replace("token=", "token=x")) == 1008
+        assert await _closed(w, path, query) is None
+
+
+async def _closed(w: World, path: str, query: str) -> int | None:
+    """With which code a WebSocket is refused; None when it is accepted."""
+    asked = asyncio.Queue[dict[str, Any]]()
+    asked.put_nowait({"type": "websocket.connect"})
+    told: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+        if message["type"] == "websocket.accept":
+            asked.put_nowait({"type": "websocket.disconnect"})
+
+    scope = {"type": "websocket", "path": path, "query_string": query.encode(), "headers": [], "subprotocols": []}
+    await w.hagane.app(scope, asked.get, send)  # type: ignore[arg-type]
+    return None if told[0]["type"] == "websocket.accept" else int(told[0]["code"])

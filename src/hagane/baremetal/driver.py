@@ -29,7 +29,8 @@ _COMMON: dict[str, tuple[str, ...]] = {
 DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "redfish": _COMMON
     | {"power": ("redfish",), "management": ("redfish",), "boot": (*_COMMON["boot"], "redfish-virtual-media"),
-       "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios")},
+       "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios"),
+       "console": ("no-console", "ipmitool-socat")},
     "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool", "noop"),
                        "console": ("ipmitool-socat", "no-console")},
     "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))
@@ -48,6 +49,7 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
         "the target BMC manages more than one ComputerSystem.",
         "redfish_username": "User account with admin/server-profile access privilege. Optional",
         "redfish_password": "User account password. Optional",
+        "ipmi_address": "IP address or hostname of the node's BMC. Only required for console access.",
         "redfish_verify_ca": "Either a Boolean value, a path to a CA_BUNDLE file or directory with certificates of "
         "trusted CAs. Defaults to True. Optional",
         "deploy_kernel": "URL or Glance UUID of the deployment kernel. Required.",
@@ -110,7 +112,9 @@ def _lack(interface: str, used: str, row: Row, info: dict[str, Any]) -> str:
     if used in ("fake", "noop", ""):
         return ""
     lacking = [name for name in REQUIRED_INFO[row["driver"]] if not info.get(name)]
-    if interface in ("power", "management", "console", "bios") and lacking:
+    if interface == "console" and not info.get("ipmi_address"):
+        return "Missing the following IPMI credentials in node's driver_info: ['ipmi_address']."
+    if interface in ("power", "management", "bios") and lacking:
         return f"Missing the following {row['driver']} credentials in node's driver_info: {lacking}."
     image = row["instance_info"] or {}
     if interface in ("boot", "deploy") and not image.get("image_source"):

@@ -10,6 +10,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, Int, ListOf, Obj, Str, Type
+from hagane.baremetal import node_console
 from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
 from hagane.baremetal.command import DEPLOYS, command, want
 from hagane.baremetal.driver import validate
@@ -168,7 +169,9 @@ class NodeVerbs:
 
     async def console(self, request: Request) -> Response:
         row = await self.nodes.need(request, self.db, "get_console")
-        info = row["seen"].get("console") if row["console_enabled"] else None
+        if not node_console.has_console(row):
+            raise unsupported(row, "console")
+        info = node_console.info(request, self.nodes.secrets, row) if row["console_enabled"] else None
         return json_response(200, {"console_enabled": bool(row["console_enabled"]), "console_info": info})
 
     async def set_console(self, request: Request) -> Response:
@@ -177,9 +180,9 @@ class NodeVerbs:
 
         async def change(tx: Tx) -> None:
             row = await self.nodes.need(request, tx, "set_console_state")
-            if (row["console_interface"] or "no-console").startswith("no-"):
+            if not node_console.has_console(row):
                 raise unsupported(row, "console")
-            await self.want(request, tx, row, {}, console=bool(enabled))
+            await self.want(request, tx, row, {"console_enabled": bool(enabled)})
 
         await self.db.write(change)
         return accepted(request, "states/console")

@@ -32,6 +32,7 @@ from hagane.baremetal.deploy_template import DeployTemplates
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import Nodes
+from hagane.baremetal.node_console import SOCKET, NodeConsoleSocket
 from hagane.baremetal.node_part import NodeParts
 from hagane.baremetal.node_verb import NodeVerbs
 from hagane.baremetal.runbook import Runbooks
@@ -70,6 +71,7 @@ def service(cloud: Cloud) -> Service:
     for part in parts:
         made.routes += part.routes()
     made.routes += volume.routes(connectors)
+    made.sockets[SOCKET] = NodeConsoleSocket(cloud)
     made.routes += _below(cloud, nodes)
     return made
 

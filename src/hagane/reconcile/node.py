@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 
 from hagane.baremetal.agent_gate import AgentGate
 from hagane.baremetal.node import NODE
+from hagane.baremetal.node_console import NodeConsole
 from hagane.cloud import Cloud
+from hagane.compute import console
 from hagane.drivers.bmc.base import BmcSeen
 from hagane.errors import Conflict, DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
 from hagane.reconcile import node_plan
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Reconciler, Wait
 from hagane.reconcile.node_bmc import Bmcs
+from hagane.reconcile.node_console import NodeConsoles
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Overtaken, Turn
 from hagane.reconcile.node_phase import PHASES
 from hagane.reconcile.node_power import PowerWatch
@@ -49,6 +52,7 @@ class NodeReconciler:
         return answers
 
     async def _gone(self, key: str) -> Done:
+        await self._tools.consoles.drop(key)
         await self._tools.bmcs.forget(key)
         return Done()
 
@@ -112,6 +116,7 @@ class NodeReconciler:
             if not isinstance(ended, dict):
                 return ended
             row = ended
+        await self._tools.consoles.settle(row)
         return Done()
 
     async def _turned(self, job: Job, turn: Turn) -> Row | Done | Wait:
@@ -128,7 +133,7 @@ class NodeReconciler:
     async def _later(self, job: Job, seconds: float, why: str) -> Row | Wait:
         until = self._deadline(job)
         if until is not None and clock.wall() >= until:
-            return await job.fail(await self._overdue(job, why))
+            return await job.fail(self._overdue(job, why))
         await job.save()
         return Wait(seconds if until is None else max(0.01, min(seconds, until - clock.wall())), why, until)
 
@@ -144,10 +149,12 @@ class NodeReconciler:
                 return None  # as long as it takes; a ramdisk that falls silent ends it
         return since + times.device
 
-    async def _overdue(self, job: Job, why: str) -> str:
+    def _overdue(self, job: Job, why: str) -> str:
         seconds = job.elapsed()
         what = {"callback": "callback", "data": "what the ramdisk found"}.get(job.phase, job.phase)
-        return f"Timeout reached while waiting for {what} for node {job.id} ({seconds:.0f} s). {why}"
+        said = self._tools.consoles.last(job.id)
+        told = f" The last lines of its console: {said}" if said else ""
+        return f"Timeout reached while waiting for {what} for node {job.id} ({seconds:.0f} s). {why}{told}"
 
     async def _refused(self, job: Job, claim: Claim, error: HaganeError) -> Row | Wait:
         """A device that does not answer is asked again until the phase's deadline; one that refuses ends the work."""
@@ -180,7 +187,11 @@ class NodePart:
         self.fleet: Fleet = devices.fleet or Fleet()
         self.fleet.gate = AgentGate(cloud.db, secrets)
         times = self.fleet.paces or Times.of(cloud.config.baremetal)
-        self.tools = Tools(cloud, Bmcs(secrets, self.fleet), self.fleet, secrets, times)
+        bmcs = Bmcs(secrets, self.fleet)
+        self.consoles = NodeConsoles(cloud.db, bmcs)
+        self.tools = Tools(cloud, bmcs, self.fleet, secrets, self.consoles, times)
+        cloud.provide(NodeConsole, self.consoles)  # type: ignore[type-abstract]
+        cloud.provide(console.NodeConsoles, console.NodeConsoles(self.consoles.log, self.consoles.live))
         self.power = PowerWatch(cloud.db, self.tools.bmcs, cloud.config.baremetal)
         self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools), self.power)
         cloud.provide(NodePart, self)
@@ -189,6 +200,7 @@ class NodePart:
         await self.power.begin()
 
     async def stop(self) -> None:
+        await self.consoles.close()
         if self._own:  # machines of others run on, as real ones do
             await self.fleet.close()
         await self.tools.bmcs.close()

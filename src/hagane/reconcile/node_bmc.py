@@ -38,12 +38,9 @@ class Bmcs:
                     address if "://" in address else f"https://{address}", str(info.get("redfish_username") or ""),
                     str(info.get("redfish_password") or ""), system=str(info.get("redfish_system_id") or ""),
                     verify=_verify(info.get("redfish_verify_ca", True)),
-                ))  # fmt: skip
+                ), ipmi=_ipmi(info, "redfish") if info.get("ipmi_address") else None)  # fmt: skip
             case "ipmi" if info.get("ipmi_address"):
-                return IpmiBmc(BmcAccess(
-                    str(info["ipmi_address"]), str(info.get("ipmi_username") or ""),
-                    str(info.get("ipmi_password") or ""), port=int(info.get("ipmi_port") or 623),
-                ))  # fmt: skip
+                return _ipmi(info, "ipmi")
         raise DeviceFailed(f"The driver_info of node {row['id']} does not say where its BMC is.")
 
     async def forget(self, key: str) -> None:
@@ -59,6 +56,14 @@ class Bmcs:
 
     async def close(self) -> None:
         await asyncio.gather(*(self._close(key) for key in list(self._known)))
+
+
+def _ipmi(info: Row, other: str) -> IpmiBmc:
+    """A machine's IPMI side; one that is driven by Redfish needs it for its console, often with the same account."""
+    name, password = (
+        str(info.get(f"ipmi_{key}") or info.get(f"{other}_{key}") or "") for key in ("username", "password")
+    )
+    return IpmiBmc(BmcAccess(str(info["ipmi_address"]), name, password, port=int(info.get("ipmi_port") or 623)))
 
 
 def _verify(value: object) -> bool | str:

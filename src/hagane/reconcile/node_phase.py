@@ -76,6 +76,7 @@ async def boot(job: Job) -> Turn:
 async def start(job: Job) -> Turn:
     """On. The machine was off: one that is on now has been started by us already."""
     job.begin("power-on")
+    job.tools.consoles.watch(job.row)
     device, mode, media = node_net.device(await node_net.start_of(job, node_plan.ROLE[job.kind]))
     restart = 1 if job.row["disable_power_off"] else 0
     await job.apply(BmcDesired(Power.ON, boot=device, resets=restart, boot_mode=mode, media=media))

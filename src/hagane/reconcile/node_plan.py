@@ -160,8 +160,7 @@ def unknown(row: Row) -> str:
     device = (wanted.get("boot_device") or {}).get("boot_device")
     if device is not None and device not in DEVICES:
         return f"The boot device {device} is not one that this cloud can set."
-    for name, what in (("secure_boot", "secure boot"), ("nmi", "an NMI"), ("indicators", "indicators"),
-                       ("console", "the serial console")):  # fmt: skip
+    for name, what in (("secure_boot", "secure boot"), ("nmi", "an NMI"), ("indicators", "indicators")):
         if wanted.get(name):
             return f"No BMC driver of this cloud can set {what}."
     return ""

@@ -9,6 +9,7 @@ from hagane.config import Baremetal
 from hagane.drivers.deploy.agent import AgentAddress, HttpAgent
 from hagane.drivers.deploy.base import Agent
 from hagane.reconcile.node_bmc import Bmcs
+from hagane.reconcile.node_console import NodeConsoles
 from hagane.reconcile.node_sim import Fleet
 from hagane.state.database import Database, Row
 from hagane.state.secret import Secrets
@@ -41,6 +42,7 @@ class Tools:
     bmcs: Bmcs
     fleet: Fleet
     secrets: Secrets
+    consoles: NodeConsoles
     times: Times
 
     @property
