@@ -122,12 +122,12 @@ class Memory(ABC, Generic[C]):
         """Make this the running configuration, with the time that it takes."""
         if self.faults.hang:
             await asyncio.Event().wait()
-        await asyncio.sleep(self.commit_seconds)
         wanted = deepcopy(wanted)
         for name in self.faults.ignore:
             self.forget(wanted, name)
-        self.commits += not self.same(wanted, self.running)
-        self.running = wanted
+        if not self.same(wanted, self.running):
+            await asyncio.sleep(self.commit_seconds)
+            self.commits, self.running = self.commits + 1, wanted
 
     def copy(self) -> None:
         self.startup = deepcopy(self.running)

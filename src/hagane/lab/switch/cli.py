@@ -6,10 +6,12 @@ It is written from what these switches do, apart from the drivers, so that a mis
 import re
 from collections.abc import Callable
 from copy import deepcopy
+from functools import lru_cache
 
 from hagane.lab.switch.box import EVERY_VLAN, Box, Config, Face
 
 
+@lru_cache(256)
 def vlan_set(text: str) -> frozenset[int] | None:
     """ "1-3,9" as a set; None when it is none."""
     if text in ("all", "none"):
@@ -23,6 +25,7 @@ def vlan_set(text: str) -> frozenset[int] | None:
     return frozenset(found)
 
 
+@lru_cache(256)
 def vlan_text(vlans: frozenset[int]) -> str:
     """A set as these switches print it."""
     parts: list[list[int]] = []

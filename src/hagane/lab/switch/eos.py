@@ -65,7 +65,7 @@ class EosCli(SwitchCli):
             return "" if self.secret else "% Invalid input (privileged mode required)\n"
         match line.split():
             case ["terminal", *_]:
-                return "Pagination disabled.\n" if "length" in line else ""
+                return "Pagination disabled.\n" if "length" in line else f"Width set to {line.split()[-1]} columns.\n"
             case ["show", "running-config"]:
                 return text(box, box.running)
             case ["show", "startup-config"]:

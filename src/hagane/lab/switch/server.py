@@ -55,10 +55,10 @@ async def terminal(process: Process, box: Box, cli: Cli) -> None:
         text += chunk.replace("\r\n", "\n").replace("\r", "\n")
         while "\n" in text:
             line, _, text = text.partition("\n")
-            process.stdout.write("\r\n" if cli.secret else f"{line}\r\n")
+            echo = "\r\n" if cli.secret else f"{line}\r\n"
             await box.line()
             answer = await cli.run(line.strip())
-            process.stdout.write(answer.replace("\n", "\r\n") + cli.prompt())
+            process.stdout.write(echo + answer.replace("\n", "\r\n") + cli.prompt())
 
 
 class SwitchServer:
