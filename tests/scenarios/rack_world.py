@@ -167,21 +167,21 @@ class RackWorld:
 
 
 @asynccontextmanager
-async def rack_world(folder: Path) -> AsyncIterator[RackWorld]:
+async def rack_world(folder: Path, url: str = "") -> AsyncIterator[RackWorld]:
     switches = {name: SimSwitch(SwitchAccess("", 0)) for name in ("tor1", "tor2")}
     gateways = {name: SimGateway(GatewayAccess(name, f"sim:{name}")) for name in ("gw1", "gw2")}
-    async with beside(folder, switches, gateways) as made:
+    async with beside(folder, switches, gateways, url) as made:
         await made.furnish()
         yield made
 
 
 @asynccontextmanager
 async def beside(
-    folder: Path, switches: dict[str, SimSwitch], gateways: dict[str, SimGateway]
+    folder: Path, switches: dict[str, SimSwitch], gateways: dict[str, SimGateway], url: str = ""
 ) -> AsyncIterator[RackWorld]:
     """A process on these devices, with nothing in it but what the store has."""
     devices = Devices(switches=dict(switches), gateways=dict(gateways))
-    hagane = Hagane(Config(state=folder, sim=True), devices, authenticate)
+    hagane = Hagane(Config(state=folder, sim=True, database=url), devices, authenticate)
     await hagane.start()
     made = RackWorld(hagane, switches, gateways)
     try:

@@ -287,6 +287,8 @@ async def test_meddling_is_repaired_and_told(w: RackWorld) -> None:
         return any("Somebody changed e1" in step["message"] for step in answer.json()["steps"])
 
     await w.until(told, 3)
+    found = (await w.admin.get("/hagane/v1/findings")).json()["findings"]
+    assert any("Switch tor1" in one["what"] and "Somebody changed e1" in one["what"] for one in found)
     [(owner, _)] = w.gateways["gw1"].patches().items()
     w.gateways["gw1"].meddle(owner, None)
 
@@ -373,3 +375,23 @@ async def test_networks_get_none_of_the_private_vlans(w: RackWorld) -> None:
     answer = await w.admin.post("/network/v2.0/networks", json={"network": vlan})
     assert answer.json()["network"]["provider:segmentation_id"] == 2
     assert await racks.trunk_tags(w.db, (await w.rack())["id"]) == {2, 1001}
+
+
+async def test_two_processes_on_one_store(tmp_path: Path, postgres_url: str) -> None:
+    """Both plug and both reconcile: every Nic gets a VLAN of its own, no switch is spoken to by two at a time."""
+    async with (
+        rack_world(tmp_path, postgres_url) as one,
+        beside(tmp_path, one.switches, one.gateways, postgres_url) as other,
+    ):
+        other.network_id = one.network_id
+        nodes = [await one.node(("tor1", f"e{number}")) for number in range(6)]
+        for switch in one.switches.values():
+            switch.delay = 0.02
+        worlds = [one, other] * 3
+        ports = await asyncio.gather(*(w.plug(node, "provisioning") for w, node in zip(worlds, nodes, strict=True)))
+        await asyncio.gather(*(one.so(node) for node in nodes))
+        assert len({port["binding_vif_details"]["vlan"] for [port] in ports}) == 6
+        assert one.switches["tor1"].most_at_once == 1
+        assert len(one.gateways["gw1"].patches()) == 6
+        await asyncio.gather(*(w.unplug(node) for w, node in zip(worlds, nodes, strict=True)))
+        await one.until(lambda: _no_patches(one))

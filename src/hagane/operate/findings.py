@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 
+from hagane.baremetal.rack import GATEWAY, SWITCH, UP
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
 from hagane.image.store import missing
@@ -10,8 +11,12 @@ from hagane.operate.finding import Finding
 from hagane.placement.host import all_hosts, is_up
 from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.ovn.part import NetworkPart
+from hagane.state import clock
+from hagane.state.event import EVENT
+from hagane.state.table import Sql
 from hagane.state.work import WORK
 
+RECENT = 600.0  # seconds for which a repaired change of a switch is told of
 LONG = 60.0  # seconds after which a wait is worth a line
 
 
@@ -25,6 +30,8 @@ async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
     async for finding in _hosts(cloud):
         yield finding
     async for finding in _network(cloud):
+        yield finding
+    async for finding in _racks(cloud):
         yield finding
     for network, why in cloud.use(MetadataPart).problems.items():
         yield Finding(f"Network {network} has no metadata service: {why}", "It is tried again every few seconds.")
@@ -49,6 +56,21 @@ async def _hosts(cloud: Cloud) -> AsyncIterator[Finding]:
             yield Finding(
                 f"Host {host['name']} is down: {host['reason'] or 'forced down by an administrator'}.", remedy
             )
+
+
+async def _racks(cloud: Cloud) -> AsyncIterator[Finding]:
+    for noun, kind, table in (("Switch", "switch", SWITCH), ("Gateway", "rack_gateway", GATEWAY)):
+        for row in await table.select(cloud.db, order="name"):
+            if row["state"] != UP or row["reason"]:
+                why = row["reason"] or "it has not been reached yet"
+                state = "" if row["state"] == UP else " is down"
+                yield Finding(f"{noun} {row['name']}{state}: {why}", f"hagane explain {kind} {row['name']}")
+    changed = Sql("started_at >= :since", {"since": clock.after(-RECENT)})
+    for row in await EVENT.select(cloud.db, {"kind": "switch", "action": "drift"}, conditions=[changed], limit=20):
+        switch = await SWITCH.get(cloud.db, id=row["key"])
+        if switch is not None:
+            yield Finding(f"Switch {switch['name']}, {row['started_at']}: {row['message']}",
+                          "Who else configures it? Ports that Nics hang on are ours.")  # fmt: skip
 
 
 async def _network(cloud: Cloud) -> AsyncIterator[Finding]:

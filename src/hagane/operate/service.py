@@ -12,6 +12,8 @@ from hagane.api import faults
 from hagane.api.asgi import NoPolicy
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route, Service
+from hagane.baremetal import rack_document
+from hagane.baremetal.rack import RACK
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
 from hagane.errors import Forbidden
@@ -70,7 +72,9 @@ async def _status(request: Request) -> Response:
         for row in await WORK.select(db, {"reason": Not([""])}, order="since", limit=100)
     ]
     errors = await SERVER.count(db, {"vm_state": "error"})
-    return json_response(200, {"hosts": hosts, "counts": counts | {"in error": errors}, "waiting": waiting})
+    racks = await rack_document.views(db, await RACK.select(db, order="name"))
+    facts = {"hosts": hosts, "racks": racks, "counts": counts | {"in error": errors}, "waiting": waiting}
+    return json_response(200, facts)
 
 
 async def _findings(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -42,11 +43,23 @@ def _cloud(console: Console, config: Config) -> None:
     for host in facts["hosts"]:
         table.add_row(host["name"], host["state"], str(host["servers"]), host["vcpus"], host["memory"])
     console.print(table)
+    if facts["racks"]:
+        console.print(_racks(facts["racks"]))
     console.print("  ".join(f"{name}: {count}" for name, count in facts["counts"].items()))
     waiting = facts["waiting"]
     console.print("All work is done." if not waiting else f"{len(waiting)} keys wait:")
     for entry in waiting[:10]:
         console.print(f"  {entry['kind']} {entry['key']}: {entry['reason']} (for {entry['seconds']:.0f} s)")
+
+
+def _racks(racks: list[dict[str, Any]]) -> Table:
+    table = Table("rack", "part", "name", "state", "", box=None, pad_edge=False)
+    for rack in racks:
+        for part, rows in (("switch", rack["switches"]), ("gateway", rack["gateways"])):
+            for row in rows:
+                mark = "[green]up[/]" if row["state"] == "up" else f"[red]{row['state']}[/]"
+                table.add_row(rack["name"], part, row["name"], mark, row["reason"])
+    return table
 
 
 def _daemons(console: Console, config: Config) -> None:
