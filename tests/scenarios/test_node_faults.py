@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
+from hagane.operate.explain import explain, find
 from hagane.state.database import Row
 from tests.scenarios.node_world import World, world
 
@@ -260,3 +261,21 @@ async def test_a_store_that_is_away_for_one_write_loses_nothing(tmp_path: Path) 
         assert (await w.ask(node, "active")).status_code == 202
         await w.at(node, "active")
         assert left == 0 and issubclass(Unavailable, HaganeError)
+
+
+async def test_explain_says_the_cause_the_steps_and_the_way_out(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.times.callback["deploy"] = 0.2
+        node = await _ready(w)
+        w.machine(node).wrong.mute = True
+        assert (await w.ask(node, "active")).status_code == 202
+        await w.at(node, "wait call-back")
+        said = await explain(w.db, *await find(w.db, "node", node))
+        assert any("dhcp" in fact for fact in said.facts) and said.waits[0].until is not None
+        assert any("node abort" in advice for advice in said.advice)
+        await w.at(node, "deploy failed")
+        said = await explain(w.db, *await find(w.db, "node", node))
+        assert said.state == "deploy failed (to active)"
+        assert any("Timeout reached while waiting for callback" in fact for fact in said.facts)
+        assert [step["result"] for step in said.steps][-2:] == ["Error", "Success"]
+        assert any("node undeploy" in advice for advice in said.advice)

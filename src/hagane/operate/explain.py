@@ -16,7 +16,7 @@ from hagane.errors import Invalid, NotFound
 from hagane.network.address import INTERFACE
 from hagane.network.port_row import PORT
 from hagane.network.router_row import GATEWAY
-from hagane.operate.explain_node import facts_of
+from hagane.operate.explain_node import detail_of, facts_of
 from hagane.operate.kinds import KINDS, Kind
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
@@ -182,7 +182,14 @@ async def _gateway(reader: Reader, row: Row, found: Explanation) -> None:
         found.advice.append(f"Are its ovsdb-server ({row['ovsdb']}) and ovn-controller alive?")
 
 
+async def _node(reader: Reader, row: Row, found: Explanation) -> None:
+    facts, found.steps, advice = await detail_of(reader, row)
+    found.facts += facts
+    found.advice += advice
+
+
 DETAILS: dict[str, Detail] = {
+    "node": _node,
     "rack_gateway": _gateway,
     "switch": _switch,
     "server": _server,

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hagane.baremetal.node import NODE
+from hagane.baremetal.node_state import STABLE
 from hagane.baremetal.rack import GATEWAY, SWITCH, UP
 from hagane.compute.row import SERVER
 from hagane.image.image import Image
@@ -32,6 +34,16 @@ def _server_state(row: Row) -> str:
     return str(row["vm_state"]) + (f" ({row['task_state']})" if row["task_state"] else "")
 
 
+def _node_state(row: Row) -> str:
+    return str(row["provision_state"]) + (
+        f" (to {row['target_provision_state']})" if row["target_provision_state"] else ""
+    )
+
+
+def _node_settled(row: Row) -> bool:
+    return row["provision_state"] in STABLE and not row["wanted"]
+
+
 def _host_state(row: Row) -> str:
     state = "up" if is_up(row) else f"down: {row['reason']}" if row["reason"] else "down"
     return state + (f", disabled: {row['disabled_reason'] or 'no reason given'}" if row["disabled"] else "")
@@ -54,6 +66,7 @@ KINDS = {
         Kind("security_group", GROUP),
         Kind("rack_gateway", GATEWAY, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
         Kind("switch", SWITCH, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
+        Kind("node", NODE, owner_column="owner", state=_node_state, settled=_node_settled),
         Kind("host", HOST, owner_column="", state=_host_state, settled=is_up),
     )
 }
