@@ -101,7 +101,7 @@ class BootLab:
 
     async def boot(self, plan: BootPlan, *, mode: str = "bios", seconds: float = 120.0) -> dict[str, float]:
         """Start the machine by a plan; what it asked for, when, and when the ramdisk spoke (SAYS)."""
-        self.files.plan, self.files.asked = plan, []
+        self.files.plan, self.files.asked, self.files.began = plan, [], time.monotonic()
         await self.dhcp(plan.dhcp)
         await self.machine.off()
         self.machine.spec.console_log.unlink(missing_ok=True)

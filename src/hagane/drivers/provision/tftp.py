@@ -24,6 +24,7 @@ RRQ, DATA, ACK, ERROR, OACK = 1, 3, 4, 5, 6
 UNDEFINED, MISSING, ILLEGAL, REFUSED = 0, 1, 4, 8
 MOST_OF_CLIENT, MOST = 8, 128  # transfers at once
 RETRY, TRIES = 1.0, 6  # seconds until a window is sent again; how often
+READ = 1 << 20  # bytes of a file that are read at once
 LARGEST_BLOCK, LARGEST_WINDOW = 65464, 64
 
 MakeSocket = Callable[[], Awaitable[socket.socket]]
@@ -133,7 +134,7 @@ class _Transfer:
         self._block = self._options.get("blksize", 512)
         self._window = self._options.get("windowsize", 1)
         self._timeout = float(self._options.get("timeout", RETRY))
-        self._fd = -1
+        self._fd, self._read, self._read_from = -1, b"", 0
 
     async def run(self) -> bool:
         if self._reply.status != 200:
@@ -186,9 +187,13 @@ class _Transfer:
         if piece is None:
             content = self._reply.body[start:stop]
         else:
-            content = await asyncio.to_thread(os.pread, self._fd, stop - start, piece.start + start)
-            if len(content) < stop - start:
-                raise OSError(f"{piece.path} is shorter than it was")
+            if not (self._read_from <= start and stop <= self._read_from + len(self._read)):
+                wanted = min(max(READ, stop - start), self._reply.length - start)
+                self._read = await asyncio.to_thread(os.pread, self._fd, wanted, piece.start + start)
+                self._read_from = start
+                if len(self._read) < wanted:
+                    raise OSError(f"{piece.path} is shorter than it was")
+            content = self._read[start - self._read_from : stop - self._read_from]
             piece.sent(len(content))
         return [content[at : at + self._block] for at in range(0, (end - first) * self._block, self._block)]
 
