@@ -39,8 +39,11 @@ def offered(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Step]:
 
 
 def deploying(ramdisk: list[Step], templates: Iterable[Step], asked: Iterable[Step]) -> list[Step]:
-    """The steps of a deployment. Raises Invalid for one that nobody has."""
-    known = {_key(step): dict(step) for step in (*CORE, *ramdisk)}
+    """The steps of a deployment. Raises Invalid for one that nobody has.
+
+    A ramdisk offers `write_image` too, with priority 0: ours shadows it, as in the real service.
+    """
+    known = {_key(step): dict(step) for step in (*ramdisk, *CORE)}
     for step in (*templates, *asked):
         if step["step"] not in RESERVED and _key(step) not in known:
             raise Invalid(f"There is no deploy step {step['step']!r} of the interface {step['interface']!r}: neither "
