@@ -34,3 +34,9 @@ async def attach(site: Site, host: str) -> tuple[str, str]:
     await together(*(netns.cable(near, far, mtu=site.underlay_mtu) for near, far in ends))
     await netns.batch(site.fabric, *(f"link set {near} master {bridge}" for near, _, bridge in pairs))
     return pairs[0][1], pairs[1][1]
+
+
+async def detach(site: Site, host: str) -> None:
+    """Remove the Host's cables now: they would go some time after its namespace, and be in the way until then."""
+    if netns.exists(site.fabric):
+        await together(*(netns.remove_link(site.fabric, f"{kind}-{host}") for kind in ("ul", "ex")))

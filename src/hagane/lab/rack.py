@@ -65,8 +65,8 @@ async def _retire(old: Rack, new: Rack) -> None:
     for port in sorted(set(old.ports) - set(new.ports)):
         await netns.remove_link(space, port)
     for name in sorted(set(old.gateways) - set(new.gateways)):
+        await rack_tor.cut(old, name)
         await rack_gateway.down(old, name)
-        await netns.remove_link(space, name)
 
 
 async def repair(rack: Rack, *, kvm: bool) -> None:
@@ -137,6 +137,8 @@ async def down(site: Site, *, keep_data: bool = False) -> bool:
         if rack is None:
             return False
         rack_place.mark(site).unlink()
+        for name in rack.trunks:
+            await rack_tor.cut(rack, name)
         await together(*(rack_gateway.down(rack, name) for name in rack.gateways), rack_bmc.down(rack))
         await rack_tor.down(rack)
         await together(*(host.trunk(site, name) for name in site.hosts if pid_of(ovs_of(site, name)) is not None))

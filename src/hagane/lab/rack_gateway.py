@@ -6,7 +6,7 @@ They are left alone here.
 
 import shutil
 
-from hagane.lab import host, netns, ovs, rack_tor
+from hagane.lab import fabric, host, netns, ovs, rack_tor
 from hagane.lab.process import Daemon, stop
 from hagane.lab.rack_place import Rack
 
@@ -30,4 +30,5 @@ async def down(rack: Rack, name: str) -> None:
     """End the daemons, ovn-controller first: it takes its chassis back. Then remove the namespace."""
     for daemon in reversed(daemons(rack, name)):
         await stop(daemon)
+    await fabric.detach(rack.site, name)
     await netns.delete(rack.site.netns(name))

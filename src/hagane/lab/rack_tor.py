@@ -52,6 +52,14 @@ async def trunk(rack: Rack, name: str) -> None:
         await netns.cable(End(rack.site.netns(rack.switch), name), End(space, TRUNK), mtu=MTU)
 
 
+async def cut(rack: Rack, name: str) -> None:
+    """Remove the cable to a gateway or a Host. By itself it would go some time after a namespace at one of its ends,
+    and be in the way of the next one until then."""
+    space = rack.site.netns(rack.switch)
+    if netns.exists(space):
+        await netns.remove_link(space, name)
+
+
 async def _taps(rack: Rack, unplugged: frozenset[str]) -> None:
     """A TAP for every NIC: it has a carrier exactly while the machine runs. All bear the switch's own MAC, because that
     is what Open vSwitch calls the chassis in LLDP."""
