@@ -71,6 +71,7 @@ def simulated(config: Config) -> Devices:
 async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
     """OVN, Open vSwitch and libvirt of this machine, found or started, and kept alive while the process runs."""
     from hagane.drivers.hypervisor.libvirt import Libvirt
+    from hagane.drivers.volume.file import FileVolumes
     from hagane.lab import guest, machine, requirements, supervise
     from hagane.lab import kvm as kvm_check
 
@@ -94,6 +95,7 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
             hosts=dict(hosts), northbound=config.ovn_nb or address.central.nb,
             southbound=config.ovn_sb or address.central.sb, local_switch=first.ovs_db,
             local_namespace=first.netns, external=place.external.physical_network,
+            volumes={"file": FileVolumes(first.pool_here / "volumes", first.pool / "volumes")},
             ramdisk=lambda: _ramdisk(config.ramdisk),
         )  # fmt: skip
     finally:

@@ -20,7 +20,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.work import Claim
 from hagane.volume import base, message, quota
 from hagane.volume.backup_row import BACKUP
-from hagane.volume.row import VOLUME
+from hagane.volume.row import IMAGE, USER, VOLUME, store_items
 
 _ACTIONS = {"creating": "backup", "restoring": "restore", "deleting": "delete_backup"}
 
@@ -63,10 +63,11 @@ class BackupReconciler:
         volume, path = await self._volume(row["volume_id"]), backup_path(self._cloud, row["id"])
         await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
         backend = self._backends.of(volume["host"])
+        parent = backup_path(self._cloud, row["parent_id"]) if row["parent_id"] else None
         if row["snapshot_id"]:
-            await backend.save_snapshot(row["snapshot_id"], volume["id"], path, "qcow2")
+            await backend.save_snapshot(row["snapshot_id"], volume["id"], path, "qcow2", parent=parent)
         else:
-            await backend.save(volume["id"], path, "qcow2")
+            await backend.save(volume["id"], path, "qcow2", parent=parent)
         await self._db.write(lambda tx: _saved(tx, row))
 
     async def _restore(self, row: Row) -> Outcome:
@@ -97,9 +98,25 @@ async def _let_go(tx: Tx, volume_id: str, status: str, *, failed: str = "") -> N
 
 
 async def _restored(tx: Tx, row: Row, volume: Row) -> None:
-    changes: Row = {"status": "available", "task": {}, "updated_at": clock.now(), "fail_reason": None}
+    changes: Row = {"status": "available", "updated_at": clock.now(), "fail_reason": None}
     await BACKUP.update(tx, {"id": row["id"], "status": "restoring"}, changes)
     await _let_go(tx, volume["id"], "restoring-backup")
+    await _remember(tx, volume["id"], row["task"])
+
+
+async def _remember(tx: Tx, volume_id: str, task: Row) -> None:
+    """What was said of the volume when it was saved is said of it again."""
+    volume = await VOLUME.get(tx, id=volume_id)
+    if volume is None:
+        return
+    words = (volume["metadata"] or {}) | (task.get("metadata") or {})
+    facts = (volume["image_metadata"] or {}) | (task.get("image_metadata") or {})
+    await store_items(tx, volume_id, USER, volume["metadata"] or {}, words)
+    await store_items(tx, volume_id, IMAGE, volume["image_metadata"] or {}, facts)
+    bootable = bool(volume["bootable"] or task.get("bootable"))
+    await VOLUME.update(
+        tx, {"id": volume_id}, {"metadata": words, "image_metadata": facts or None, "bootable": bootable}
+    )
 
 
 async def _forget(tx: Tx, row: Row) -> None:

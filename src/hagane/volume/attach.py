@@ -148,7 +148,7 @@ async def detach(tx: Tx, attachment_id: str) -> Row | None:
     volume = await VOLUME.get(tx, id=row["volume_id"])
     if volume is not None:
         hidden = {name: value for name, value in (volume["admin_metadata"] or {}).items() if name != "attached_mode"}
-        await _settle(tx, volume, {"admin_metadata": hidden})
+        await _settle(tx, volume, {"admin_metadata": hidden}, also=("error", "maintenance"))
     return row
 
 
@@ -165,11 +165,12 @@ async def roll_detaching(tx: Tx, volume: Row) -> None:
         await _status(tx, volume, {"status": "in-use"})
 
 
-async def _settle(tx: Tx, volume: Row, more: Row | None = None) -> None:
-    """Give the volume the status that its attachments say, unless it is busy with something else."""
+async def _settle(tx: Tx, volume: Row, more: Row | None = None, *, also: tuple[str, ...] = ()) -> None:
+    """Give the volume the status that its attachments say, unless it is busy with something else; `also`: statuses
+    that end with this as well."""
     changes = status_by(await attachments(tx, volume["id"]))
     busy = ("available", "reserved", "attaching", "in-use", "detaching")
-    if volume["status"] not in busy:
+    if volume["status"] not in (*busy, *also):
         changes = {"attach_status": changes["attach_status"]}
         if volume["previous_status"] is not None:  # what it returns to when the task is over
             changes["previous_status"] = status_by(await attachments(tx, volume["id"]))["status"]

@@ -1,4 +1,4 @@
-"""/backups: make, show, change, restore, delete. Each is whole: what builds on an earlier one is not offered."""
+"""/backups: make, show, change, restore, delete. One may hold only what differs from an earlier one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -68,12 +68,12 @@ class Backups:
     def _summary(self, request: Request, row: Row) -> dict[str, Any]:
         return {"id": row["id"], "name": row["name"], "links": links(request, "backups", row["id"])}
 
-    def _view(self, request: Request, row: Row) -> dict[str, Any]:
+    def _view(self, request: Request, row: Row, parents: set[str]) -> dict[str, Any]:
         found = {name: row[name] for name in (
             "id", "status", "size", "object_count", "availability_zone", "container", "created_at", "updated_at",
             "name", "description", "fail_reason", "volume_id", "snapshot_id", "data_timestamp",
         )}  # fmt: skip
-        found |= {"is_incremental": False, "has_dependent_backups": False}
+        found |= {"is_incremental": row["parent_id"] is not None, "has_dependent_backups": row["id"] in parents}
         found["links"] = links(request, "backups", row["id"])
         if at(request, 43):
             found["metadata"] = row["metadata"] or {}
@@ -92,8 +92,11 @@ class Backups:
     async def _list(self, request: Request, *, detail: bool) -> Response:
         need(request, "backup:get_all")
         found = await query.listed(request, self.db, FILTERS)
-        show = self._view if detail else self._summary
-        answer: dict[str, Any] = {"backups": [show(request, row) for row in found.rows]}
+        if detail:
+            parents = await _parents(self.db, [row["id"] for row in found.rows])
+            answer: dict[str, Any] = {"backups": [self._view(request, row, parents) for row in found.rows]}
+        else:
+            answer = {"backups": [self._summary(request, row) for row in found.rows]}
         last = found.rows[-1]["id"] if found.rows else None
         collection = "backups/detail" if detail else "backups"
         if more := next_links(request, collection, last, len(found.rows), found.limit):
@@ -104,7 +107,8 @@ class Backups:
 
     async def show(self, request: Request) -> Response:
         row = await self._find(request, self.db, request.params["id"])
-        return json_response(200, {"backup": self._view(request, row)})
+        parents = await _parents(self.db, [row["id"]])
+        return json_response(200, {"backup": self._view(request, row, parents)})
 
     async def create(self, request: Request) -> Response:
         fields = _CREATE | {name: kind for minor, more in _SINCE if at(request, minor) for name, kind in more.items()}
@@ -116,9 +120,8 @@ class Backups:
             snapshot = await self._snapshot(request, tx, volume, body.get("snapshot_id"))
             if snapshot is None:
                 _may_save(volume, force=bool(body.get("force")))
-            if body.get("incremental"):
-                raise bad_backup("No backups available to do an incremental backup.")
-            return await self._make(request, tx, volume, snapshot, body)
+            parent = await _latest(tx, request, volume, snapshot) if body.get("incremental") else None
+            return await self._make(request, tx, volume, snapshot, body | {"parent_id": parent})
 
         return json_response(202, {"backup": self._summary(request, await self.db.write(work))})
 
@@ -143,7 +146,9 @@ class Backups:
             id=str(uuid4()), project_id=project, user_id=request.caller.user_id, volume_id=volume["id"],
             snapshot_id=snapshot["id"] if snapshot else None, name=body.get("name"), status="creating",
             description=body.get("description"), container=body.get("container"), size=volume["size"],
-            object_count=0, metadata=body.get("metadata") or {}, task={}, generation=1,
+            object_count=0, metadata=body.get("metadata") or {}, generation=1, parent_id=body["parent_id"],
+            task={"metadata": volume["metadata"], "image_metadata": volume["image_metadata"],
+                  "bootable": volume["bootable"]},
             data_timestamp=snapshot["created_at"] if snapshot else moment, created_at=moment,
             availability_zone=body.get("availability_zone") or base.ZONE,
         )  # fmt: skip
@@ -181,6 +186,8 @@ class Backups:
         return empty(202)
 
     async def _end(self, request: Request, tx: Tx, row: Row) -> None:
+        if await BACKUP.get(tx, parent_id=row["id"]) is not None:
+            raise bad_backup("Incremental backups exist for this backup.")
         await BACKUP.update(tx, {"id": row["id"]}, {"status": "deleting", "updated_at": clock.now()})
         await wake(tx, base.BACKUP, row["id"], request_id=request.id)
 
@@ -193,7 +200,8 @@ class Backups:
             if row["status"] != "available":
                 raise bad_backup("Backup status must be available")
             volume = await self._into(request, tx, row, body)
-            changes = {"status": "restoring", "task": {"volume_id": volume["id"]}, "updated_at": clock.now()}
+            task = (row["task"] or {}) | {"volume_id": volume["id"]}
+            changes = {"status": "restoring", "task": task, "updated_at": clock.now()}
             await BACKUP.update(tx, {"id": row["id"]}, changes)
             await wake(tx, base.BACKUP, row["id"], request_id=request.id)
             return {"backup_id": row["id"], "volume_id": volume["id"], "volume_name": volume["name"]}
@@ -224,7 +232,7 @@ class Backups:
         async def work(tx: Tx) -> None:
             row = await self._find(request, tx, request.params["id"])
             need(request, _ADMIN + "reset_status", target(row))
-            await BACKUP.update(tx, {"id": row["id"]}, body | {"updated_at": clock.now(), "task": {}})
+            await BACKUP.update(tx, {"id": row["id"]}, body | {"updated_at": clock.now()})
 
         await self.db.write(work)
         return None
@@ -262,3 +270,18 @@ def _may_save(volume: Row, *, force: bool) -> None:
                          f" \"{volume['status']}\".")  # fmt: skip
     if volume["status"] == "in-use" and not force:
         raise bad_volume("Backing up an in-use volume must use the force flag.")
+
+
+async def _parents(reader: Reader, ids: list[str]) -> set[str]:
+    """Which of these have others that build on them."""
+    rows = await BACKUP.select(reader, {"parent_id": ids}, columns=("parent_id",)) if ids else []
+    return {row["parent_id"] for row in rows}
+
+
+async def _latest(tx: Tx, request: Request, volume: Row, snapshot: Row | None) -> str:
+    """The backup that a new one may build on. Raises Invalid."""
+    where = {"volume_id": volume["id"], "project_id": request.caller.project_id, "status": "available"}
+    for row in await BACKUP.select(tx, where, order="data_timestamp DESC"):
+        if snapshot is None or row["data_timestamp"] < snapshot["created_at"]:
+            return str(row["id"])
+    raise bad_backup("No backups available to do an incremental backup.")

@@ -24,7 +24,7 @@ _RULE = "volume_extension:services:"
 BINARIES = ("cinder-scheduler", "cinder-volume", "cinder-backup")
 _TOPIC = {"cinder-scheduler": "cinder-scheduler", "cinder-volume": "cinder-volume", "cinder-backup": "cinder-backup"}
 _BODY: dict[str, Type] = {"host": Str(255, nullable=True), "service": Str(255), "binary": Str(255)}
-_REASON = _BODY | {"disabled_reason": Str(255, nullable=True)}
+_REASON = _BODY | {"disabled_reason": Str(255, min=1)}
 
 
 class Services:
@@ -53,7 +53,7 @@ class Services:
         need(request, _RULE + "index")
         views = []
         for row in await self._rows():
-            if request.args.get("host", row["host"]) != row["host"]:
+            if request.args.get("host", row["host"]) not in (row["host"], row["host"].partition("@")[0]):
                 continue
             if request.args.get("binary", row["binary"]) == row["binary"]:
                 views.append(self._service(request, row))
@@ -81,7 +81,8 @@ class Services:
         return await self._set(request, disabled=True, reasoned=True)
 
     async def _set(self, request: Request, *, disabled: bool, reasoned: bool) -> Response:
-        body = await body_of(request, Obj(fields=_REASON if reasoned else _BODY))
+        kind = Obj(fields=_REASON, required=("disabled_reason",)) if reasoned else Obj(fields=_BODY)
+        body = await body_of(request, kind)
         need(request, _RULE + "update")
         if not body.get("host"):
             raise invalid("Host field is missing.")
@@ -149,7 +150,7 @@ class Services:
         if row is None:
             raise NotFound(f"Service {name} could not be found.", code="ServiceNotFound")
         return json_response(200, {
-            "namespace": f"OS::Storage::Capabilities::{pool.backend(row['name'])}", "vendor_name": "Hagane",
+            "namespace": f"OS::Storage::Capabilities::{pool.backend(row['name'])}", "vendor_name": "Open Source",
             "volume_backend_name": pool.backend(row["name"]).partition("@")[2], "pool_name": row["name"],
             "driver_version": "1.0", "storage_protocol": row["driver"], "display_name": "", "description": "",
             "visibility": "public", "replication_targets": [], "properties": {},
@@ -197,6 +198,6 @@ def _capabilities(row: Row) -> dict[str, Any]:
     return {
         "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], "allocated_capacity_gb": 0,
         "free_capacity_gb": row["free_gb"], "volume_backend_name": name, "storage_protocol": row["driver"],
-        "vendor_name": "Hagane", "driver_version": "1.0", "reserved_percentage": 0, "timestamp": row["seen_at"],
+        "vendor_name": "Open Source", "driver_version": "1.0", "reserved_percentage": 0, "timestamp": row["seen_at"],
         "QoS_support": False, "backend_state": "down" if row["reason"] else "up",
     } | (row["capabilities"] or {})  # fmt: skip

@@ -54,13 +54,14 @@ _SAME = {name: name for name in ("id", "name", "created_at", "updated_at", "is_p
 _PROJECT: dict[str, Type] = {"project": Str(255, min=1)}
 
 
-def view(request: Request, row: Row) -> dict[str, Any]:
+def view(request: Request, row: Row, *, qos: bool = True, access: bool = True) -> dict[str, Any]:
+    """A new type is shown without its QoS, a changed one without who may use it as well: as the real service does."""
     found = {name: row[name] for name in ("id", "name", "is_public", "description")}
     if request.allowed(_RULE + "access_types_extra_specs", base.own(request)):
         found["extra_specs"] = shown_specs(request, row)
-    if request.allowed(_RULE + "access_types_qos_specs_id", base.own(request)):
+    if qos and request.allowed(_RULE + "access_types_qos_specs_id", base.own(request)):
         found["qos_specs_id"] = row["qos_specs_id"]
-    if request.allowed(_RULE + "volume_type_access", base.own(request)):
+    if access and request.allowed(_RULE + "volume_type_access", base.own(request)):
         found["os-volume-type-access:is_public"] = row["is_public"]
     return found
 
@@ -150,7 +151,7 @@ class Types:
                 await ACCESS.insert(tx, {"type_id": row["id"], "project_id": request.caller.project_id})
             return row
 
-        return json_response(200, {"volume_type": view(request, await self.db.write(work))})
+        return json_response(200, {"volume_type": view(request, await self.db.write(work), qos=False)})
 
     async def update(self, request: Request) -> Response:
         body = (await body_of(request, base.wrapped("volume_type", _CHANGE)))["volume_type"]
@@ -170,7 +171,8 @@ class Types:
                 raise Conflict(f"Volume Type {changes['name']} already exists.", code="VolumeTypeExists") from error
             return row | changes
 
-        return json_response(200, {"volume_type": view(request, await self.db.write(work))})
+        shown = view(request, await self.db.write(work), qos=False, access=False)
+        return json_response(200, {"volume_type": shown})
 
     async def delete(self, request: Request) -> Response:
         need(request, _RULE + "type_delete")

@@ -116,11 +116,16 @@ class VolumeDriver(Protocol):
         """How a machine on the backend's own Host reaches the volume: {"driver_volume_type": ..., "data": {...}}."""
         ...
 
-    async def save(self, volume_id: str, path: Path, disk_format: str, moved: Moved = ...) -> None:
-        """Write a volume's bytes into a new file, in an image format. A file that is there is replaced."""
+    async def save(
+        self, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None, moved: Moved = ...
+    ) -> None:
+        """Write a volume's bytes into a new file, in an image format; with `parent` (a file that an earlier call wrote
+        into the same folder) only what differs from it. A file that is there is replaced."""
         ...
 
-    async def save_snapshot(self, snapshot_id: str, volume_id: str, path: Path, disk_format: str) -> None:
+    async def save_snapshot(
+        self, snapshot_id: str, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None
+    ) -> None:
         """The same of a snapshot."""
         ...
 

@@ -110,12 +110,16 @@ class SimVolumes:
         self._known(volume_id)
         return {"driver_volume_type": "local", "data": {"device_path": f"/sim/{volume_id}"}}
 
-    async def save(self, volume_id: str, path: Path, disk_format: str, moved: Moved = quiet) -> None:
+    async def save(
+        self, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None, moved: Moved = quiet
+    ) -> None:
         self.hook("save")
         await asyncio.to_thread(path.write_text, self._known(volume_id)["content"])
         moved(100)
 
-    async def save_snapshot(self, snapshot_id: str, volume_id: str, path: Path, disk_format: str) -> None:
+    async def save_snapshot(
+        self, snapshot_id: str, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None
+    ) -> None:
         self.hook("save_snapshot")
         await asyncio.to_thread(path.write_text, self._snapshot(snapshot_id)["content"])
 

@@ -1,0 +1,235 @@
+"""What every storage backend must do, asked of each that works here. Bytes are compared where a backend keeps any."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from hagane.drivers.volume.base import (
+    GIB,
+    Absent,
+    FromBackup,
+    FromImage,
+    FromSnapshot,
+    FromVolume,
+    Observed,
+    Reverted,
+    Snapshot,
+    Volume,
+    VolumeDriver,
+)
+from hagane.drivers.volume.file import FileVolumes
+from hagane.drivers.volume.sim import SimVolumes
+from hagane.errors import DeviceFailed
+
+Make = Callable[[], VolumeDriver]
+
+
+@pytest.fixture(params=["sim", "file"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """The backend, anew each time: as after a restart."""
+    if request.param == "sim":
+        return lambda: SimVolumes(tmp_path / "sim.json")
+    return lambda: FileVolumes(tmp_path / "volumes")
+
+
+def new() -> str:
+    return str(uuid4())
+
+
+async def image(folder: Path, text: bytes) -> FromImage:
+    path = folder / f"{new()}.img"
+    await asyncio.to_thread(path.write_bytes, text.ljust(1 << 20, b"\0"))
+    return FromImage(path.stem, path, "raw", 1 << 20)
+
+
+async def content(driver: VolumeDriver, volume_id: str, folder: Path) -> bytes:
+    """The first bytes of a volume."""
+    path = folder / new()
+    await driver.save(volume_id, path, "raw")
+    with path.open("rb") as file:
+        return file.read(16).rstrip(b"\0")
+
+
+def write(driver: VolumeDriver, volume_id: str, text: bytes) -> None:
+    """What a machine would write."""
+    if isinstance(driver, FileVolumes):
+        path = driver._path(f"volume.{volume_id}")
+        words = ["qemu-io", "-f", "qcow2", "-c", f"write -P {text[0]} 0 64k", str(path)]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    elif isinstance(driver, SimVolumes):
+        driver.volumes[volume_id]["content"] = text.decode()
+
+
+async def test_a_blank_volume_has_its_size_and_grows(make: Make) -> None:
+    driver, key = make(), new()
+    await driver.apply(Volume(key, 1))
+    await driver.apply(Volume(key, 1))
+    assert await make().read() == Observed({key: GIB}, frozenset())
+    await driver.apply(Volume(key, 3))
+    assert (await make().read()).volumes == {key: 3 * GIB}
+
+
+async def test_a_volume_never_shrinks(make: Make) -> None:
+    driver, key = make(), new()
+    await driver.apply(Volume(key, 2))
+    await driver.apply(Volume(key, 1))
+    assert (await driver.read()).volumes == {key: 2 * GIB}
+
+
+async def test_what_goes_is_gone_and_may_go_again(make: Make) -> None:
+    driver, key, snapshot = make(), new(), new()
+    await driver.apply(Volume(key, 1))
+    await driver.apply(Snapshot(snapshot, key))
+    for _ in range(2):
+        await driver.apply(Absent("snapshot", snapshot))
+        await driver.apply(Absent("volume", key))
+    assert await make().read() == Observed()
+
+
+async def test_copies_are_apart_from_what_they_came_from(make: Make, tmp_path: Path) -> None:
+    driver, first, snapshot, second, third = make(), new(), new(), new(), new()
+    await driver.apply(Volume(first, 1))
+    write(driver, first, b"aaaa")
+    await driver.apply(Snapshot(snapshot, first))
+    write(driver, first, b"bbbb")
+    await driver.apply(Volume(second, 2, FromSnapshot(snapshot, first)))
+    await driver.apply(Volume(third, 1, FromVolume(first)))
+    write(driver, second, b"cccc")
+    found = [(await content(driver, key, tmp_path))[:4] for key in (first, second, third)]
+    assert found == [b"bbbb", b"cccc", b"bbbb"]
+    assert await driver.read() == Observed({first: GIB, second: 2 * GIB, third: GIB}, frozenset({snapshot}))
+
+
+async def test_parents_may_go_in_any_order(make: Make, tmp_path: Path) -> None:
+    driver, first, snapshot, second, third = make(), new(), new(), new(), new()
+    await driver.apply(Volume(first, 1))
+    write(driver, first, b"aaaa")
+    await driver.apply(Snapshot(snapshot, first))
+    await driver.apply(Volume(second, 1, FromSnapshot(snapshot, first)))
+    await driver.apply(Volume(third, 1, FromVolume(second)))
+    await driver.apply(Absent("snapshot", snapshot))
+    assert (await driver.read()).snapshots == frozenset()
+    await driver.apply(Absent("volume", first))
+    await driver.apply(Absent("volume", second))
+    assert (await content(driver, third, tmp_path))[:4] == b"aaaa"
+    await driver.apply(Absent("volume", third))
+    assert await driver.read() == Observed()
+
+
+async def test_a_volume_returns_to_its_snapshot(make: Make, tmp_path: Path) -> None:
+    driver, key, snapshot = make(), new(), new()
+    await driver.apply(Volume(key, 1))
+    write(driver, key, b"aaaa")
+    await driver.apply(Snapshot(snapshot, key))
+    write(driver, key, b"bbbb")
+    for _ in range(2):
+        await driver.apply(Reverted(key, snapshot, 1))
+        assert (await content(driver, key, tmp_path))[:4] == b"aaaa"
+
+
+async def test_an_image_becomes_a_volume_and_its_copy_goes_with_the_last(make: Make, tmp_path: Path) -> None:
+    driver, source = make(), await image(tmp_path, b"hello")
+    keys = [new(), new()]
+    for key in keys:
+        await driver.apply(Volume(key, 1, source))
+        assert (await driver.read()).volumes[key] == GIB
+    if isinstance(driver, FileVolumes):
+        assert await content(driver, keys[1], tmp_path) == b"hello"
+        assert sum(path.name.startswith("base.") for path in (tmp_path / "volumes").iterdir()) == 1
+    for key in keys:
+        await driver.apply(Absent("volume", key))
+    left = [path.name for path in (tmp_path / "volumes").iterdir()] if isinstance(driver, FileVolumes) else []
+    assert left in ([], [".lock"])
+
+
+async def test_backups_whole_and_in_part_come_back(make: Make, tmp_path: Path) -> None:
+    driver, key, other = make(), new(), new()
+    await driver.apply(Volume(key, 1))
+    write(driver, key, b"aaaa")
+    await driver.save(key, tmp_path / "whole", "qcow2")
+    write(driver, key, b"bbbb")
+    await driver.save(key, tmp_path / "part", "qcow2", parent=tmp_path / "whole")
+    await driver.apply(Volume(key, 1, FromBackup(tmp_path / "whole"), over=True))
+    assert (await content(driver, key, tmp_path))[:4] == b"aaaa"
+    await driver.apply(Volume(other, 1, FromBackup(tmp_path / "part")))
+    assert (await content(driver, other, tmp_path))[:4] == b"bbbb"
+
+
+async def test_what_is_not_there_is_said_in_words(make: Make) -> None:
+    driver, key = make(), new()
+    with pytest.raises(DeviceFailed, match=f"no volume {key}"):
+        await driver.apply(Snapshot(new(), key))
+    with pytest.raises(DeviceFailed, match=f"no snapshot {key}"):
+        await driver.apply(Volume(new(), 1, FromSnapshot(key, key)))
+    assert await driver.read() == Observed()
+
+
+async def test_space_is_told(make: Make) -> None:
+    space = await make().space()
+    assert 0 < space.free_gb <= space.total_gb
+
+
+# -- what only files can show ------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_of_any_size_takes_less_than_a_second(tmp_path: Path) -> None:
+    driver, key = FileVolumes(tmp_path), new()
+    await driver.apply(Volume(key, 1000))
+    async with asyncio.timeout(1):
+        await driver.apply(Volume(new(), 1000, FromVolume(key)))
+    assert sum(path.stat().st_blocks for path in tmp_path.iterdir()) * 512 < 8 << 20
+
+
+@pytest.mark.parametrize("step", ["link", "overlay"])
+async def test_a_snapshot_broken_off_anywhere_is_ended_by_the_next_try(tmp_path: Path, step: str) -> None:
+    driver, key, snapshot = FileVolumes(tmp_path / "v"), new(), new()
+    await driver.apply(Volume(key, 1))
+    write(driver, key, b"aaaa")
+    os.link(driver._path(f"volume.{key}"), driver._path(f"layer.{snapshot}"))
+    if step == "overlay":
+        driver._path("temp.999999999.x").write_bytes(b"half")
+    assert (await content(driver, key, tmp_path))[:4] == b"aaaa"
+    await driver.apply(Snapshot(snapshot, key))
+    write(driver, key, b"bbbb")
+    await driver.apply(Reverted(key, snapshot, 1))
+    assert (await content(driver, key, tmp_path))[:4] == b"aaaa"
+    await driver.read()
+    assert not [path for path in (tmp_path / "v").iterdir() if path.name.startswith("temp.")]
+
+
+async def test_a_snapshot_broken_off_and_given_up_leaves_the_volume_whole(tmp_path: Path) -> None:
+    driver, key, snapshot = FileVolumes(tmp_path / "v"), new(), new()
+    await driver.apply(Volume(key, 1))
+    write(driver, key, b"aaaa")
+    os.link(driver._path(f"volume.{key}"), driver._path(f"layer.{snapshot}"))
+    await driver.apply(Absent("snapshot", snapshot))
+    assert await driver.read() == Observed({key: GIB}, frozenset())
+    assert (await content(driver, key, tmp_path))[:4] == b"aaaa"
+
+
+async def test_a_damaged_image_is_refused_in_the_tools_words(tmp_path: Path) -> None:
+    driver, path = FileVolumes(tmp_path / "v"), tmp_path / "bad"
+    path.write_bytes(b"QFI\xfb" + b"\xff" * 600)
+    with pytest.raises(DeviceFailed, match="The disk image tool refused"):
+        await driver.apply(Volume(new(), 1, FromImage("x", path, "qcow2", 1 << 20)))
+    assert (await driver.read()).volumes == {}
+
+
+async def test_a_vanished_file_is_said_in_words(tmp_path: Path) -> None:
+    driver, key = FileVolumes(tmp_path), new()
+    await driver.apply(Volume(key, 1))
+    driver._path(f"volume.{key}").unlink()
+    with pytest.raises(DeviceFailed, match="its file is gone"):
+        await driver.connection(key)
+
+
+async def test_the_folder_may_be_seen_elsewhere(tmp_path: Path) -> None:
+    driver, key = FileVolumes(tmp_path, Path("/var/lib/libvirt/images/volumes")), new()
+    await driver.apply(Volume(key, 1))
+    found = await driver.connection(key)
+    assert found["data"] == {"device_path": f"/var/lib/libvirt/images/volumes/volume.{key}", "format": "qcow2"}
