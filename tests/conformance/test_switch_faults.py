@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from hagane.drivers.switch import make, ssh
-from hagane.drivers.switch.base import Switch, SwitchDesired, SwitchPort
-from hagane.errors import DeviceFailed, Unavailable
+from hagane.drivers.switch.base import Switch, SwitchAccess, SwitchDesired, SwitchGroup, SwitchPort
+from hagane.errors import DeviceFailed, Invalid, Unavailable
 from hagane.lab.switch.box import Box
 from tests.conformance.switches import EMULATED, EmulatedRig
 
@@ -120,6 +120,20 @@ async def test_refused_port_is_named_in_the_switches_words(rig: EmulatedRig) -> 
     assert shown(rig, SwitchDesired({n: p for n, p in desired.ports.items() if n != bad}), seen)
     assert seen[bad].native != desired.ports[bad].native
     await ends_well(rig.driver, rig, foreign)
+
+
+async def test_refused_group_takes_its_members_along(rig: EmulatedRig) -> None:
+    rig.faults.refuse = frozenset({rig.group})
+    ports = {rig.short: SwitchPort(group=rig.group), rig.ports[1]: SwitchPort(native=1002)}
+    with pytest.raises(DeviceFailed) as failed:
+        await rig.driver.apply(SwitchDesired(ports, {rig.group: SwitchGroup(1001)}))
+    assert set(failed.value.extra["ports"]) == {rig.short, rig.group}
+    assert (await rig.driver.read([rig.ports[1]])).ports[rig.ports[1]].native == 1002
+
+
+def test_options_that_are_none_are_refused(family: str) -> None:
+    with pytest.raises(Invalid, match="commit_timeout"):
+        make(family.removesuffix("-running"), SwitchAccess("192.0.2.1", 0, options={"commit_timeout": "soon"}))
 
 
 async def test_a_lie_is_found_by_reading_back(rig: EmulatedRig) -> None:

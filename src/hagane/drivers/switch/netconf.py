@@ -182,6 +182,7 @@ def _switched_xml(native: int | None, tagged: frozenset[int]) -> str:
 
 
 class NetconfSwitch(SshSwitch[Netconf]):
+    default_port = 830
     commit_seconds = 60.0
     _confirming = False
 

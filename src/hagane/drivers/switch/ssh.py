@@ -12,7 +12,8 @@ Options (`SwitchAccess.options`), for all families:
                   connection of this process meets, and no other afterwards. Without it no password is sent: the
                   switch is refused, and the error tells the fingerprint that it showed.
   save            "no": do not write the startup configuration; the switch then forgets our ports when it restarts.
-  commit_timeout  seconds that a commit may take (each family has a default); other exchanges: `SwitchAccess.timeout`.
+  timeout         seconds that an exchange may take, instead of `SwitchAccess.timeout`.
+  commit_timeout  seconds that a commit may take; each family has a default.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ import asyncssh
 
 from hagane.drivers.switch import plan as step
 from hagane.drivers.switch.base import SwitchAccess, SwitchDesired, SwitchGroup, SwitchPort, SwitchSeen
-from hagane.errors import DeviceFailed, HaganeError, Unavailable
+from hagane.errors import DeviceFailed, HaganeError, Invalid, Unavailable
 
 T = TypeVar("T")
 LOST = (TimeoutError, OSError, EOFError, asyncssh.Error)
@@ -48,6 +49,13 @@ class _HostKey(asyncssh.SSHClient):
         if wanted == "first":
             wanted = _first_keys.setdefault((self._access.address, self._access.port), self.shown)
         return wanted == self.shown
+
+
+def _seconds(access: SwitchAccess, option: str, default: float) -> float:
+    text = access.options.get(option, "")
+    if text and not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
+        raise Invalid(f"The option {option} of switch {access.address} is {text!r}: a number of seconds is needed.")
+    return float(text) if text else default
 
 
 async def dial(access: SwitchAccess) -> asyncssh.SSHClientConnection:
@@ -78,10 +86,14 @@ async def dial(access: SwitchAccess) -> asyncssh.SSHClientConnection:
 class SshSwitch(ABC, Generic[T]):
     """One switch; `T` is the family's session upon the connection. `render` and `parse` of a family are pure."""
 
+    default_port = 22
     commit_seconds = 30.0
 
     def __init__(self, access: SwitchAccess) -> None:
-        self.access = access
+        """Raises Invalid for options that are none."""
+        timeout = _seconds(access, "timeout", access.timeout)
+        self.access = replace(access, port=access.port or self.default_port, timeout=timeout)
+        self._commit_timeout = _seconds(access, "commit_timeout", max(self.commit_seconds, timeout))
         self._lock = asyncio.Lock()
         self._connection: asyncssh.SSHClientConnection | None = None
         self._session: T | None = None
@@ -143,19 +155,19 @@ class SshSwitch(ABC, Generic[T]):
             commits = 0
             if self.lacks(desired, seen):
                 self._saved = False
-                refused = await self.commit(session, desired, seen)
-                if refused:
+                # The second time without what was refused the first time; what is refused then stays undone.
+                for _ in range(2):
+                    refused = await self.commit(session, desired, seen) if self.lacks(desired, seen) else {}
                     failed |= refused
                     desired = step.without(desired, frozenset(refused))
-                    again = await self._rest(session, desired, seen)
-                    failed |= again
-                    desired = step.without(desired, frozenset(again))
+                    if not refused:
+                        break
                 seen, commits = await self.look(session), 1
                 await self.confirm(session)
                 failed |= step.differences(desired, seen)
             await self._save(session, desired)
         if failed:
-            raise self._failed(failed)
+            raise self._failed(self._as_asked(asked, failed))
         named = {name: seen.ports[self.canonical(name)] for name in asked.ports}
         return replace(seen, ports={**seen.ports, **named}, commits=commits)
 
@@ -175,15 +187,7 @@ class SshSwitch(ABC, Generic[T]):
         return asyncio.timeout(self.access.timeout)
 
     def commit_patience(self) -> asyncio.Timeout:
-        return asyncio.timeout(float(self.access.options.get("commit_timeout", self.commit_seconds)))
-
-    async def _rest(self, session: T, desired: SwitchDesired, seen: SwitchSeen) -> Mapping[str, str]:
-        if not self.lacks(desired, seen):
-            return {}
-        refused = await self.commit(session, desired, seen)
-        if refused:
-            raise self._failed(dict(refused))
-        return {}
+        return asyncio.timeout(self._commit_timeout)
 
     async def _save(self, session: T, desired: SwitchDesired) -> None:
         """Save unless that is known to be done. A process that died between commit and save left it undone."""
@@ -215,6 +219,17 @@ class SshSwitch(ABC, Generic[T]):
             else:
                 ports[own] = replace(port, group=member)
         return SwitchDesired(ports, groups), failed
+
+    def _as_asked(self, asked: SwitchDesired, failed: Mapping[str, str]) -> dict[str, str]:
+        """By the names that the caller uses; a group that failed takes its members along."""
+        found = dict(failed)
+        for name in (*asked.ports, *asked.groups):
+            if (own := self.canonical(name)) != name and own in found:
+                found[name] = found.pop(own)
+        for name, port in asked.ports.items():
+            if port.group in found:
+                found.setdefault(name, f"its group {port.group}: {found[port.group]}")
+        return found
 
     def _failed(self, failed: Mapping[str, str]) -> DeviceFailed:
         said = {name: self.words(why) for name, why in sorted(failed.items())}
