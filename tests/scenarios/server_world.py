@@ -17,6 +17,7 @@ from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.image.store import fill, new_image
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.host import Hosts, Pace
+from hagane.reconcile.node_sim import Fleet
 from hagane.state.database import Row
 
 PROJECT, USER = "p" * 32, "u" * 32
@@ -161,11 +162,11 @@ async def world(
 
 @asynccontextmanager
 async def beside(
-    folder: Path, drivers: dict[str, SimHypervisor], url: str = "", lease: float = 15.0
+    folder: Path, drivers: dict[str, SimHypervisor], url: str = "", lease: float = 15.0, fleet: Fleet | None = None
 ) -> AsyncIterator[World]:
     """A process on these Hosts, with nothing in it but what the store has."""
     config = Config(state=folder, database=url, sim=True, workers_lease=lease)
-    hagane = Hagane(config, Devices(hosts=dict(drivers)), _authenticate)
+    hagane = Hagane(config, Devices(hosts=dict(drivers), fleet=fleet), _authenticate)
     await hagane.start()
     made = World(hagane, drivers)
     try:

@@ -11,10 +11,15 @@ import httpx
 from hagane.baremetal.node import NODE
 from hagane.compute.row import SERVER, status_of
 from hagane.drivers.bmc.sim import SimBmc
+from hagane.drivers.hypervisor.sim import SimHypervisor
+from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
 from hagane.reconcile.node import NodePart
+from hagane.reconcile.node_sim import Fleet
 from hagane.state.database import Row
-from tests.scenarios.server_world import PROJECT, USER, V21, World, world
+from tests.scenarios import server_world
+from tests.scenarios.node_world import DIRECT, quick
+from tests.scenarios.server_world import PROJECT, USER, V21, World
 
 NODES = "/baremetal/v1/nodes"
 LATEST = {"X-OpenStack-Ironic-API-Version": "1.104"}
@@ -22,13 +27,15 @@ EVERY = "admin,member,reader"
 
 
 class Steel(World):
-    """World with Nodes. `world()` makes the cloud; `steel()` gives it Nodes and a flavor for them."""
+    """World with Nodes. `fresh`: further fields of Nodes that are enrolled."""
 
     metal: httpx.AsyncClient
+    fleet: Fleet
+    fresh: dict[str, Any]
 
     async def enrol(self, name: str, nics: int = 2, traits: tuple[str, ...] = (), **more: Any) -> str:
         """A Node that is available, by the API."""
-        body = {"name": name, "driver": "fake-hardware", "resource_class": "bm.small"} | more
+        body = {"name": name, "driver": "fake-hardware", "resource_class": "bm.small"} | self.fresh | more
         answer = await self.metal.post(NODES, json=body)
         assert answer.status_code == 201, answer.text
         node_id = str(answer.json()["uuid"])
@@ -64,8 +71,7 @@ class Steel(World):
 
     async def bmc(self, node_id: str) -> SimBmc:
         """The simulated BMC of a Node, whose knobs a scenario turns."""
-        part = next(part for part in self.hagane._parts if isinstance(part, NodePart))
-        found = part.tools.bmcs.of(await self.node(node_id))
+        found = self.cloud.use(NodePart).tools.bmcs.of(await self.node(node_id))
         assert isinstance(found, SimBmc)
         return found
 
@@ -137,21 +143,33 @@ class Steel(World):
         await self.until(away)
 
 
-def as_steel(made: World) -> Steel:
-    """A world with a client for its Nodes."""
-    made.__class__ = Steel
-    assert isinstance(made, Steel)
-    headers = {"X-Auth-Token": f"{PROJECT}:{EVERY}", **LATEST}
-    transport = httpx.ASGITransport(made.hagane.app)
-    made.metal = httpx.AsyncClient(transport=transport, base_url="http://cloud", headers=headers)
-    return made
+@asynccontextmanager
+async def beside(folder: Path, fleet: Fleet, url: str = "") -> AsyncIterator[Steel]:
+    """A process on these machines, with nothing in it but what the store has."""
+    fleet.paces = fleet.paces or quick()
+    async with server_world.beside(
+        folder, {"sim1": SimHypervisor("sim1", delays=Delays.none())}, url, fleet=fleet
+    ) as made:
+        made.__class__ = Steel
+        assert isinstance(made, Steel)
+        made.fleet, made.fresh = fleet, {}
+        headers = {"X-Auth-Token": f"{PROJECT}:{EVERY}", **LATEST}
+        transport = httpx.ASGITransport(made.hagane.app)
+        made.metal = httpx.AsyncClient(transport=transport, base_url="http://cloud", headers=headers)
+        try:
+            yield made
+        finally:
+            await made.metal.aclose()
 
 
 @asynccontextmanager
-async def steel(folder: Path, nodes: int = 2, **more: Any) -> AsyncIterator[Steel]:
-    """A world of one simulated Host, some Nodes (bm1, bm2, ...) and the flavor `metal`."""
-    async with world(folder, hosts=("sim1",), **more) as plain:
-        made = as_steel(plain)
+async def steel(
+    folder: Path, nodes: int = 2, *, fleet: Fleet | None = None, url: str = "", **node: Any
+) -> AsyncIterator[Steel]:
+    """A furnished world with some Nodes (bm1, bm2, ...; `node` are further fields) and the flavor `metal`."""
+    async with beside(folder, fleet or Fleet(), url) as made:
+        await made.furnish()
+        made.fresh = node
         flavor = {"name": "bm.small", "ram": 512, "vcpus": 1, "disk": 1, "id": "metal"}
         answer = await made.admin.post(f"{V21}/flavors", json={"flavor": flavor})
         assert answer.status_code == 200, answer.text
@@ -162,10 +180,7 @@ async def steel(folder: Path, nodes: int = 2, **more: Any) -> AsyncIterator[Stee
         made.flavor_id = "metal"
         for number in range(1, nodes + 1):
             await made.enrol(f"bm{number}")
-        try:
-            yield made
-        finally:
-            await made.metal.aclose()
+        yield made
 
 
-__all__ = ["LATEST", "NODES", "PROJECT", "USER", "V21", "Steel", "steel"]
+__all__ = ["DIRECT", "LATEST", "NODES", "PROJECT", "USER", "V21", "Steel", "beside", "steel"]

@@ -52,6 +52,8 @@ class ImageInfo:
     min_ram: int  # MiB
     properties: dict[str, str]
     problem: str | None
+    hash_algo: str = ""
+    hash_value: str = ""  # of the stored bytes, in hexadecimal
 
 
 async def base_image(reader: Reader, cloud: Cloud, image_id: str, *, caller: Caller | None = None) -> ImageInfo:
@@ -82,6 +84,8 @@ def info(cloud: Cloud, row: Row) -> ImageInfo:
         min_ram=row["min_ram"] or 0,
         properties=row["properties"],
         problem=row["problem"],
+        hash_algo=row["os_hash_algo"] or "",
+        hash_value=row["os_hash_value"] or "",
     )
 
 

@@ -282,7 +282,11 @@ def packed(files: dict[str, bytes]) -> str:
 
 def image_facts(image: ImageInfo) -> Row:
     """What the image API says of the bytes, where the Node's deployment looks for it."""
-    return {"image_disk_format": image.disk_format, "image_properties": dict(image.properties)}
+    return {
+        "image_disk_format": image.disk_format, "image_container_format": image.container_format,
+        "image_os_hash_algo": image.hash_algo, "image_os_hash_value": image.hash_value,
+        "image_properties": dict(image.properties),
+    }  # fmt: skip
 
 
 def check_ready(node: Row) -> None:

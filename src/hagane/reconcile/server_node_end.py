@@ -115,7 +115,7 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
         node = await NODE.get(tx, id=row["node_id"])
         if node is not None and node["instance_id"] == row["id"]:
             steps = mirrored(row, node)
-            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(steps, why))
+            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(row, steps, why))
             await plug.unplug(tx, cloud, node, request_id=row["request_id"])  # its Ports are for the next Node
             await _let_go(tx, cloud.use(Secrets), row, node)
         await nic.unbind(tx, row)

@@ -13,6 +13,8 @@ from hagane.state import clock
 from hagane.state.database import Row
 
 LAST = ("tenant-dhcp", "reachable")
+INNER = ("prepare_instance_boot",)
+"""Steps of the Node that tell its tenant nothing."""
 COUNT = 9
 """Steps of a whole deployment, from the first to the reboot."""
 
@@ -34,7 +36,7 @@ def late(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
 
 def _steps(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
     steps = (node["seen"] or {}).get("steps") or []
-    return [step for step in steps if step["started_at"] >= row["acted_at"]]
+    return [step for step in steps if step["started_at"] >= row["acted_at"] and step["step"] not in INNER]
 
 
 def _event(row: Mapping[str, Any], step: Mapping[str, Any]) -> Row:
@@ -45,10 +47,14 @@ def _event(row: Mapping[str, Any], step: Mapping[str, Any]) -> Row:
     }  # fmt: skip
 
 
-def close(steps: Iterable[Row], error: str) -> list[Row]:
-    """The same, where what still went on ended with an error."""
-    ended = {"finished_at": clock.now(), "result": "Error", "message": error}
-    return [step if step["finished_at"] else step | ended for step in steps]
+def close(row: Mapping[str, Any], steps: Iterable[Row], error: str) -> list[Row]:
+    """The same when the deployment failed: what still went on ended with the error, or the whole did."""
+    now = clock.now()
+    ended = {"finished_at": now, "result": "Error", "message": error}
+    closed = [step if step["finished_at"] else step | ended for step in steps]
+    if not any(step["result"] == "Error" for step in closed):
+        closed.append({"step": "deploy" + attempt(row), "started_at": now, "host": CONDUCTOR} | ended)
+    return closed
 
 
 def percent(row: Mapping[str, Any], node: Mapping[str, Any]) -> int:
