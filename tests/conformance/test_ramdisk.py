@@ -15,9 +15,9 @@ import asyncssh
 import pytest
 
 from hagane.drivers import configdrive
-from hagane.drivers.deploy import params
-from hagane.drivers.deploy.agent import HttpAgent
-from hagane.drivers.deploy.base import Command, CommandState
+from hagane.drivers.deploy import ansible, params
+from hagane.drivers.deploy.base import Agent, Command, CommandState
+from hagane.errors import DeviceFailed
 from hagane.lab import guest, ramdisk
 from tests.conformance.agent_rigs import node
 from tests.conformance.agents import NODE, Machine, Service, blank, boot, service
@@ -40,7 +40,7 @@ def guest_image(folder: Path) -> Path:
     return raw
 
 
-async def write(agent: HttpAgent, state: Service, image: Path, mode: str) -> Command:
+async def write(agent: Agent, state: Service, image: Path, mode: str) -> Command:
     """Write the guest with a config drive that names it."""
     data = await asyncio.to_thread(image.read_bytes)
     state.images["/image"] = data
@@ -88,7 +88,7 @@ async def test_inspect_write_and_start_with_a_bios(tmp_path: Path) -> None:
             agent = state.agent(machine.port)
             command = await write(agent, state, image, "bios")
             assert command.state is CommandState.SUCCEEDED, command.error
-            await agent.call("standby.power_off", {})
+            await agent.start("standby.power_off", {})  # no waiting: it may be off before it can answer
             await machine.ends()
     async with boot(tmp_path, disk) as machine:
         ready = await machine.says("HAGANE-GUEST-READY")
@@ -108,7 +108,7 @@ async def test_uefi_gets_a_boot_entry_that_starts_the_disk(tmp_path: Path) -> No
             assert loader.state is CommandState.SUCCEEDED, loader.error
             cleaned = await agent.call("standby.sync", {})
             assert cleaned.state is CommandState.SUCCEEDED
-            await agent.call("standby.run_image", {})
+            await agent.start("standby.run_image", {})
             await machine.ends()
     entry = "Hagane".encode("utf-16-le")
     assert entry in firmware.read_bytes()
@@ -157,3 +157,43 @@ async def test_ssh_by_key_erase_and_rescue_by_password(tmp_path: Path) -> None:
         left = subprocess.run(["grep", "-c", disk_marker, disk], capture_output=True, text=True, check=False)
         assert left.stdout.strip() == "0"
     print(re.findall(r"HAGANE-\S+ .*", machine.console()))
+
+
+async def test_a_playbook_writes_the_disk(tmp_path: Path) -> None:
+    """The deploy interface `ansible`, against the same ramdisk; a playbook that fails says which task did and why."""
+    disk, image = blank(tmp_path / "disk"), guest_image(tmp_path)
+    key = ansible.key_of(b"a secret of this cloud")
+    broken = tmp_path / "broken.yml"
+    broken.write_text(
+        "- hosts: node\n  gather_facts: false\n  tasks:\n    - name: Break\n      raw: echo because >&2; exit 3\n"
+    )
+    with service() as state:
+        async with boot(tmp_path, disk, linux=linux(state, ansible.sshkey_parameter(key))) as machine:
+            await state.beat()
+
+            async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+                return await asyncio.open_connection("127.0.0.1", {22: machine.ssh}[port])
+
+            runs = ansible.Playbooks()
+            agent = ansible.AnsibleAgent(
+                state.agent(machine.port), dial, "192.0.2.1", key=key, node=node(), runs=runs, playbook=broken
+            )
+            command = await agent.call("standby.prepare_image", {"image_info": {}})
+            assert command.state is CommandState.FAILED and "'Break' failed: because" in command.error
+            agent.playbook = ansible.DEFAULT
+            command = await write(agent, state, image, "bios")
+            assert command.state is CommandState.SUCCEEDED, command.error
+            assert "Write the image" in command.result["tasks"]
+            wrong = params.image_info("w", f"http://10.0.2.2:{state.port}/image", hash_algo="sha256", hash_value="0" * 64,
+                                      node_uuid=NODE, boot_mode="bios")  # fmt: skip
+            command = await agent.call("standby.prepare_image", params.prepare_image(wrong))
+            assert command.state is CommandState.FAILED and "verify against checksum" in command.error
+            with pytest.raises(DeviceFailed, match="interrupted"):
+                await agent.result("ansible-gone")
+            command = await write(agent, state, image, "bios")
+            assert command.state is CommandState.SUCCEEDED, command.error
+            await agent.start("standby.power_off", {})  # no waiting: it may be off before it can answer
+            await machine.ends()
+            await runs.close()
+    async with boot(tmp_path, disk) as machine:
+        assert "hostname=steel" in await machine.says("HAGANE-GUEST-READY")

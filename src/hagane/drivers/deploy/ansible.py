@@ -190,6 +190,8 @@ async def _play(argv: list[str], folder: Path, said: Any) -> list[str]:
         "ANSIBLE_STDOUT_CALLBACK": "hagane_lines", "ANSIBLE_CALLBACK_PLUGINS": str(PLAYBOOKS / "callback_plugins"),
         "ANSIBLE_RETRY_FILES_ENABLED": "0", "ANSIBLE_PIPELINING": "1", "ANSIBLE_TIMEOUT": "30", "ANSIBLE_NOCOLOR": "1",
         "LC_ALL": "C.UTF-8", "ANSIBLE_DEPRECATION_WARNINGS": "0", "ANSIBLE_SSH_RETRIES": "2",
+        # No connection is shared: the program that holds a shared one outlives the playbook.
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *argv, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
@@ -223,7 +225,7 @@ def _heard(line: bytes, tasks: list[str], said: Any) -> None:
     except ValueError:
         return
     task = str(event.get("task", ""))
-    words = str(event.get("stderr") or event.get("msg") or event.get("stdout") or "").strip()
+    words = str(event.get("stderr") or event.get("stdout") or event.get("msg") or "").strip()
     match event.get("event"):
         case "task":
             tasks.append(task)
@@ -238,18 +240,28 @@ def _heard(line: bytes, tasks: list[str], said: Any) -> None:
 @contextlib.asynccontextmanager
 async def _relay(dial: Dial, host: str) -> AsyncIterator[int]:
     """A port on loopback whose connections end at the Node's ssh."""
+    ends: list[asyncio.StreamWriter] = []
+    pumps: set[asyncio.Task[Any]] = set()
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
         try:
             far_reader, far_writer = await dial(host, SSH_PORT)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        ends.append(far_writer)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            pumps.add(asyncio.create_task(_pump(source, sink)))
 
     server = await asyncio.start_server(join, "127.0.0.1", 0)
-    async with server:
+    try:
         yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in ends:
+            writer.close()
+        await asyncio.gather(*pumps, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
