@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from hagane.baremetal.agent_gate import AgentGate
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_console import NodeConsole
+from hagane.baremetal.provision import Provision
 from hagane.cloud import Cloud
 from hagane.compute import console
 from hagane.drivers.bmc.base import BmcSeen
@@ -22,6 +23,7 @@ from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Reconciler, Wait
 from hagane.reconcile.node_bmc import Bmcs
 from hagane.reconcile.node_console import NodeConsoles
+from hagane.reconcile.node_hear import Hearing
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Overtaken, Turn
 from hagane.reconcile.node_phase import PHASES
 from hagane.reconcile.node_power import PowerWatch
@@ -182,7 +184,7 @@ class NodePart:
         if not cloud.has(Secrets):
             cloud.provide(Secrets, Secrets(cloud.config.state))
         secrets = cloud.use(Secrets)
-        devices = cloud.use(Devices)
+        self._cloud, devices = cloud, cloud.use(Devices)
         self._own = devices.fleet is None
         self.fleet: Fleet = devices.fleet or Fleet()
         self.fleet.gate = AgentGate(cloud.db, secrets)
@@ -192,14 +194,18 @@ class NodePart:
         self.tools = Tools(cloud, bmcs, self.fleet, secrets, self.consoles, times)
         cloud.provide(NodeConsole, self.consoles)  # type: ignore[type-abstract]
         cloud.provide(console.NodeConsoles, console.NodeConsoles(self.consoles.log, self.consoles.live))
+        self.hearing = Hearing(cloud.db)
         self.power = PowerWatch(cloud.db, self.tools.bmcs, cloud.config.baremetal)
         self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools), self.power)
         cloud.provide(NodePart, self)
 
     async def start(self) -> None:
         await self.power.begin()
+        if self._cloud.has(Provision):
+            self.tools.provision.listen(self.hearing.heard)
 
     async def stop(self) -> None:
+        await self.hearing.stop()
         await self.consoles.close()
         if self._own:  # machines of others run on, as real ones do
             await self.fleet.close()

@@ -102,6 +102,10 @@ class Job:
         """Seconds since the phase began."""
         return clock.wall() - clock.seconds(self.life["since"])
 
+    def soon(self) -> float:
+        """When to look again at what takes a moment, or longer: the longer it has taken, the later."""
+        return min(self.tools.times.agent, max(0.05, self.elapsed() / 5))
+
     # -- what a phase does ---------------------------------------------------------------------------------------
 
     async def apply(self, desired: BmcDesired) -> BmcSeen:

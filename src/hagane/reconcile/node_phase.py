@@ -37,7 +37,7 @@ async def adopt(job: Job) -> Turn:
     """The machine runs already: take over its power as it is, and let its Nics carry the tenant's Ports."""
     job.note(await job.live(job.bmc.read()))
     why = await node_net.join(job, "tenant")
-    return Later(2.0, why) if why else Next()
+    return Later(job.soon(), why) if why else Next()
 
 
 async def tenant_network(job: Job) -> Turn:
@@ -57,7 +57,7 @@ async def network(job: Job) -> Turn:
     why = await node_net.join(job, role, await node_net.start_of(job, role))
     if why:
         job.begin(name, why)
-        return Later(2.0, why)
+        return Later(job.soon(), why)
     job.finish(name)
     return Next()
 
@@ -120,7 +120,7 @@ async def switch(job: Job) -> Turn:
     why = await node_net.join(job, "tenant")
     if why:
         job.begin("tenant-switch", why)
-        return Later(1.0, why)
+        return Later(job.soon(), why)
     job.finish("tenant-switch")
     return Next()
 
@@ -165,7 +165,7 @@ async def opening(job: Job) -> Turn:
     job.begin("tenant-switch")
     why = await node_net.join(job, "tenant")
     if why:
-        return Later(1.0, why)
+        return Later(job.soon(), why)
     job.finish("tenant-switch")
     return Next()
 

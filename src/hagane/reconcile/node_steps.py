@@ -177,7 +177,8 @@ async def _command(job: Job, step: Step, entry: dict[str, Any]) -> Turn:
     if command.state is CommandState.RUNNING:
         entry["progress"], message = node_image.progress(job) if step["step"] == "write_image" else (None, "")
         entry["message"] = message or entry["message"]
-        return Later(job.tools.times.agent, f"The ramdisk is busy with {step['step']}. {message}".strip())
+        pause = min(0.2, job.soon()) if entry["progress"] == 100 else job.soon()
+        return Later(pause, f"The ramdisk is busy with {step['step']}. {message}".strip())
     if command.state is CommandState.MISMATCH:
         job.life["listed"] = False
         return Later(job.tools.times.agent, "The ramdisk was replaced by another version; its steps are asked anew.")

@@ -1,0 +1,148 @@
+"""A Node's whole life through a rack: each phase in its network, the image streamed, nothing left behind."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagane.baremetal import node_progress
+from hagane.baremetal.nic import Nics
+from hagane.baremetal.provision import Fetched
+from hagane.image.store import fill, new_image
+from hagane.network.port_row import PORT
+from hagane.reconcile.node import NodePart
+from hagane.state.database import Row
+from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
+
+T1, T2 = ("tor1", "e1"), ("tor2", "e1")
+
+
+@pytest.fixture
+async def w(tmp_path: Path) -> AsyncIterator[RackWorld]:
+    async with rack_world(tmp_path) as made:
+        yield made
+
+
+async def _direct(w: RackWorld) -> Row:
+    node = await w.node(T1, T2)
+    wanted = {"deploy_interface": "direct", "boot_interface": "ipxe", "inspect_interface": "agent",
+              "rescue_interface": "agent"}  # fmt: skip
+    body = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in wanted.items()]
+    body += [{"op": "add", "path": f"/driver_info/{role}_network", "value": w.network_id}
+             for role in ("inspection", "rescuing")]  # fmt: skip
+    answer = await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=body)
+    assert answer.status_code == 200, answer.text
+    return node
+
+
+async def _reach(w: RackWorld, node: Row, verb: str, state: str, **more: Any) -> Row:
+    path = f"/baremetal/v1/nodes/{node['id']}/states/provision"
+    answer = await w.admin.put(path, json={"target": verb, **more})
+    assert answer.status_code == 202, answer.text
+    return await _at(w, node, state)
+
+
+async def _at(w: RackWorld, node: Row, state: str) -> Row:
+    row = node
+
+    async def there() -> bool:
+        nonlocal row
+        row = await w.row(node["id"])
+        return row["provision_state"] == state and not ("failed" in state and row["seen"].get("life"))
+
+    try:
+        await w.until(there)
+    except TimeoutError:
+        todo = await w.db.fetch("SELECT reason FROM work WHERE kind = 'node'")
+        raise AssertionError(f"{row['provision_state']}: {row['last_error']} {row['seen']} {todo}") from None
+    return row
+
+
+async def _image(w: RackWorld) -> str:
+    key = await w.db.write(
+        lambda tx: new_image(tx, name="small", owner=PROJECT, properties={}, visibility="public", disk_format="raw")
+    )
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"\0" * 4096
+
+    await fill(w.cloud, key, content())
+    return key
+
+
+async def _carried(w: RackWorld, node: Row) -> list[str]:
+    """What each Nic carries: the owner of its Port, "" for none."""
+    nics = await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")
+    ports = [await PORT.get(w.db, id=nic["plugged"]) if nic["plugged"] else None for nic in nics]
+    return [str(port["device_owner"]) if port else "" for port in ports]
+
+
+async def test_a_life_through_the_networks(w: RackWorld) -> None:
+    node = await _direct(w)
+    await _reach(w, node, "manage", "manageable")
+    await _reach(w, node, "provide", "available")
+    assert await _carried(w, node) == ["", ""]
+    tenant = await w.network("tenant", "10.0.0.0/24", w.member)
+    vif = await w.port(tenant, w.member)
+    await w.give(node, vif["id"])
+    info = {"op": "add", "path": "/instance_info", "value": {"image_source": await _image(w)}}
+    answer = await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=[info])
+    assert answer.status_code == 200, answer.text
+    row = await _reach(w, node, "active", "active")
+    assert [step["step"] for step in row["seen"]["steps"] if step["step"] in node_progress.DEPLOYMENT] == list(
+        node_progress.DEPLOYMENT[:9]
+    )
+    nics = await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")
+    assert [nic["plugged"] for nic in nics] == [vif["id"], None]
+    assert (await PORT.get(w.db, id=vif["id"]) or {})["status"] == "ACTIVE"
+    await _reach(w, node, "rescue", "rescue", rescue_password="x")
+    assert [nic["plugged"] for nic in await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")] == [
+        vif["id"], None,
+    ]  # fmt: skip
+    await _reach(w, node, "unrescue", "active")
+    await _reach(w, node, "deleted", "available")
+    assert await _carried(w, node) == ["", ""]
+    assert not any(gateway.patches() for gateway in w.gateways.values())
+
+
+async def test_an_image_that_is_not_there_fails_with_the_reason_and_leaves_no_port(w: RackWorld) -> None:
+    node = await _direct(w)
+    await _reach(w, node, "manage", "manageable")
+    await _reach(w, node, "provide", "available")
+    info = {"op": "add", "path": "/instance_info",
+            "value": {"image_source": "6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c11"}}  # fmt: skip
+    assert (await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=[info])).status_code == 200
+    row = await _reach(w, node, "active", "deploy failed")
+    assert "6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c11" in row["last_error"]
+    assert await _carried(w, node) == ["", ""]
+    assert await PORT.count(w.db, {"device_id": node["id"]}) == 0
+
+
+async def test_a_nic_without_a_link_is_the_cause(w: RackWorld) -> None:
+    node = await w.node(None)
+    body = [{"op": "replace", "path": "/deploy_interface", "value": "direct"},
+            {"op": "replace", "path": "/boot_interface", "value": "ipxe"}]  # fmt: skip
+    assert (await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=body)).status_code == 200
+    await _reach(w, node, "manage", "manageable")
+    row = await _reach(w, node, "provide", "clean failed")
+    assert "has no Link" in row["last_error"] and await PORT.count(w.db, {"device_id": node["id"]}) == 0
+
+
+async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
+    node = await _direct(w)
+    part = w.cloud.use(NodePart)
+    await _reach(w, node, "manage", "manageable")
+    part.fleet.bmc(await w.row(node["id"])).wrong.mute = True
+    await _reach(w, node, "provide", "clean wait")
+    part.hearing.heard(node["id"], Fetched.FIRMWARE, "begun")
+    part.hearing.heard(node["id"], Fetched.RAMDISK, "begun")
+    await w.until(lambda: _step(w, node, "dhcp", "the firmware has an address"))
+    part.hearing.heard(node["id"], Fetched.RAMDISK, "done")
+    await w.until(lambda: _step(w, node, "ramdisk", "the ramdisk is loaded"))
+    await _reach(w, node, "abort", "clean failed")
+
+
+async def _step(w: RackWorld, node: Row, name: str, message: str) -> bool:
+    steps = (await w.row(node["id"]))["seen"].get("steps") or []
+    return any(step["step"] == name and step["message"] == message and step["finished_at"] for step in steps)
