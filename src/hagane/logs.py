@@ -60,3 +60,4 @@ def configure(form: str, level: str) -> None:
     handler.setFormatter(Json() if form == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel("WARNING")
+    logging.getLogger("asyncssh").setLevel("WARNING")  # it tells of each channel that it opens
