@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from hagane.baremetal import plug
 from hagane.errors import HaganeError
 from hagane.lab import ovs, rack_gateway
 from hagane.lab.process import pid_of
 from hagane.network.port_row import PORT
-from hagane.state.database import Row
+from hagane.state.database import Row, Tx
 from tests.dataplane.racklab import Metal, RackLab, rack_lab
 from tests.dataplane.space import Guest, blocked
 
@@ -130,7 +131,15 @@ async def _is_not(what: object) -> bool:
 
 async def test_wiped_switch_is_right_again(lab: RackLab) -> None:
     net = await lab.network("tenant", "10.9.0.0/24")
-    (_, one), (_, two) = await tenants(lab, net, "bm1", "bm2")
+    (node, one), (_, two) = await tenants(lab, net, "bm1", "bm2")
+    await lab.pings(one, two.ip)
+
+    async def pulled_and_plugged(tx: Tx) -> None:
+        await plug.unplug(tx, lab.cloud, node)
+        await plug.plug(tx, lab.cloud, node, "tenant")
+
+    await lab.in_tx(pulled_and_plugged)  # OVN sees nothing of it, and says nothing
+    await lab.so(node)
     await lab.pings(one, two.ip)
     wipe = [word for name in ("bm1-0", "bm2-0", "gw1", "gw2")
             for word in ("--", "set", "Port", name, "vlan_mode=trunk", "trunks=4095", "tag=[]")]  # fmt: skip
@@ -222,3 +231,27 @@ async def test_direct_nic_is_on_the_wire_and_gets_its_address(lab: RackLab) -> N
     groups = (await lab.admin.get("/network/v2.0/security-groups")).json()["security_groups"]
     answer = await lab.admin.put(path, json={"port": {"security_groups": [groups[0]["id"]]}})
     assert answer.status_code == 400, answer.text
+
+
+async def test_group_carries_its_port_before_the_machine_speaks_lacp(lab: RackLab) -> None:
+    """Two Nics as one: the switch aggregates them, and one alone works, as firmware needs it."""
+    node, one = await lab.metal("bm1")
+    nics = (await lab.admin.get(f"/baremetal/v1/nodes/{node['id']}/ports")).json()["ports"]
+    body = {"node_uuid": node["id"], "address": one.mac, "mode": "802.3ad"}
+    group = (await lab.admin.post("/baremetal/v1/portgroups", json=body)).json()["uuid"]
+    patch = [{"op": "add", "path": "/portgroup_uuid", "value": group}]
+    assert (await lab.admin.patch(f"/baremetal/v1/ports/{nics[0]['uuid']}", json=patch)).status_code == 200
+    second = next(described for described in lab.file.node if described.name == "bm1").nic[1]
+    body = {"node_uuid": node["id"], "address": second.mac, "portgroup_uuid": group, "pxe_enabled": False,
+            "local_link_connection": lab.file.link(second)}  # fmt: skip
+    assert (await lab.admin.post("/baremetal/v1/ports", json=body)).status_code == 201
+    net = await lab.network("tenant", "10.9.0.0/24")
+    virtual = await lab.virtual(net, port_security_enabled=False)
+    vif = await lab.port(net)
+    await lab.give(node, vif["id"])
+    [port] = await lab.plugged(node, "tenant")
+    bond = f"bond{port['binding_vif_details']['vlan']}"
+    assert "bm1-0" not in (await lab.vsctl("tor1", "list-ports", "br-tor")).split()
+    assert len((await lab.vsctl("tor1", "get", "Port", bond, "interfaces")).split(",")) == 2
+    one.has(port)
+    await lab.pings(one, virtual.ip)

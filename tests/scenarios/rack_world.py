@@ -19,6 +19,7 @@ from hagane.drivers.switch.base import SwitchAccess
 from hagane.drivers.switch.sim import SimSwitch
 from hagane.network.port_row import PORT
 from hagane.reconcile.devices import Devices
+from hagane.reconcile.ovn.engine import SimOvn
 from hagane.state.database import Row, Tx
 
 PROJECT, OTHER = "a" * 32, "b" * 32
@@ -167,20 +168,24 @@ class RackWorld:
 
 
 @asynccontextmanager
-async def rack_world(folder: Path, url: str = "") -> AsyncIterator[RackWorld]:
+async def rack_world(folder: Path, url: str = "", ovn: SimOvn | None = None) -> AsyncIterator[RackWorld]:
     switches = {name: SimSwitch(SwitchAccess("", 0)) for name in ("tor1", "tor2")}
     gateways = {name: SimGateway(GatewayAccess(name, f"sim:{name}")) for name in ("gw1", "gw2")}
-    async with beside(folder, switches, gateways, url) as made:
+    async with beside(folder, switches, gateways, url, ovn) as made:
         await made.furnish()
         yield made
 
 
 @asynccontextmanager
 async def beside(
-    folder: Path, switches: dict[str, SimSwitch], gateways: dict[str, SimGateway], url: str = ""
+    folder: Path,
+    switches: dict[str, SimSwitch],
+    gateways: dict[str, SimGateway],
+    url: str = "",
+    ovn: SimOvn | None = None,
 ) -> AsyncIterator[RackWorld]:
     """A process on these devices, with nothing in it but what the store has."""
-    devices = Devices(switches=dict(switches), gateways=dict(gateways))
+    devices = Devices(switches=dict(switches), gateways=dict(gateways), network=ovn)
     hagane = Hagane(Config(state=folder, sim=True, database=url), devices, authenticate)
     await hagane.start()
     made = RackWorld(hagane, switches, gateways)

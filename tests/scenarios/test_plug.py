@@ -12,6 +12,7 @@ from hagane.drivers.switch.base import SwitchGroup, SwitchPort
 from hagane.errors import Conflict, DeviceFailed, Invalid, NotFound
 from hagane.network.port_row import PORT
 from hagane.network.security_group_row import RULE
+from hagane.reconcile.ovn.engine import SimOvn
 from tests.scenarios.rack_world import OTHER, RackWorld, beside, rack_world
 
 T1, T2 = ("tor1", "e1"), ("tor2", "e1")
@@ -379,9 +380,10 @@ async def test_networks_get_none_of_the_private_vlans(w: RackWorld) -> None:
 
 async def test_two_processes_on_one_store(tmp_path: Path, postgres_url: str) -> None:
     """Both plug and both reconcile: every Nic gets a VLAN of its own, no switch is spoken to by two at a time."""
+    ovn = SimOvn([])
     async with (
-        rack_world(tmp_path, postgres_url) as one,
-        beside(tmp_path, one.switches, one.gateways, postgres_url) as other,
+        rack_world(tmp_path, postgres_url, ovn) as one,
+        beside(tmp_path, one.switches, one.gateways, postgres_url, ovn) as other,
     ):
         other.network_id = one.network_id
         nodes = [await one.node(("tor1", f"e{number}")) for number in range(6)]

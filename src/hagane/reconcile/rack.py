@@ -32,7 +32,7 @@ class RackPart:
         self._waking: set[asyncio.Task[None]] = set()
         self.reconcilers: Sequence[Reconciler] = (
             SwitchReconciler(cloud, self._switches),
-            GatewayReconciler(cloud, self._gateways, self._dead),
+            GatewayReconciler(cloud, self._gateways, self._dead, self._network.look_at),
         )
         cloud.provide(Plugs, Provided(cloud))  # type: ignore[type-abstract]
 

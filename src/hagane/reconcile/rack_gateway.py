@@ -10,7 +10,7 @@ change in OVN. Ports do not move back by themselves when a gateway returns: each
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hagane.baremetal import plug
 from hagane.baremetal import rack as racks
@@ -35,8 +35,9 @@ Dead = Callable[[str], str]
 class GatewayReconciler:
     kind, batch, parallel = "rack_gateway", 64, 2
 
-    def __init__(self, cloud: Cloud, gateways: Gateways, dead: Dead) -> None:
-        self._cloud, self._db, self._gateways, self._dead = cloud, cloud.db, gateways, dead
+    def __init__(self, cloud: Cloud, gateways: Gateways, dead: Dead, look_at: Callable[[Iterable[str]], None]) -> None:
+        self._cloud, self._db, self._gateways = cloud, cloud.db, gateways
+        self._dead, self._look_at = dead, look_at
         self._reached: set[str] = set()
 
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
@@ -67,6 +68,8 @@ class GatewayReconciler:
         changed = await driver.apply({owner: Patch(vlan, port_id) for owner, (vlan, port_id) in carried.items()})
         if changed:
             log.info("gateway %s: %d changes of patches", row["name"], changed)
+        # A Port that went and came before OVN took notice is up without a word from OVN.
+        self._look_at(port_id for _, port_id in carried.values())
         if reason := self._dead(row["name"]):
             raise Unavailable(reason)
         await self._write(row, racks.UP, "")

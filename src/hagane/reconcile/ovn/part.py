@@ -95,6 +95,11 @@ class NetworkPart:
     def chassis(self) -> list[ChassisSeen]:
         return self.ovn.chassis()
 
+    def look_at(self, port_ids: Iterable[str]) -> None:
+        """Compare the status of ports with what OVN says, although it has said nothing new."""
+        for port_id in port_ids:
+            self._port_heard(port_id)
+
     # -- what OVN says -----------------------------------------------------------------------------------------
 
     def _port_heard(self, port_id: str) -> None:
