@@ -228,3 +228,16 @@ def test_plans_by_boot_interface(cloud: Running, admin: Person, network: str) ->
     shell = {"kernel_append_params": "quiet; reboot"}
     with pytest.raises(Invalid, match="act upon"):
         start(cloud, Plugged(cloud, admin, network, driver_info=shell))
+
+
+def test_a_network_takes_its_service_along(cloud: Running, admin: Person) -> None:
+    body = {"network": {"name": "short-lived"}}
+    made = str(admin.http.post("/network/v2.0/networks", json=body).json()["network"]["id"])
+    subnet = {"network_id": made, "ip_version": 4, "cidr": "172.30.17.0/24"}
+    admin.http.post("/network/v2.0/subnets", json={"subnet": subnet}).raise_for_status()
+    assert url(cloud, made).startswith("http://172.30.17.")
+    driver = cloud.hagane.cloud.use(ProvisionPart).driver
+    assert isinstance(driver, SimProvision) and made in driver.endpoints
+    assert admin.http.delete(f"/network/v2.0/networks/{made}").status_code == 204
+    cloud.run(cloud.hagane.cloud.use(ProvisionPart).look)
+    assert made not in driver.endpoints

@@ -23,7 +23,7 @@ from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
-AUTOMATIC = ("network:dhcp", "network:distributed")
+AUTOMATIC = ("network:dhcp", "network:distributed", "network:provisioning")
 """Owners of ports that go with their network."""
 
 
@@ -109,8 +109,8 @@ class Network(NetResource):
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         held = await tx.fetch_tuples(
-            "SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN (:one, :two) ORDER BY created_at",
-            {"id": row["id"], "one": AUTOMATIC[0], "two": AUTOMATIC[1]},
+            f"SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN {AUTOMATIC} ORDER BY created_at",
+            {"id": row["id"]},
         )
         if held:
             ids = ",".join(port_id for (port_id,) in held)

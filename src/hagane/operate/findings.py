@@ -11,6 +11,7 @@ from hagane.operate.finding import Finding
 from hagane.placement.host import all_hosts, is_up
 from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.ovn.part import NetworkPart
+from hagane.reconcile.provision import ProvisionPart
 from hagane.state import clock
 from hagane.state.event import EVENT
 from hagane.state.table import Sql
@@ -35,6 +36,8 @@ async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
         yield finding
     for network, why in cloud.use(MetadataPart).problems.items():
         yield Finding(f"Network {network} has no metadata service: {why}", "It is tried again every few seconds.")
+    for network, why in cloud.use(ProvisionPart).problems.items():
+        yield Finding(f"Network {network} has no provisioning service: {why}", "It is tried again every few seconds.")
     for image in await missing(cloud):
         remedy = f"Upload it again as a new image, and: openstack image delete {image['id']}"
         yield Finding(f"The bytes of image {image['name']} ({image['id']}) are gone from the state folder.", remedy)
