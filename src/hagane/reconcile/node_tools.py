@@ -8,6 +8,7 @@ from hagane.cloud import Cloud
 from hagane.config import Baremetal
 from hagane.drivers.deploy.agent import AgentAddress, HttpAgent
 from hagane.drivers.deploy.base import Agent
+from hagane.reconcile import node_ansible
 from hagane.reconcile.node_bmc import Bmcs
 from hagane.reconcile.node_console import NodeConsoles
 from hagane.reconcile.node_sim import Fleet
@@ -57,4 +58,8 @@ class Tools:
     def dialled(self, row: Row, url: str, token: str, network_id: str) -> Agent:
         """The ramdisk at a URL inside a network."""
         address = AgentAddress(url, token, str((row["driver_internal_info"] or {}).get("agent_verify_ca") or ""))
-        return HttpAgent(address, self.provision.dial(network_id))
+        dial = self.provision.dial(network_id)
+        agent = HttpAgent(address, dial)
+        if row["deploy_interface"] == node_ansible.INTERFACE:
+            return node_ansible.of(self.cloud).agent(agent, dial, agent.host, row)
+        return agent

@@ -29,7 +29,7 @@ from hagane.image import store
 from hagane.network import port_make
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
-from hagane.reconcile import provision_boot
+from hagane.reconcile import node_ansible, provision_boot
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.look import Looker
@@ -127,17 +127,17 @@ class ProvisionPart:
 
     def boot_plan(self, node: Row, *, network_id: str, base_url: str, role: str) -> Start:
         media = self._media.url(node, network_id, role) if node["boot_interface"] == VirtualMedia.name else ""
-        made = provision_boot.plan(node, base=base_url, role=role, media=media, default=self._default)
+        made = provision_boot.plan(node, base=base_url, role=role, media=media, default=self._words(node))
         return provision_boot.start(node, made)
 
-    @property
-    def _default(self) -> str:
-        return self._cloud.config.kernel_append_params
+    def _words(self, node: Row) -> str:
+        """What every ramdisk's kernel is told, and what this Node's deploy interface adds."""
+        return f"{self._cloud.config.kernel_append_params} {node_ansible.parameters(self._cloud, node)}".strip()
 
     async def _plan(self, who: Guest) -> BootPlan:
         base = await self.url(self._cloud.db, who.network_id)
         more = (await self._parts(who)).parameters
-        return provision_boot.plan(who.node, base=base, role=who.role, default=f"{self._default} {more}")
+        return provision_boot.plan(who.node, base=base, role=who.role, default=f"{self._words(who.node)} {more}")
 
     async def _kernel(self, who: Guest) -> Path:
         return (await self._parts(who)).kernel
@@ -175,7 +175,7 @@ class ProvisionPart:
     async def _iso(self, who: Guest) -> Path:
         parts = await self._parts(who)
         base = await self.url(self._cloud.db, who.network_id)
-        parameters = provision_boot.parameters(who.node, base, who.role, f"{self._default} {parts.parameters}")
+        parameters = provision_boot.parameters(who.node, base, who.role, f"{self._words(who.node)} {parts.parameters}")
         return await self._media.build(IsoParts(parts.kernel, parts.ramdisk, parameters))
 
     async def _cd(self, node_id: str, network_id: str, role: str) -> Path:

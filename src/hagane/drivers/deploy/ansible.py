@@ -60,6 +60,9 @@ class Playbooks:
         for task in self.tasks.values():
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        for key, command in self.commands.items():
+            if command.state is CommandState.RUNNING:
+                self.commands[key] = replace(command, state=CommandState.FAILED, error="The playbook was stopped.")
 
 
 class AnsibleAgent:
@@ -123,11 +126,6 @@ class AnsibleAgent:
             )
         except (DeviceFailed, Unavailable) as error:
             end = replace(command, state=CommandState.FAILED, error=error.message)
-        except asyncio.CancelledError:
-            self.runs.commands[command.id] = replace(
-                command, state=CommandState.FAILED, error="The playbook was stopped."
-            )
-            raise
         self.runs.commands[command.id] = end
         self.runs.tasks.pop(command.id, None)
 
