@@ -110,6 +110,23 @@ async def test_groups_are_seen_and_removed(rig: Rig) -> None:
     assert rig.group not in (await rig.driver.read()).groups
 
 
+async def test_group_changes_and_its_members_follow(rig: Rig) -> None:
+    if not rig.group:
+        return
+    groups = [
+        SwitchGroup(1001),
+        SwitchGroup(1004, frozenset({1005}), fallback=False),
+        SwitchGroup(None, frozenset({1006})),
+    ]
+    groups += [SwitchGroup(1001, lacp=False, fallback=False), SwitchGroup(1001)] if rig.static else []
+    for group in groups:
+        want = SwitchDesired({name: SwitchPort(group=rig.group) for name in rig.ports[:2]}, {rig.group: group})
+        applied = await rig.driver.apply(want)
+        assert applied.commits == 1 and applied.groups[rig.group] == group
+        assert all(replace(applied.ports[name], mtu=None) == carried(want, name) for name in rig.ports[:2])
+        assert (await rig.driver.apply(want)).commits == 0
+
+
 async def test_vlans_are_made_when_needed_and_ours_removed(rig: Rig) -> None:
     if not rig.vlans:
         return

@@ -61,7 +61,7 @@ def render(desired: SwitchDesired, seen: SwitchSeen) -> list[str]:
     for name, group in lacks.groups.items():
         lines += cli.block(f"interface {name}", _group(group, new=name not in seen.groups))
     for name, port in cli.with_members(lacks, wanted.ports, seen).items():
-        lines += cli.block(f"interface {name}", _port(port, wanted.groups.get(port.group)))
+        lines += cli.block(f"interface {name}", _port(name, port, wanted.groups.get(port.group), seen))
     return lines + cli.leftovers(lacks)
 
 
@@ -72,10 +72,12 @@ def _group(group: SwitchGroup, *, new: bool) -> list[str]:
     return [*mark, *vlans, fallback, "no shutdown"]
 
 
-def _port(port: SwitchPort, group: SwitchGroup | None) -> list[str]:
-    member = ["no channel-group"]
-    if group is not None:
-        member.append(f"channel-group {port.group.removeprefix(CHANNEL)} mode {'active' if group.lacp else 'on'}")
+def _port(name: str, port: SwitchPort, group: SwitchGroup | None, seen: SwitchSeen) -> list[str]:
+    member: list[str] = []
+    if group is None or not cli.stays(name, port, group, seen):
+        member = cli.leave(name, seen)
+        number = port.group.removeprefix(CHANNEL)
+        member += [f"channel-group {number} mode {'active' if group.lacp else 'on'}"] if group else []
     return [*cli.switchport(port.native, port.tagged, untagged_nowhere=_NOWHERE), *member, *cli.tail(port)]
 
 

@@ -147,6 +147,17 @@ def tail(port: SwitchPort) -> list[str]:
     return [*mtu, "no shutdown" if port.enabled else "shutdown"]
 
 
+def stays(name: str, port: SwitchPort, group: SwitchGroup, seen: SwitchSeen) -> bool:
+    """Whether a port is a member of this group already, in the same manner."""
+    now = seen.groups.get(port.group)
+    same = now is not None and now.lacp == group.lacp and name not in seen.odd
+    return same and name in seen.ports and seen.ports[name].group == port.group
+
+
+def leave(name: str, seen: SwitchSeen) -> list[str]:
+    return ["no channel-group"] if name in seen.ports and seen.ports[name].group else []
+
+
 def block(header: str, lines: list[str]) -> list[str]:
     return [header, *(f"   {line}" for line in lines)]
 

@@ -86,27 +86,28 @@ def render(desired: SwitchDesired, seen: SwitchSeen) -> list[str]:
     for name, group in lacks.groups.items():
         lines += cli.block(f"interface {name}", _group(group, seen.groups.get(name)))
     for name, port in cli.with_members(lacks, wanted.ports, seen).items():
-        lines += cli.block(f"interface {name}", _port(port, wanted.groups.get(port.group)))
+        lines += cli.block(f"interface {name}", _port(name, port, wanted.groups.get(port.group), seen))
     return lines + cli.leftovers(lacks)
 
 
 def _group(group: SwitchGroup, seen: SwitchGroup | None) -> list[str]:
     lines = [] if seen else [f"description {MARK}"]
     lines += cli.switchport(group.native, group.tagged, untagged_nowhere=_NOWHERE)
-    if seen is None or seen.fallback != group.fallback:
+    if group.fallback != (seen is not None and seen.fallback):
         # NX-OS changes this only on a group that is off.
         lines += ["shutdown", f"{'no ' if group.fallback else ''}lacp suspend-individual"]
     return [*lines, "no shutdown"]
 
 
-def _port(port: SwitchPort, group: SwitchGroup | None) -> list[str]:
-    vlans = cli.switchport(port.native, port.tagged, untagged_nowhere=_NOWHERE)
-    member = ["no channel-group"]
+def _port(name: str, port: SwitchPort, group: SwitchGroup | None, seen: SwitchSeen) -> list[str]:
+    if group is not None and cli.stays(name, port, group, seen):
+        return cli.tail(port)  # its VLANs follow the group's
+    # A member's VLANs may not be set, so it leaves first, and joins when it has those of its new group.
+    lines = [*cli.leave(name, seen), *cli.switchport(port.native, port.tagged, untagged_nowhere=_NOWHERE)]
     if group is not None:
         number = port.group.removeprefix(CHANNEL)
-        member.append(f"channel-group {number} force mode {'active' if group.lacp else 'on'}")
-    # A member's VLANs are its group's, and may not be set while it is one.
-    return [member[0], *vlans, *member[1:], *cli.tail(port)]
+        lines.append(f"channel-group {number} force mode {'active' if group.lacp else 'on'}")
+    return [*lines, *cli.tail(port)]
 
 
 class NxosSwitch(CliSwitch):
@@ -114,6 +115,10 @@ class NxosSwitch(CliSwitch):
 
     def canonical(self, name: str) -> str:
         return canonical(name)
+
+    def cannot(self, port: SwitchPort, group: SwitchGroup | None) -> str:
+        native, tagged = (group.native, group.tagged) if group else (port.native, port.tagged)
+        return "a trunk that carries VLAN 1 cannot drop untagged frames here" if native is None and 1 in tagged else ""
 
     def render(self, desired: SwitchDesired, seen: SwitchSeen) -> list[str]:
         return render(desired, seen)

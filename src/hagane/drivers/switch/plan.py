@@ -55,8 +55,8 @@ def without(desired: SwitchDesired, names: frozenset[str]) -> SwitchDesired:
     return SwitchDesired(ports, {n: g for n, g in desired.groups.items() if n not in names})
 
 
-def plan(desired: SwitchDesired, seen: SwitchSeen, *, held: frozenset[int] = frozenset()) -> Plan:
-    """What brings `seen` to `desired`. VLANs that are `held` stay, whoever needs them."""
+def plan(desired: SwitchDesired, seen: SwitchSeen) -> Plan:
+    """What brings `seen` to `desired`. A VLAN of ours goes when no port needs it, whosever the port is."""
     desired = whole(desired)
     ports = {n: p for n, p in sorted(desired.ports.items()) if n in seen.odd or not same(p, seen.ports.get(n))}
     groups = {n: g for n, g in sorted(desired.groups.items()) if n in seen.odd or seen.groups.get(n) != g}
@@ -65,9 +65,7 @@ def plan(desired: SwitchDesired, seen: SwitchSeen, *, held: frozenset[int] = fro
     others = {p.group for n, p in seen.ports.items() if n not in desired.ports}
     drop_groups = seen.marked - set(desired.groups) - others
     left = {n: g for n, g in seen.groups.items() if n not in desired.groups and n not in drop_groups}
-    kept = (
-        needed | held | vlans_of(foreign) | vlans_of({n: g for n, g in left.items() if len(g.tagged) < _NEARLY_EVERY})
-    )
+    kept = needed | vlans_of(foreign) | vlans_of({n: g for n, g in left.items() if len(g.tagged) < _NEARLY_EVERY})
     ours = {vlan for vlan, name in seen.vlans.items() if name == vlan_name(vlan)}
     return Plan(
         make=tuple(sorted(needed - set(seen.vlans) - {1})),

@@ -124,6 +124,8 @@ class NxosCli(SwitchCli):
                 if not face.shutdown:
                     return f"ERROR: Cannot set/reset lacp suspend-individual for {self.interface} that is admin up\n"
                 face.fallback = "individual" if words[0] == "no" else ""
+            case ["no", "channel-group"] if not face.channel:
+                return f"ERROR: {self.interface}: port not part of any port-channel\n"
             case _ if face.channel and "switchport" in words:
                 return _MEMBER.format(self.interface, face.channel)
             case _:
