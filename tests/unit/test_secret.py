@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hagane.baremetal import node_secret
 from hagane.errors import ConfigError
 from hagane.state.keyring import KeyRing
 from hagane.state.secret import Secrets
@@ -114,3 +115,12 @@ def _secrets(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 _SECRETS: Secrets
+
+
+def test_a_nodes_secrets_open_when_only_some_of_its_columns_were_read(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path)
+    row = {"driver_info": {"ipmi_address": "10.0.0.1", "ipmi_password": "secret"}, "secrets": ""}
+    stored = row | node_secret.sealed(secrets, row, {"driver_info": row["driver_info"]})
+    assert "secret" not in str(stored["driver_info"])
+    opened = node_secret.opened(secrets, stored)  # the watch over power reads no instance_info
+    assert opened["driver_info"]["ipmi_password"] == "secret" and opened["instance_info"] == {}

@@ -37,9 +37,10 @@ def masked(value: Any, also: tuple[str, ...] = ()) -> Any:
 
 
 def opened(secrets: Secrets, row: Row) -> dict[str, Any]:
-    """Everything that the row hides: whole `driver_info`, whole `instance_info`, `agent_token`."""
+    """Everything that the row hides: whole `driver_info`, whole `instance_info`, `agent_token`. A column that was not
+    read is as an empty one."""
     kept: dict[str, Any] = msgspec.json.decode(secrets.decrypt(row["secrets"])) if row.get("secrets") else {}
-    return {part: row[part] or {} for part in PARTS} | kept
+    return {part: row.get(part) or {} for part in PARTS} | kept
 
 
 def sealed(secrets: Secrets, row: Row, changes: Row, **more: Any) -> Row:
