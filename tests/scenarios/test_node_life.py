@@ -211,3 +211,36 @@ async def _closed(w: World, path: str, query: str) -> int | None:
     scope = {"type": "websocket", "path": path, "query_string": query.encode(), "headers": [], "subprotocols": []}
     await w.hagane.app(scope, asked.get, send)  # type: ignore[arg-type]
     return None if told[0]["type"] == "websocket.accept" else int(told[0]["code"])
+
+
+async def test_what_a_bmc_shows_and_takes(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+
+        async def shows(path: str) -> Any:
+            return (await w.http.get(f"/nodes/{node}{path}")).json()
+
+        async def done() -> bool:
+            return not (await w.row(node))["wanted"]
+
+        assert [one["name"] for one in (await shows("/bios"))["bios"]] == ["BootMode"]
+        assert {one["component"]: one["current_version"] for one in (await shows("/firmware"))["firmware"]} == {
+            "bios": "1", "bmc": "1",
+        }  # fmt: skip
+        put, lamp = w.http.put, "/management/indicators/led@system"
+        assert (await shows(lamp))["state"] == "off"
+        assert (await put(f"/nodes/{node}{lamp}", json={"state": "on"})).status_code == 204
+        assert (await put(f"/nodes/{node}/states/secure_boot", json={"target": True})).status_code == 202
+        await w.until(done)
+        assert (await shows(lamp))["state"] == "on" and (await shows("/states"))["secure_boot"] is True
+        machine, url = w.machine(node), "http://images.test/x.iso"
+        media = {"device_type": "cdrom", "image_url": url}
+        assert (await w.http.post(f"/nodes/{node}/vmedia", json=media)).status_code == 204
+        await w.until(done)
+        assert machine.media == {"cd": url} and (await shows("/vmedia"))[0]["image"] == url
+        assert (await w.http.delete(f"/nodes/{node}/vmedia")).status_code == 204
+        await w.until(done)
+        assert not machine.media and await shows("/vmedia") == []
+        bad = await w.http.post(f"/nodes/{node}/vmedia", json=media | {"device_type": "tape"})
+        assert bad.status_code == 400

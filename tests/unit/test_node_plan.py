@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hagane.baremetal.node_state import EDGES, LOCKED, WAITING
-from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Power
+from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Parts, Power
 from hagane.reconcile import node_plan
 from hagane.reconcile.node_phase import PHASES
 
@@ -89,5 +89,14 @@ def test_seeing_the_same_twice_changes_nothing() -> None:
 
 
 def test_what_no_driver_can_do_is_said() -> None:
-    assert "secure boot" in node_plan.unknown(row("manageable", wanted={"secure_boot": True}))
+    wanted = {"boot_device": {"boot_device": "wanboot", "persistent": False}}
+    assert "wanboot" in node_plan.unknown(row("manageable", wanted=wanted))
     assert node_plan.unknown(row("manageable", wanted={"boot_mode": "uefi"})) == ""
+
+
+def test_firmware_keeps_the_version_that_was_seen_first() -> None:
+    first = row("manageable") | node_plan.shown(row("manageable"), Parts(firmware={"BMC": "1"}), "t1")
+    then = node_plan.shown(first, Parts(firmware={"BMC": "2"}, bios={"Boot": "x"}), "t2")["seen"]
+    assert then["firmware"] == [{"component": "bmc", "initial_version": "1", "current_version": "2",
+                                 "last_version_flashed": "2", "created_at": "t1", "updated_at": "t2"}]  # fmt: skip
+    assert then["bios"] == [{"name": "Boot", "value": "x", "created_at": "t2", "updated_at": None}]

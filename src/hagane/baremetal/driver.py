@@ -30,7 +30,7 @@ DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "redfish": _COMMON
     | {"power": ("redfish",), "management": ("redfish",), "boot": (*_COMMON["boot"], "redfish-virtual-media"),
        "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios"),
-       "console": ("no-console", "ipmitool-socat")},
+       "firmware": ("redfish", "no-firmware"), "console": ("no-console", "ipmitool-socat")},
     "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool", "noop"),
                        "console": ("ipmitool-socat", "no-console")},
     "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))

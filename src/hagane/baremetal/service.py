@@ -33,6 +33,7 @@ from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import Nodes
 from hagane.baremetal.node_console import SOCKET, NodeConsoleSocket
+from hagane.baremetal.node_media import NodeMedia
 from hagane.baremetal.node_part import NodeParts
 from hagane.baremetal.node_verb import NodeVerbs
 from hagane.baremetal.runbook import Runbooks
@@ -65,7 +66,8 @@ def service(cloud: Cloud) -> Service:
     runbooks = Runbooks(cloud)
     verbs.runbook = runbooks.steps_for
     connectors = volume.Connectors(cloud, nodes)
-    parts = (nodes, verbs, NodeParts(nodes, verbs), NicGroups(cloud, nodes), Nics(cloud, nodes), Chassis(cloud),
+    parts = (nodes, verbs, NodeParts(nodes, verbs), NodeMedia(nodes, verbs), NicGroups(cloud, nodes),
+             Nics(cloud, nodes), Chassis(cloud),
              Allocations(cloud, nodes), DeployTemplates(cloud), runbooks, connectors, volume.Targets(cloud, nodes),
              Agents(nodes))  # fmt: skip
     for part in parts:

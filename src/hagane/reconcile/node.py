@@ -16,7 +16,7 @@ from hagane.baremetal.node_console import NodeConsole
 from hagane.baremetal.provision import Provision
 from hagane.cloud import Cloud
 from hagane.compute import console
-from hagane.drivers.bmc.base import BmcSeen
+from hagane.drivers.bmc.base import Bmc, BmcSeen
 from hagane.errors import Conflict, DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
 from hagane.reconcile import node_plan
 from hagane.reconcile.devices import Devices
@@ -78,7 +78,21 @@ class NodeReconciler:
             raise DeviceFailed(refused)
         for desired in node_plan.desired(row):
             await bmc.apply(desired)
-        return await self._answered(row, await bmc.read(), {})
+        changes = await self._parts(row, bmc)
+        return await self._answered(row, await bmc.read(), changes)
+
+    async def _parts(self, row: Row, bmc: Bmc) -> Row:
+        """Secure boot, indicators, an interrupt: what was asked, and what is shown then."""
+        wanted = row["wanted"]
+        if wanted.get("secure_boot") is not None:
+            await bmc.set_secure_boot(on=bool(wanted["secure_boot"]))
+        for name, state in (wanted.get("indicators") or {}).items():
+            await bmc.set_indicator(name, state)
+        if wanted.get("nmi"):
+            await bmc.interrupt()
+        if not wanted.keys() & {"secure_boot", "indicators"}:
+            return {}
+        return node_plan.shown(row, await bmc.parts(), clock.now())
 
     async def _untold(self, row: Row, claim: Claim, error: HaganeError) -> Done | Wait:
         """Wait for a BMC that may come back; then, or if it refuses, say so in the row."""
@@ -89,9 +103,9 @@ class NodeReconciler:
 
     async def _answered(self, row: Row, seen: BmcSeen | None, changes: Row) -> Row:
         job = Job(self._tools, row, node_plan.Step("", (row["seen"] or {}).get("life", {}).get("phase", "")))
+        job.changes |= changes
         if seen is not None:
             job.note(seen)
-        job.changes |= changes
         return await job.answered()
 
     # -- the phases of a state -----------------------------------------------------------------------------------

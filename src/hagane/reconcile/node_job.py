@@ -5,6 +5,7 @@ that came meanwhile wins. It is laid over the row as it is then, so that a heart
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hagane.baremetal.node_history import record
 from hagane.baremetal.node_secret import opened, sealed
 from hagane.baremetal.node_state import FAILURE, STABLE, advance
 from hagane.drivers.bmc.base import Bmc, BmcDesired, BmcSeen
+from hagane.errors import DeviceFailed
 from hagane.reconcile import node_plan
 from hagane.reconcile.node_tools import Tools
 from hagane.state import clock, work
@@ -116,6 +118,12 @@ class Job:
 
     def note(self, seen: BmcSeen) -> None:
         self.changes |= node_plan.seen(self.row | self.changes, seen)
+
+    async def look_closely(self) -> None:
+        """Note what else the BMC shows; one that cannot say it shows nothing of it."""
+        with contextlib.suppress(DeviceFailed):
+            parts = await self.live(self.bmc.parts())
+            self.changes |= node_plan.shown(self.row | self.changes, parts, clock.now())
 
     def begin(self, name: str, message: str = "") -> dict[str, Any]:
         return node_progress.begin(self.steps, name, message)

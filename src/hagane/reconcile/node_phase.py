@@ -21,6 +21,7 @@ EJECTED: Mapping[Slot, str | None] = {Slot.CD: None}
 
 async def verify(job: Job) -> Turn:
     job.note(await job.live(job.bmc.read()))
+    await job.look_closely()
     return Next()
 
 
@@ -28,6 +29,7 @@ async def identity(job: Job) -> Turn:
     """An inspection by the BMC alone."""
     seen = await job.live(job.bmc.read(identity=True))
     job.note(seen)
+    await job.look_closely()
     await node_inspect.by_bmc(job, seen)
     job.changes["inspection_finished_at"] = clock.now()
     return Next()
@@ -178,6 +180,7 @@ async def release(job: Job) -> Turn:
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))
         job.finish("power-off")
+        await job.look_closely()
     return Next()
 
 

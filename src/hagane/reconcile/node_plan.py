@@ -10,7 +10,7 @@ from which another goes on. Phases in which a machine is waited for run in the w
 from dataclasses import dataclass
 
 from hagane.baremetal.node_state import FAILURE, WAITING
-from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Power
+from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Parts, Power, Slot
 from hagane.state.database import Row
 
 WIRE_POWER = {Power.ON: "power on", Power.OFF: "power off"}
@@ -133,6 +133,8 @@ def desired(row: Row) -> list[BmcDesired]:
         boot = Boot(DEVICES[device["boot_device"]], bool(device["persistent"]))
     mode = BootMode(wanted["boot_mode"]) if wanted.get("boot_mode") else None
     found = []
+    if wanted.get("media"):
+        found.append(BmcDesired(media={Slot(slot): url for slot, url in wanted["media"].items()}))
     if boot or mode:
         found.append(BmcDesired(boot=boot, arms=1 if boot and not boot.persistent else 0, boot_mode=mode))
     return found + _power(wanted.get("power"))
@@ -160,10 +162,31 @@ def unknown(row: Row) -> str:
     device = (wanted.get("boot_device") or {}).get("boot_device")
     if device is not None and device not in DEVICES:
         return f"The boot device {device} is not one that this cloud can set."
-    for name, what in (("secure_boot", "secure boot"), ("nmi", "an NMI"), ("indicators", "indicators")):
-        if wanted.get(name):
-            return f"No BMC driver of this cloud can set {what}."
     return ""
+
+
+def shown(row: Row, parts: Parts, now: str) -> Row:
+    """What changes in the row by what else the BMC shows."""
+    old: Row = row["seen"] or {}
+    indicators = {name: {"state": state, "readonly": False, "states": ["on", "off", "blinking"]}
+                  for name, state in parts.indicators.items()}  # fmt: skip
+    firmware = [_component(name, version, old, now) for name, version in sorted(parts.firmware.items())]
+    before = {entry["name"]: entry for entry in old.get("bios") or []}
+    bios = [{"name": name, "value": value, "created_at": before.get(name, {}).get("created_at") or now,
+             "updated_at": now if before.get(name, {}).get("value", value) != value else None}
+            for name, value in sorted(parts.bios.items())]  # fmt: skip
+    return {"seen": {**old, "indicators": indicators, "bios": bios, "firmware": firmware},
+            "secure_boot": parts.secure_boot}  # fmt: skip
+
+
+def _component(name: str, version: str, old: Row, now: str) -> Row:
+    before = next((one for one in old.get("firmware") or [] if one["component"] == name.lower()), None)
+    if before is not None and before["current_version"] == version:
+        return dict(before)
+    return {"component": name.lower(), "initial_version": before["initial_version"] if before else version,
+            "current_version": version, "last_version_flashed": version if before else None,
+            "created_at": before["created_at"] if before else now,
+            "updated_at": now if before else None}  # fmt: skip
 
 
 def seen(row: Row, bmc: BmcSeen) -> Row:
@@ -172,6 +195,8 @@ def seen(row: Row, bmc: BmcSeen) -> Row:
     if bmc.boot is not None:
         boot = {"boot_device": WIRE_DEVICES[bmc.boot.device], "persistent": bmc.boot.persistent}  # type: ignore[dict-item]
     shown = (row["seen"] or {}) | {"boot_device": boot, "boot_devices": list(DEVICES)}
+    if bmc.media:
+        shown["media"] = {slot.value: url for slot, url in bmc.media.items() if url}
     found: Row = {}
     if shown != row["seen"]:
         found["seen"] = shown

@@ -119,6 +119,20 @@ class BmcSeen:
     arms: int = 0
 
 
+LIGHT = "led@system"
+"""The one indicator that all BMCs have, if they have any; it is "on", "off" or "blinking"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What else a BMC shows of its machine. None and empty: it does not say."""
+
+    secure_boot: bool | None = None
+    indicators: Mapping[str, str] = field(default_factory=dict)
+    bios: Mapping[str, str] = field(default_factory=dict)
+    firmware: Mapping[str, str] = field(default_factory=dict)  # component -> version
+
+
 Console = tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]
 
 
@@ -135,6 +149,20 @@ class Bmc(Protocol):
 
     async def apply(self, desired: BmcDesired) -> BmcSeen:
         """Bring the Node to the desired state. A soft stop takes up to `soft_seconds`."""
+        ...
+
+    async def parts(self) -> Parts:
+        """What costs many questions and seldom changes."""
+        ...
+
+    async def set_secure_boot(self, *, on: bool) -> None:
+        """From the next start on."""
+        ...
+
+    async def set_indicator(self, name: str, state: str) -> None: ...
+
+    async def interrupt(self) -> None:
+        """A non-maskable interrupt, with which an operating system writes down how it was."""
         ...
 
     async def console(self) -> Console:

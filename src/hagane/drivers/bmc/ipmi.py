@@ -10,6 +10,7 @@ import contextlib
 from hagane.drivers.bmc import ipmitool
 from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc.base import (
+    LIGHT,
     BmcAccess,
     BmcDesired,
     BmcSeen,
@@ -18,6 +19,7 @@ from hagane.drivers.bmc.base import (
     BootMode,
     Console,
     Identity,
+    Parts,
     Power,
     Sensor,
 )
@@ -55,6 +57,24 @@ class IpmiBmc:
         for todo in step.plan(await self.read(), desired):
             await self._do(todo, desired)
         return step.done(await self.read(), desired)
+
+    async def parts(self) -> Parts:
+        """IPMI lights the lamp, and does not say whether it is lit."""
+        lines = (line.partition(":") for line in (await self._run("mc", "info")).splitlines())
+        shown = {key.strip(): value.strip() for key, _, value in lines}
+        version = shown.get("Firmware Revision", "")
+        return Parts(indicators={LIGHT: "unknown"}, firmware={"BMC": version} if version else {})
+
+    async def set_secure_boot(self, *, on: bool) -> None:
+        raise DeviceFailed(f"{self._name}: over IPMI secure boot cannot be set")
+
+    async def set_indicator(self, name: str, state: str) -> None:
+        if name != LIGHT or state == "blinking":
+            raise DeviceFailed(f"{self._name}: over IPMI the indicator {name} cannot be set to {state}")
+        await self._run("chassis", "identify", "force" if state == "on" else "0")
+
+    async def interrupt(self) -> None:
+        await self._run("chassis", "power", "diag")
 
     async def console(self) -> Console:
         if await self.power() == Power.OFF:

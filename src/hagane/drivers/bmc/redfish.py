@@ -16,6 +16,7 @@ import sushy
 from sushy import exceptions as refused
 
 from hagane.drivers.bmc import plan as step
+from hagane.drivers.bmc import redfish_parts
 from hagane.drivers.bmc.base import (
     Bmc,
     BmcAccess,
@@ -26,6 +27,7 @@ from hagane.drivers.bmc.base import (
     BootMode,
     Console,
     Identity,
+    Parts,
     Power,
     Sensor,
     Slot,
@@ -76,6 +78,18 @@ class RedfishBmc:
         for todo in step.plan(seen, desired):
             await self._do(todo, desired)
         return step.done(await self.read(), desired)
+
+    async def parts(self) -> Parts:
+        return await self._call(lambda: self._parts())
+
+    async def set_secure_boot(self, *, on: bool) -> None:
+        await self._call(lambda: redfish_parts.set_secure_boot(self._name, self._system(), on=on))
+
+    async def set_indicator(self, name: str, state: str) -> None:
+        await self._call(lambda: redfish_parts.set_indicator(self._name, self._system(), name, state))
+
+    async def interrupt(self) -> None:
+        await self._call(lambda: self._reset((sushy.ResetType.NMI,)))
 
     async def console(self) -> Console:
         if await self.power() == Power.OFF:
@@ -157,6 +171,10 @@ class RedfishBmc:
         if identity:
             seen = replace(seen, identity=_identity(system))
         return replace(seen, sensors=_sensors(system)) if sensors else seen
+
+    def _parts(self) -> Parts:
+        system = self._system()
+        return redfish_parts.read(self._root, system)
 
     def _system(self) -> Any:
         """The system, fresh from the BMC."""

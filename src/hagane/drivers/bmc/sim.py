@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc.base import (
+    LIGHT,
     BmcDesired,
     BmcSeen,
     Boot,
@@ -16,6 +17,7 @@ from hagane.drivers.bmc.base import (
     BootMode,
     Console,
     Identity,
+    Parts,
     Power,
     Sensor,
     Slot,
@@ -41,7 +43,10 @@ _NONE = Knobs()
 class SimBmc:
     """One BMC. See base.Bmc for what each method promises."""
 
-    __slots__ = ("_echo", "_sleep", "boot", "identity", "knobs", "media", "mode", "name", "on", "starts")
+    __slots__ = (
+        "_echo", "_sleep", "boot", "identity", "interrupts", "knobs", "light", "media", "mode", "name", "on", "secure",
+        "starts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class SimBmc:
         self.identity = identity
         self.on = False
         self.starts = 0  # how often the machine has started: tests compare it
+        self.secure, self.light, self.interrupts = False, "off", 0
         self.boot: Boot | None = None
         self.media: dict[Slot, str] | None = None
         self._echo: asyncio.Queue[bytes] | None = None
@@ -83,6 +89,25 @@ class SimBmc:
             await self._before(type(todo).__name__)
             await self._do(todo, desired)
         return step.done(await self.read(), desired)
+
+    async def parts(self) -> Parts:
+        await self._before("parts")
+        bios = {"BootMode": "Uefi" if self.mode is BootMode.UEFI else "LegacyBios"}
+        return Parts(self.secure, {LIGHT: self.light}, bios, {"BMC": "1", "BIOS": "1"})
+
+    async def set_secure_boot(self, *, on: bool) -> None:
+        await self._before("set_secure_boot")
+        self.secure = on
+
+    async def set_indicator(self, name: str, state: str) -> None:
+        await self._before("set_indicator")
+        if name != LIGHT:
+            raise DeviceFailed(f"{self.name}: has no indicator {name}")
+        self.light = state
+
+    async def interrupt(self) -> None:
+        await self._before("interrupt")
+        self.interrupts += 1
 
     async def console(self) -> Console:
         await self._before("console")
