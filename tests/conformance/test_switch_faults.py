@@ -131,9 +131,10 @@ async def test_refused_group_takes_its_members_along(rig: EmulatedRig) -> None:
     assert (await rig.driver.read([rig.ports[1]])).ports[rig.ports[1]].native == 1002
 
 
-def test_options_that_are_none_are_refused(family: str) -> None:
+async def test_options_that_are_none_are_refused(family: str) -> None:
+    driver = make(family.removesuffix("-running"), SwitchAccess("192.0.2.1", 0, options={"commit_timeout": "soon"}))
     with pytest.raises(Invalid, match="commit_timeout"):
-        make(family.removesuffix("-running"), SwitchAccess("192.0.2.1", 0, options={"commit_timeout": "soon"}))
+        await driver.read()
 
 
 async def test_a_lie_is_found_by_reading_back(rig: EmulatedRig) -> None:

@@ -1,0 +1,34 @@
+"""The registry of switch families: each is found by its name, and loaded only when it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hagane.drivers.switch import FAMILIES, make
+from hagane.drivers.switch.base import SwitchAccess
+from hagane.errors import Invalid
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_each_family_is_made(family: str) -> None:
+    driver = make(family, SwitchAccess("192.0.2.1", 0, "admin", "secret"))
+    assert all(callable(getattr(driver, name)) for name in ("read", "apply", "watch", "close"))
+
+
+def test_unknown_family_lists_the_known_ones() -> None:
+    with pytest.raises(Invalid, match=r"'junos'.*eos, netconf, nxos, ovsdb, sim, sonic"):
+        make("junos", SwitchAccess("192.0.2.1", 22))
+
+
+def test_no_family_is_loaded_before_it_is_used() -> None:
+    code = (
+        "import sys, hagane.drivers.switch as s; from hagane.drivers.switch.base import SwitchAccess as A;"
+        "made = s.make('eos', A('192.0.2.1', 22)); print('asyncssh' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], env={"PYTHONPATH": "src"}, text=True) == "False\n"
+
+
+def test_password_is_not_in_what_is_shown() -> None:
+    access = SwitchAccess("192.0.2.1", 22, "admin", "secret")
+    assert "secret" not in f"{access!r} {access}"
