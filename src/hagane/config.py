@@ -75,6 +75,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
     kernel_append_params: str = "nofb vga=normal console=ttyS0,115200"  # of ramdisks on Nodes, beside their own
     ramdisk: Literal["virtual", "metal"] = "virtual"  # which drivers our own ramdisk for Nodes has: QEMU's, or many
+    file_url_allowed_paths: list[str] = msgspec.field(default_factory=list)  # where file:// of a Node's ramdisk may be
     media_listen: str = ""  # ADDRESS:PORT where BMCs fetch virtual media; default: our address toward each, port 8775
     baremetal: Baremetal = msgspec.field(default_factory=Baremetal)
     sim: bool = False

@@ -142,6 +142,13 @@ def test_a_node_gets_its_script_and_a_stranger_nothing(cloud: Running, admin: Pe
         assert node.ask(path).status == 404, path
 
 
+def test_files_of_this_machine_are_not_read(cloud: Running, admin: Person, network: str) -> None:
+    info = {"deploy_kernel": "file:///etc/passwd", "deploy_ramdisk": "file:///etc/passwd"}
+    answer = Plugged(cloud, admin, network, driver_info=info).ask("/kernel")
+    assert (answer.status, answer.piece) == (503, None)
+    assert b"file_url_allowed_paths" in answer.body
+
+
 def test_a_port_that_no_nic_carries_is_nobodys(cloud: Running, admin: Person, network: str) -> None:
     node = Plugged(cloud, admin, network)
     assert node.ask("/baremetal/v1").status == 200

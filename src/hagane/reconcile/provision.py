@@ -164,9 +164,9 @@ class ProvisionPart:
             return self._own
 
     async def _named(self, name: str) -> Path:
-        """The file of a kernel or a ramdisk: an image, or a file of this machine that only an operator can name."""
+        """The file of a kernel or a ramdisk: an image, or a file of this machine. Raises Invalid, NotFound."""
         if name.startswith("file://"):
-            return Path(name.removeprefix("file://"))
+            return _allowed(name, self._cloud.config.file_url_allowed_paths)
         image = await store.base_image(self._cloud.db, self._cloud, name.removeprefix("glance://"))
         if image.status != "active":
             raise Invalid(f"Image {name} is {image.status}, not active.")
@@ -197,6 +197,8 @@ class ProvisionPart:
         source = str(info.get("image_source") or "").removeprefix("glance://")
         if not source:
             raise Invalid(f"Node {node['id']} has no image_source in its instance_info.")
+        if "://" in source:
+            raise Invalid(f"image_source {source} is no image of the image service: Nodes reach nothing outside.")
         raw = await self.images.ready(source)
         self._streams.forget(str(node["id"]))
         url = f"{base_url}/image/{self._tokens.make(str(node['id']), source)}"
@@ -231,6 +233,15 @@ class ProvisionPart:
         log.debug("node %s: %s %s", node_id, what, when)
         for heard in self._listeners:
             heard(node_id, what, when)
+
+
+def _allowed(name: str, folders: Sequence[str]) -> Path:
+    """A file of this machine in a folder that the operator allows. A Node's owner may write driver_info, and must not
+    read what they like by it."""
+    file = Path(name.removeprefix("file://")).resolve()
+    if not any(file.is_relative_to(folder) for folder in folders):
+        raise Invalid(f"{name} is in none of the folders of file_url_allowed_paths.")
+    return file
 
 
 def _driver(devices: Devices, answer: Answer) -> ProvisionDriver:
