@@ -171,6 +171,8 @@ async def boot(
     linux: tuple[Path, Path, str] | None = None,
     firmware: Path | None = None,
     memory: int = 256,
+    nic: str = "virtio-net-pci",
+    drive: str = "virtio-blk-pci",
 ) -> AsyncIterator[Machine]:
     """A machine on QEMU's user network (this host is 10.0.2.2). `linux`: kernel, ramdisk and parameters; else the disk boots.
 
@@ -183,11 +185,11 @@ async def boot(
     argv = ["qemu-system-x86_64", "-machine", "q35,graphics=off", "-accel", "tcg", "-cpu", "max", "-m", str(memory)]
     argv += ["-display", "none", "-nodefaults", "-serial", f"file:{log}", "-no-reboot"]
     argv += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:9999,hostfwd=tcp:127.0.0.1:{ssh}-:22"]
-    argv += ["-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56"]
+    argv += ["-device", f"{nic},netdev=n0,romfile=,mac=52:54:00:12:34:56"]
     argv += ["-netdev", f"socket,id=n1,udp=127.0.0.1:{mine},localaddr=127.0.0.1:{lldp}"]
-    argv += ["-device", "virtio-net-pci,netdev=n1,romfile=,mac=52:54:00:12:34:57"]
+    argv += ["-device", f"{nic},netdev=n1,romfile=,mac=52:54:00:12:34:57"]
     argv += ["-drive", f"file={disk},if=none,id=d0,format=raw,cache=unsafe,discard=unmap"]
-    argv += ["-device", "virtio-blk-pci,drive=d0,serial=disk-0,bootindex=1"]
+    argv += ["-device", f"{drive},drive=d0,serial=disk-0,bootindex=1"]
     if linux is not None:
         argv += ["-kernel", str(linux[0]), "-initrd", str(linux[1]), "-append", f"{PARAMETERS} {linux[2]}"]
     if firmware is not None:

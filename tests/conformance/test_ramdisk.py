@@ -29,8 +29,8 @@ LLDP = bytes.fromhex(
 )  # chassis 52:54:01:00:00:02, port "bm1-", two minutes
 
 
-def linux(state: Service, more: str = "") -> tuple[Path, Path, str]:
-    made = ramdisk.build()
+def linux(state: Service, more: str = "", variant: str = "virtual") -> tuple[Path, Path, str]:
+    made = ramdisk.build(variant=variant)
     return made.kernel, made.ramdisk, f"ipa-api-url=http://10.0.2.2:{state.port}/baremetal {more}"
 
 
@@ -197,3 +197,17 @@ async def test_a_playbook_writes_the_disk(tmp_path: Path) -> None:
             await runs.close()
     async with boot(tmp_path, disk) as machine:
         assert "hostname=steel" in await machine.says("HAGANE-GUEST-READY")
+
+
+async def test_the_metal_variant_finds_real_hardware(tmp_path: Path) -> None:
+    """A NIC and a disk as they stand in racks: their drivers are found by what they say they are."""
+    disk = blank(tmp_path / "disk")
+    with service() as state:
+        parts = linux(state, variant="metal")
+        async with boot(tmp_path, disk, linux=parts, nic="e1000e", drive="nvme") as machine:
+            await state.beat()
+            found = (await state.agent(machine.port).call("poll.get_hardware_info", {})).result
+            assert [nic["driver"] for nic in found["interfaces"]] == ["e1000e", "e1000e"]
+            assert found["interfaces"][0]["vendor"] == "0x8086"
+            only = found["disks"][0]
+            assert (only["name"], only["serial"], only["tran"]) == ("/dev/nvme0n1", "disk-0", "nvme")

@@ -116,15 +116,15 @@ class Agent:
         url = f"{self.base}/v1/heartbeat/{quote(self.node['uuid'])}"
         while not self.over.is_set():
             self.beat.clear()
-            body = {"callback_url": self.callback(), "agent_token": self.token, "agent_version": VERSION}
             wait = random.uniform(*RETRY)
             try:
+                body = {"callback_url": self.callback(), "agent_token": self.token, "agent_version": VERSION}
                 status, answer = call("POST", url, body, headers=API)
                 if status in (200, 202):
                     wait = float(self.config.get("heartbeat_timeout") or 300) * random.uniform(0.3, 0.6)
                 else:
                     print(f"agent: heartbeat: status {status}: {answer}", flush=True)
-            except WireError as error:
+            except (WireError, OSError) as error:  # also without a network, which may come back
                 print(f"agent: heartbeat: {error}", flush=True)
             self.beat.wait(wait)
 
