@@ -68,6 +68,7 @@ class ProvisionPart:
         self._listeners: list[OnFetch] = []
         self._own: Ramdisk | None = None
         self._building = asyncio.Lock()
+        self._warming: asyncio.Task[None] | None = None
         self._media = Media(cloud.config, self._cd, self._cd_ended, listens=bool(self._devices.local_switch))
         self._looker = Looker(cloud, "provision", KINDS, self._looked)
         cloud.provide(Provision, self)  # type: ignore[type-abstract]
@@ -82,6 +83,9 @@ class ProvisionPart:
 
     async def stop(self) -> None:
         await self._looker.stop()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._media.close()
         await self.driver.close()
 
@@ -105,6 +109,9 @@ class ProvisionPart:
             if self.problems.get(network_id) != why:
                 log.warning("network %s has no provisioning service: %s", network_id, why)
         self.problems, self._served = failed, {one.network_id for one in those} - failed.keys()
+        if self._served and self._own is None and self._devices.ramdisk is not None and self._warming is None:
+            # Finding (or building) the ramdisk takes a while: it is there when the first Node asks for it.
+            self._warming = asyncio.get_running_loop().create_task(self._warm(), name="ramdisk")
 
     async def url(self, reader: Reader, network_id: str) -> str:
         port = await PORT.get(reader, network_id=network_id, device_id=device(network_id), device_owner=SERVICE_OWNER)
@@ -156,12 +163,22 @@ class ProvisionPart:
             raise Invalid(f"Node {who.node['id']} names only one of {' and '.join(names)}.")
         if given:
             return Ramdisk(await self._named(given[0]), await self._named(given[1]))
+        return await self._ours()
+
+    async def _ours(self) -> Ramdisk:
+        """Our own ramdisk. Raises Unavailable, DeviceFailed."""
         if self._devices.ramdisk is None:
             raise Unavailable("This cloud has no ramdisk of its own: name images in deploy_kernel and deploy_ramdisk.")
         async with self._building:
             if self._own is None:
                 self._own = await asyncio.to_thread(self._devices.ramdisk)
             return self._own
+
+    async def _warm(self) -> None:
+        try:
+            await self._ours()
+        except HaganeError as error:
+            log.warning("our own ramdisk cannot be had: %s", error.message)
 
     async def _named(self, name: str) -> Path:
         """The file of a kernel or a ramdisk: an image, or a file of this machine. Raises Invalid, NotFound."""
