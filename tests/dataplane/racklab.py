@@ -19,8 +19,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from hagane.app import Hagane
+from hagane.baremetal.provision import Provision
 from hagane.config import Config
 from hagane.drivers.metadata import space as netspace
+from hagane.errors import Unavailable
 from hagane.lab import machine, ovs, rack
 from hagane.lab.process import tool
 from hagane.lab.rack_description import MachineDescription, RackDescription
@@ -130,6 +132,18 @@ class RackLab(RackWorld):
         answer = await (http or self.admin).post("/network/v2.0/subnets", json={"subnet": subnet})
         assert answer.status_code == 201, answer.text
         return key
+
+    async def service(self) -> str:
+        """The address of the provisioning service, when it is there."""
+        provision, found = self.cloud.use(Provision), []  # type: ignore[type-abstract]
+
+        async def there() -> bool:
+            with suppress(Unavailable):
+                found.append(await provision.url(self.db, self.network_id))
+            return bool(found)
+
+        await self.until(there)
+        return str(found[0])
 
     async def metal(self, name: str, number: int = 0) -> tuple[Row, Metal]:
         """One machine of the rack as a Node with one Nic, and as a namespace."""

@@ -22,7 +22,6 @@ from tests.dataplane.space import Guest, blocked
 
 pytestmark = pytest.mark.real
 PREFIX = "rbind"
-SERVICE = "network:provisioning"
 
 
 @pytest.fixture
@@ -98,9 +97,7 @@ async def test_guarded_nics_are_filtered(lab: RackLab) -> None:
 
 
 async def test_ramdisk_reaches_its_service_only_and_moves_to_its_tenant(lab: RackLab) -> None:
-    port = await lab.port(lab.network_id, device_owner=SERVICE, device_id=f"prov-{lab.network_id}",
-                          **{"binding:host_id": "host1"})  # fmt: skip
-    service = await lab.virtual_of(port)
+    service = (await lab.service()).removeprefix("http://")
     (node, one), (other, two) = await lab.metal("bm1"), await lab.metal("bm2")
     for a_node, metal in ((node, one), (other, two)):
         [mine] = await lab.plugged(a_node, "provisioning", dhcp={"bootfile-name": "http://172.30.16.2/boot.ipxe"})
@@ -108,8 +105,8 @@ async def test_ramdisk_reaches_its_service_only_and_moves_to_its_tenant(lab: Rac
     lease = await asyncio.to_thread(one.dhcp, "bootfile")
     assert lease["ip"] == one.ip and lease["bootfile"] == "http://172.30.16.2/boot.ipxe"
     await asyncio.to_thread(two.dhcp)
-    await lab.pings(one, service.ip)
-    await lab.pings(service, two.ip)
+    for metal in (one, two):
+        (await asyncio.to_thread(metal.connect, service, 80)).close()
     assert not await asyncio.to_thread(one.pings, two.ip)
     net = await lab.network("tenant", "10.9.0.0/24")
     virtual = await lab.virtual(net, port_security_enabled=False)
@@ -120,7 +117,9 @@ async def test_ramdisk_reaches_its_service_only_and_moves_to_its_tenant(lab: Rac
     one.has(moved)
     await lab.pings(one, virtual.ip)
     assert await lab.vsctl("tor1", "get", "Open_vSwitch", ".", "next_cfg") == before  # no switch was touched
-    assert not await asyncio.to_thread(one.pings, service.ip)
+    one.ip_batch(f"route add {service}/32 dev eth0")
+    with pytest.raises(OSError, match="timed out|unreachable|No route"):
+        await asyncio.to_thread(one.connect, service, 80, wait=1)
     await lab.unplug(node)
     await lab.until(lambda: _is_not(lab.answers(one, virtual.ip)))
 

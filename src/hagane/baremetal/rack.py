@@ -105,10 +105,10 @@ async def reserve(tx: Tx, rack: Row) -> None:
 async def private_vlan(tx: Tx, rack: Row, owner: str) -> int:
     """The private VLAN of a Nic or a group; taken if it has none of this rack. Raises Conflict when all are taken."""
     first, last, name = rack["vlan_first"], rack["vlan_last"], pool(rack["physical_network"])
+    mine = await allocation.ALLOCATION.get(tx, owner=owner, kind="segment", pool=name)
+    if mine is not None:
+        return int(mine["item"])
     held = await allocation.held(tx, "segment", name)
-    for item, holder in held.items():
-        if holder == owner:
-            return int(item)
     for number in range(first, last + 1):
         if str(number) not in held and await allocation.take(tx, "segment", name, str(number), owner):
             return number

@@ -14,7 +14,7 @@ from hagane.drivers.gateway.base import GatewayAccess, Patch, Patches
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.ovn.replica import Replica
 from hagane.ovn.row import Row
-from hagane.ovn.transaction import Txn
+from hagane.ovn.transaction import Mutate, Txn
 from hagane.ovn.wire import UUID
 
 MARK, IFACE = "hagane-nic", "iface-id"
@@ -177,6 +177,15 @@ def _bring(txn: Txn, found: _Found, end: _End) -> None:
         return
     if not _fits(port, end.port):
         txn.update("Port", port["_uuid"], end.port)
-    if not _fits(interface, end.interface):
-        ids = dict(interface["external_ids"]) | end.interface["external_ids"]
-        txn.update("Interface", interface["_uuid"], end.interface | {"external_ids": ids})
+    _set_interface(txn, interface, end)
+
+
+def _set_interface(txn: Txn, row: Row, end: _End) -> None:
+    """Only keys of ours change in external_ids: OVN may be writing there at this moment."""
+    ids = end.interface["external_ids"]
+    columns = {name: value for name, value in end.interface.items() if name != "external_ids" and row[name] != value}
+    if columns:
+        txn.update("Interface", row["_uuid"], columns)
+    if wrong := {key: value for key, value in ids.items() if row["external_ids"].get(key) != value}:
+        changes = (("external_ids", "delete", list(wrong)), ("external_ids", "insert", wrong))
+        txn.ops.append(Mutate("Interface", row["_uuid"], changes))

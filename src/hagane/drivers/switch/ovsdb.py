@@ -6,9 +6,10 @@
     group           a Port with several Interfaces; external_ids:hagane-group marks it as ours
 
 The schema has no column that switches a port off, so one that is off carries VLAN 4095, which nobody may use (IEEE
-802.1Q-2018, 9.6). An empty `trunks` means every VLAN, so 4095 also stands for none. A replica follows the database:
-reading costs one small exchange, and a change by somebody else is heard at once. `apply` ends when ovs-vswitchd has taken the
-configuration (cur_cfg), not when the database has.
+802.1Q-2018, 9.6). An empty `trunks` means every VLAN, so 4095 also stands for none; such ports are `protected`, which
+keeps those who use that VLAN nevertheless from each other. A replica follows the database: reading costs one small
+exchange, and a change by somebody else is heard at once. `apply` ends when ovs-vswitchd has taken the configuration
+(cur_cfg), not when the database has.
 """
 
 import asyncio
@@ -32,7 +33,18 @@ PORT = 6640  # IANA's for OVSDB
 _TABLES = {
     "Open_vSwitch": ("next_cfg", "cur_cfg", "ovs_version"),
     "Bridge": ("name", "ports", "other_config"),
-    "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "lacp", "bond_mode", "other_config", "external_ids"),
+    "Port": (
+        "name",
+        "interfaces",
+        "tag",
+        "trunks",
+        "vlan_mode",
+        "protected",
+        "lacp",
+        "bond_mode",
+        "other_config",
+        "external_ids",
+    ),
     "Interface": ("name", "mac_in_use", "link_state", "mtu_request"),
 }
 _TOLD = ("Bridge", "Port")
@@ -175,18 +187,22 @@ def _carried(row: Row) -> tuple[SwitchPort, bool]:
     """What a Port carries; whether it is set to what a SwitchPort cannot say."""
     tag, trunks, mode = row["tag"], frozenset(row["trunks"]), row["vlan_mode"]
     if (off := row["external_ids"].get(OFF)) is not None:
-        return _switched_off(off, mode, trunks)
+        return _switched_off(off, dead=_dead(row))
     mode = mode or ("trunk" if tag is None else "access")
     if mode == "access" and tag is not None:
         return SwitchPort(native=tag), False
     if mode == "native-untagged" and tag is not None and trunks:
         return SwitchPort(native=tag, tagged=trunks - {NOWHERE, tag}), 0 in trunks
     tagged = (trunks or EVERY_VLAN) - {NOWHERE, 0}
-    return SwitchPort(tagged=tagged), mode != "trunk" or not trunks or 0 in trunks
+    strange = mode != "trunk" or not trunks or 0 in trunks or (not tagged and not _dead(row))
+    return SwitchPort(tagged=tagged), strange
 
 
-def _switched_off(kept: str, mode: str, trunks: frozenset[int]) -> tuple[SwitchPort, bool]:
-    dead = mode == "trunk" and trunks == {NOWHERE}
+def _dead(row: Row) -> bool:
+    return row["vlan_mode"] == "trunk" and frozenset(row["trunks"]) == {NOWHERE} and row.get("protected") is not False
+
+
+def _switched_off(kept: str, *, dead: bool) -> tuple[SwitchPort, bool]:
     try:
         native, tagged = json.loads(kept)
         return SwitchPort(enabled=False, native=native, tagged=frozenset(map(int, tagged))), not dead
@@ -218,12 +234,13 @@ def _model(replica: Replica) -> str:
 
 def _vlan_columns(port: SwitchPort | SwitchGroup, *, on: bool = True) -> Columns:
     if not on or (port.native is None and not port.tagged):
-        return {"vlan_mode": "trunk", "tag": None, "trunks": {NOWHERE}}
+        return {"vlan_mode": "trunk", "tag": None, "trunks": {NOWHERE}, "protected": True}
+    columns: Columns = {"tag": port.native, "protected": False}
     if port.native is None:
-        return {"vlan_mode": "trunk", "tag": None, "trunks": port.tagged}
+        return columns | {"vlan_mode": "trunk", "trunks": port.tagged}
     if not port.tagged:
-        return {"vlan_mode": "access", "tag": port.native, "trunks": frozenset()}
-    return {"vlan_mode": "native-untagged", "tag": port.native, "trunks": port.tagged | {port.native}}
+        return columns | {"vlan_mode": "access", "trunks": frozenset()}
+    return columns | {"vlan_mode": "native-untagged", "trunks": port.tagged | {port.native}}
 
 
 def _port_columns(port: SwitchPort, old: Mapping[str, str]) -> Columns:
