@@ -118,7 +118,7 @@ async def test_ramdisk_reaches_its_service_only_and_moves_to_its_tenant(lab: Rac
     await lab.pings(one, virtual.ip)
     assert await lab.vsctl("tor1", "get", "Open_vSwitch", ".", "next_cfg") == before  # no switch was touched
     one.ip_batch(f"route add {service}/32 dev eth0")
-    with pytest.raises(OSError, match="timed out|unreachable|No route"):
+    with pytest.raises(OSError, match=r"timed out|unreachable|No route"):
         await asyncio.to_thread(one.connect, service, 80, wait=1)
     await lab.unplug(node)
     await lab.until(lambda: _is_not(lab.answers(one, virtual.ip)))
