@@ -30,7 +30,8 @@ async def _authenticate(request: Request) -> Caller:
 
 def quick() -> Times:
     """Deadlines that a test can wait for."""
-    return Times(callback=dict.fromkeys(("deploy", "clean", "inspect", "rescue", "service"), 20.0), heartbeat=20.0,
+    kinds = ("deploy", "clean", "inspect", "rescue", "service")
+    return Times(callback=dict.fromkeys(kinds, 20.0), step=dict.fromkeys(kinds, 20.0), heartbeat=20.0,
                  device=2.0, network=2.0, first=0.05, look=0.02, agent=0.02, retry=0.01)  # fmt: skip
 
 

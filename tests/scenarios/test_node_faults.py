@@ -279,3 +279,13 @@ async def test_explain_says_the_cause_the_steps_and_the_way_out(tmp_path: Path) 
         assert any("Timeout reached while waiting for callback" in fact for fact in said.facts)
         assert [step["result"] for step in said.steps][-2:] == ["Error", "Success"]
         assert any("node undeploy" in advice for advice in said.advice)
+
+
+async def test_a_command_that_never_ends(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await _ready(w)
+        w.times.step["deploy"] = 0.3
+        await _in_the_middle(w, node, "standby.prepare_image")
+        await _failed(w, node, "deploy failed", "did not end within", "busy with write_image")
+        w.times.step["deploy"] = 20.0
+        await _recovers(w, node)

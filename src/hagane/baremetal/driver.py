@@ -20,10 +20,10 @@ _COMMON: dict[str, tuple[str, ...]] = {
     "deploy": ("direct", "ansible"),
     "firmware": ("no-firmware",),
     "inspect": ("agent", "no-inspect"),
-    "network": ("neutron", "flat", "noop"),
+    "network": ("neutron", "noop"),
     "raid": ("agent", "no-raid"),
     "rescue": ("agent", "no-rescue"),
-    "storage": ("noop", "cinder"),
+    "storage": ("noop",),
     "vendor": ("no-vendor",),
 }
 DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -31,10 +31,10 @@ DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     | {"power": ("redfish",), "management": ("redfish",), "boot": (*_COMMON["boot"], "redfish-virtual-media"),
        "inspect": ("agent", "redfish", "no-inspect"), "bios": ("redfish", "no-bios"),
        "firmware": ("redfish", "no-firmware"), "console": ("no-console", "ipmitool-socat")},
-    "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool", "noop"),
+    "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool",),
                        "console": ("ipmitool-socat", "no-console")},
     "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))
-    | {"network": ("noop", "flat", "neutron"), "storage": ("noop", "fake"), "deploy": ("fake", "direct"),
+    | {"network": ("noop", "neutron"), "storage": ("noop", "fake"), "deploy": ("fake", "direct"),
        "inspect": ("fake", "agent"), "rescue": ("fake", "agent"), "boot": ("fake", *_COMMON["boot"])},
 }  # fmt: skip
 """driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC;

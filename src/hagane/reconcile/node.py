@@ -161,12 +161,14 @@ class NodeReconciler:
                 return since + times.callback[job.kind]
             case "network" | "switch" | "open" | "adopt":
                 return since + times.network
-            case "steps":
-                return None  # as long as it takes; a ramdisk that falls silent ends it
+            case "steps":  # each step by itself
+                return float(job.life.get("step_since") or clock.wall()) + times.step[job.kind]
         return since + times.device
 
     def _overdue(self, job: Job, why: str) -> str:
         seconds = job.elapsed()
+        if job.phase == "steps":
+            return f"A step of node {job.id} did not end within {self._tools.times.step[job.kind]:.0f} s. {why}"
         what = {"callback": "callback", "data": "what the ramdisk found"}.get(job.phase, job.phase)
         said = self._tools.consoles.last(job.id)
         told = f" The last lines of its console: {said}" if said else ""

@@ -23,6 +23,8 @@ from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Turn
 from hagane.state import clock
 
+OF_STEP = ("command", "held", "until", "step_since")
+"""What `life` knows of one step."""
 CURRENT = {"deploy": "deploy_step", "clean": "clean_step", "service": "service_step"}
 
 
@@ -35,7 +37,7 @@ async def steps(job: Job) -> Turn:
             if not isinstance(turn, Next):
                 return turn
             again = bool(step.get("reboot_requested"))
-            job.life = {key: value for key, value in job.life.items() if key not in ("command", "held", "until")}
+            job.life = {key: value for key, value in job.life.items() if key not in OF_STEP}
             job.life["index"] = job.life.get("index", 0) + 1
             if again and _current(job) is not None:
                 return Next("boot")
@@ -117,6 +119,7 @@ async def _take(job: Job, step: Step) -> Turn:
     if job.row[CURRENT[job.kind]] != _shown(step):
         job.changes[CURRENT[job.kind]] = _shown(step)
     entry = job.begin(shown)
+    job.life.setdefault("step_since", clock.wall())
     if name in node_step.RESERVED:
         turn = await _reserved(job, step)
     elif _has_ramdisk(job):

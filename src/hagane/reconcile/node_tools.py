@@ -18,9 +18,10 @@ from hagane.state.secret import Secrets
 
 @dataclass(slots=True)
 class Times:
-    """Seconds. The first four are deadlines, see config.py."""
+    """Seconds. The first five are deadlines, see config.py; `callback` and `step` by what is being done."""
 
     callback: dict[str, float]
+    step: dict[str, float]
     heartbeat: float
     device: float
     network: float
@@ -34,7 +35,8 @@ class Times:
     def of(cls, config: Baremetal) -> "Times":
         kinds = ("deploy", "clean", "inspect", "rescue", "service")
         callback = {kind: getattr(config, f"{kind}_callback") for kind in kinds}
-        return cls(callback, config.heartbeat, config.bmc, config.network)
+        step = {"deploy": config.deploy_step, "clean": config.clean_step, "service": config.clean_step}
+        return cls(callback, step, config.heartbeat, config.bmc, config.network)
 
 
 @dataclass(slots=True)
