@@ -23,7 +23,7 @@ def _connector(field: str, value: Any) -> Any:
     if not isinstance(value, dict):
         raise BadValue(field, value, f"{value!r} is not of type 'object'")
     if not value:
-        raise BadValue(field, value, "{} does not have enough properties")
+        raise BadValue(field, value, "{} should be non-empty")
     return value
 
 

@@ -34,7 +34,7 @@ FILTERS = query.Filters(
     "backup", BACKUP,
     columns=_SAME | {"name": "name", "description": "description", "parent_id": "parent_id",
                      "snapshot_id": "snapshot_id"},
-    usual=("name", "status", "volume_id"), like=("name", "description"),
+    usual=("name", "status", "volume_id"),
     sorts=_SAME | {"name": "name", "display_name": "name"}, noun="Backup",
 )  # fmt: skip
 

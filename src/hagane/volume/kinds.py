@@ -1,11 +1,13 @@
 """Types of values that block storage bodies hold, with the real service's looseness: numbers as text, words for yes."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from hagane.api.types import BadValue, Custom, Str, Type, Uuid
 from hagane.errors import Invalid
 
+Rule = Callable[[str, Any], Any]
 _KEY = re.compile(r"[a-zA-Z0-9-_:. /]{1,255}\Z")
 _KEY_SHOWN = "^[a-zA-Z0-9-_:. /]{1,255}$"
 _YES = ("True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t")
@@ -55,30 +57,56 @@ def _trimmed(most: int, word: str) -> Any:
             raise BadValue(field, value, f"{value!r} is not of type 'string', 'null'")
         text = str(Str(None).check(field, value)).strip()
         if len(text) > most:
-            raise Invalid(f"{word} has {len(text)} characters, more than {most}.", code="InvalidInput")
+            problem = f"{word} has {len(text)} characters, more than {most}."
+            raise Invalid(f"Invalid input received: {problem}", code="InvalidInput")
         return text
 
     return rule
 
 
+def _either(rule: Rule) -> Rule:
+    """What a schema of alternatives says of a value that fits none."""
+
+    def checked(field: str, value: Any) -> Any:
+        try:
+            return rule(field, value)
+        except BadValue as error:
+            raise BadValue(field, value, f"{value!r} is not valid under any of the given schemas") from error
+
+    return checked
+
+
+def _or_null(rule: Rule) -> Rule:
+    """The same, where a wrong type is told with the one more that would do."""
+
+    def checked(field: str, value: Any) -> Any:
+        try:
+            return rule(field, value)
+        except BadValue as error:
+            more = ", 'null'" if " is not of type " in error.reason and error.field == field else ""
+            raise BadValue(error.field, error.value, error.reason + more) from error
+
+    return checked
+
+
 _BOOL_SCHEMA = {"type": ["boolean", "string"], "enum": _BOOLEANS}
 BOOLEAN = Custom(rule=_boolean, json_schema=_BOOL_SCHEMA)
-BOOLEAN_OR_NULL = Custom(rule=_boolean, json_schema=_BOOL_SCHEMA, nullable=True)
+BOOLEAN_OR_NULL = Custom(rule=_either(_boolean), json_schema=_BOOL_SCHEMA, nullable=True)
 _SIZE_SCHEMA = {"type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]+$"}
 SIZE = Custom(rule=_size, json_schema=_SIZE_SCHEMA)
-SIZE_OR_NULL = Custom(rule=_size, json_schema=_SIZE_SCHEMA, nullable=True)
+SIZE_OR_NULL = Custom(rule=_or_null(_size), json_schema=_SIZE_SCHEMA, nullable=True)
 _PAIRS_SCHEMA = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 255}}
 PAIRS = Custom(rule=_pairs, json_schema=_PAIRS_SCHEMA)
-PAIRS_OR_NULL = Custom(rule=_pairs, json_schema=_PAIRS_SCHEMA, nullable=True)
+PAIRS_OR_NULL = Custom(rule=_or_null(_pairs), json_schema=_PAIRS_SCHEMA, nullable=True)
 NAME = Custom(rule=_trimmed(255, "name"), json_schema={"type": "string"}, nullable=True)
 TEXT = Custom(rule=_trimmed(255, "description"), json_schema={"type": "string"}, nullable=True)
 WORD = Str(255, nullable=True)
 ID = Uuid()
-ID_OR_NULL = Uuid(nullable=True)
+ID_OR_NULL = Custom(rule=_either(ID.check), json_schema={"type": "string", "format": "uuid"}, nullable=True)
 ANY = Type(nullable=True)
 
 
-def yes(text: str | None) -> bool:
+def yes(text: str | None, name: str = "all_tenants") -> bool:
     """A flag in a query string. Raises Invalid."""
     if text is None:
         return False
@@ -87,4 +115,4 @@ def yes(text: str | None) -> bool:
         return True
     if word in {entry.lower() for entry in _NO}:
         return False
-    raise Invalid(f"Invalid input received: Value '{text}' is not a boolean.", code="InvalidInput")
+    raise Invalid(f"Value '{text}' for '{name}' is not a boolean.", code="InvalidParameterValue")

@@ -72,7 +72,7 @@ class Metadata:
         if self._noun == "volume" and len(one) != 1:
             raise Invalid(
                 f"Invalid input for field/attribute meta. Value: {one}. {one} "
-                + ("has too many properties" if one else "does not have enough properties"),
+                + ("has too many properties" if one else "should be non-empty"),
                 code="Invalid",
             )
         if key not in one:

@@ -51,11 +51,20 @@ async def suits(reader: Reader, kind: Row, name: str | None) -> bool:
     return row is None or fits(kind["extra_specs"] or {}, row)
 
 
+def capabilities(row: Row) -> dict[str, Any]:
+    """What a pool has and can, in the service's words."""
+    return {
+        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], "allocated_capacity_gb": 0,
+        "free_capacity_gb": row["free_gb"], "volume_backend_name": backend(row["name"]).partition("@")[2],
+        "storage_protocol": row["driver"], "vendor_name": "Open Source", "driver_version": "1.0",
+        "reserved_percentage": 0, "timestamp": row["seen_at"], "QoS_support": False,
+        "backend_state": "down" if row["reason"] else "up",
+    } | (row["capabilities"] or {})  # fmt: skip
+
+
 def fits(specs: dict[str, str], row: Row) -> bool:
     """Extra specs against capabilities: names without a scope, or scoped `capabilities:`; others are for drivers."""
-    known: dict[str, Any] = (row["capabilities"] or {}) | {
-        "volume_backend_name": backend(row["name"]).partition("@")[2]
-    }
+    known = capabilities(row)
     for name, wanted in specs.items():
         scope, _, rest = name.rpartition(":")
         if scope not in ("", "capabilities") or (rest in ("multiattach",) and wanted != "<is> True"):

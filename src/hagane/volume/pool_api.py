@@ -139,7 +139,7 @@ class Services:
             kind = await find(request, self.db, request.args["volume_type"])
             rows = [row for row in rows if pool.fits(kind["extra_specs"] or {}, row)]
         detail = yes(request.args.get("detail"))
-        views = [{"name": row["name"]} | ({"capabilities": _capabilities(row)} if detail else {}) for row in rows]
+        views = [{"name": row["name"]} | ({"capabilities": pool.capabilities(row)} if detail else {}) for row in rows]
         return json_response(200, {"pools": views})
 
     async def capabilities(self, request: Request) -> Response:
@@ -191,13 +191,3 @@ def _usage(host: str, project: str, volumes: Any, snapshots: Any) -> dict[str, A
         "host": host, "project": project, "volume_count": str(volumes[0]), "total_volume_gb": str(volumes[1]),
         "snapshot_count": str(snapshots[0]), "total_snapshot_gb": str(snapshots[1]),
     }}  # fmt: skip
-
-
-def _capabilities(row: Row) -> dict[str, Any]:
-    name = pool.backend(row["name"]).partition("@")[2]
-    return {
-        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], "allocated_capacity_gb": 0,
-        "free_capacity_gb": row["free_gb"], "volume_backend_name": name, "storage_protocol": row["driver"],
-        "vendor_name": "Open Source", "driver_version": "1.0", "reserved_percentage": 0, "timestamp": row["seen_at"],
-        "QoS_support": False, "backend_state": "down" if row["reason"] else "up",
-    } | (row["capabilities"] or {})  # fmt: skip

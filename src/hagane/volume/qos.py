@@ -110,7 +110,7 @@ class QosSpecs:
 
     async def delete(self, request: Request) -> Response:
         need(request, _RULE + "delete")
-        force = yes(request.args.get("force"))
+        force = yes(request.args.get("force"), "force")
 
         async def work(tx: Tx) -> None:
             row = await self._find(tx, request.params["id"])

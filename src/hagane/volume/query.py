@@ -89,9 +89,9 @@ def sorts_of(request: Request, known: Mapping[str, str]) -> list[tuple[str, bool
     found = []
     for key, way in wanted:
         if way not in ("asc", "desc"):
-            raise invalid("Unknown sort direction, must be one of: asc, desc.")
+            raise invalid("Unknown sort direction, must be 'desc' or 'asc'.")
         if key not in known:
-            raise invalid("Sort key supplied is invalid.")
+            raise invalid("Invalid sort key")
         found.append((known[key], way == "desc"))
     return _total(found)
 
@@ -109,7 +109,7 @@ async def listed(request: Request, reader: Reader, filters: Filters, *, scope: I
     conditions = [*conditions_of(request, filters), *scope]
     seen = _project(request, filters.table)
     count = None
-    if at(request, 45) and yes(request.args.get("with_count")):
+    if at(request, 45) and yes(request.args.get("with_count"), "with_count"):
         count = await filters.table.count(reader, {}, [*conditions, *seen])
     try:
         rows = await page.rows(reader, filters.table, {}, conditions, seen) if limit else []

@@ -10,7 +10,7 @@ from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.state.database import Reader, Tx
 from hagane.volume import quota
-from hagane.volume.base import at, body_of, both, is_admin, need, own
+from hagane.volume.base import at, body_of, both, invalid, is_admin, need, own
 from hagane.volume.kinds import yes
 from hagane.volume.quota import CLASS, DEFAULTS, LIMIT
 from hagane.volume.type_row import TYPE
@@ -25,15 +25,14 @@ _USED = {"volumes": "totalVolumesUsed", "gigabytes": "totalGigabytesUsed", "snap
 def _number(field: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadValue(field, value, f"{value!r} is not of type 'integer', 'string'")
-    if isinstance(value, str):
-        text = value.removeprefix("-")
-        if not (text.isascii() and text.isdecimal() and len(text) < 19):
-            raise BadValue(field, value, f"{value!r} does not match '^-?[0-9]+$'")
+    name, text = field.rpartition(".")[2], str(value).removeprefix("-")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise Invalid(f"{name} must be an integer", code="BadLimit")
     number = int(value)
     if number < -1:
-        raise BadValue(field, value, f"{number} is less than the minimum of -1")
+        raise Invalid(f"{name} must be >= -1", code="BadLimit")
     if number > 2147483647:
-        raise BadValue(field, value, f"{number} is greater than the maximum of 2147483647")
+        raise Invalid(f"{name} must be <= 2147483647", code="BadLimit")
     return number
 
 
@@ -63,13 +62,13 @@ class Quotas:
         known = await quota.limits_of(reader, CLASS, await _types(reader))
         bad = [name for name in body if name not in known]
         if bad:
-            raise Invalid(f"Bad key(s) in {noun} set: {', '.join(bad)}", code="BadKeys")
+            raise invalid(f"Bad key(s) in {noun} set: {', '.join(bad)}")
 
     async def show(self, request: Request) -> Response:
         project = request.params["id"]
         need(request, _RULE + "show", {"project_id": project})
         limits = await quota.limits_of(self.db, project, await _types(self.db))
-        if not yes(request.args.get("usage")):
+        if not yes(request.args.get("usage"), "usage"):
             return json_response(200, {"quota_set": limits | {"id": project}})
         used = await quota.usage_of(self.db, project)
         views: dict[str, Any] = {

@@ -32,7 +32,7 @@ FILTERS = query.Filters(
                      "volume_type_id": "type_id"},
     usual=("name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"),
     since={"metadata": 22, "consumes_quota": 65},
-    items={"metadata": USER}, like=("name", "description", "status"),
+    items={"metadata": USER},
     sorts=_SAME | {"display_name": "name", "volume_size": "size"}, noun="Snapshot",
 )  # fmt: skip
 QUERY = ("name", "status", "volume_id", "metadata", "limit", "marker", "offset", "sort", "sort_key", "sort_dir",

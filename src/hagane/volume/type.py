@@ -28,8 +28,9 @@ _VISIBLE = ("multiattach", "RESKEY:availability_zones", "replication_enabled")  
 def _name(field: str, value: Any) -> str:
     text = str(Str(255).check(field, value))
     if not text.strip():
-        raise Invalid("Invalid name: The 'name' can not be empty." if text else "An invalid 'name' value was provided."
-                      " The 'name' can not be None.", code="InvalidName")  # fmt: skip
+        if not text:
+            raise BadValue(field, value, "'' should be non-empty")
+        raise Invalid("An invalid 'name' value was provided. The 'name' can not be empty.", code="InvalidName")
     return text
 
 
@@ -129,7 +130,7 @@ class Types:
         key = request.params["id"]
         row = await default_of(request, self.db) if key == "default" else await by_id(request, self.db, key)
         need(request, _RULE + "type_get", target(row) if row.get("project_id") else None)
-        return json_response(200, {"volume_type": view(request, row)})
+        return json_response(200, {"volume_type": view(request, row, access=key != "default")})
 
     # -- make, change, end -------------------------------------------------------------------------------------------
 
@@ -147,8 +148,6 @@ class Types:
                 await TYPE.insert(tx, row)
             except Duplicate as error:
                 raise Conflict(f"Volume Type {body['name']} already exists.", code="VolumeTypeExists") from error
-            if not row["is_public"] and request.caller.project_id:
-                await ACCESS.insert(tx, {"type_id": row["id"], "project_id": request.caller.project_id})
             return row
 
         return json_response(200, {"volume_type": view(request, await self.db.write(work), qos=False)})

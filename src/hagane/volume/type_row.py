@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hagane.api.http import Request
+from hagane.api.types import is_uuid
 from hagane.errors import HaganeError, NotFound
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
@@ -59,7 +60,9 @@ async def find(request: Request, reader: Reader, key: str) -> Row:
     """A type by id or name. Raises NotFound."""
     row = await TYPE.get(reader, id=key) or await TYPE.get(reader, name=key)
     if row is None or not await visible(request, reader, row):
-        text = f"Volume type with name {key} could not be found."
+        text = f"Volume type {key} could not be found."
+        if not is_uuid(key):
+            text = f"Volume type with name {key} could not be found."
         raise NotFound(text, code="VolumeTypeNotFound")
     return row
 

@@ -46,6 +46,8 @@ class ExtraSpecs:
     async def update(self, request: Request) -> Response:
         body: dict[str, Any] = await body_of(request, SPECS)
         need(request, _RULE + "update")
+        if len(body) > 1:
+            raise Invalid(f"{body} has too many properties", code="TooMany")
         if request.params["key"] not in body:
             raise Invalid("Request body and URI mismatch", code="Mismatch")
         await self._write(request, body)

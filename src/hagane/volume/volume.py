@@ -49,11 +49,14 @@ FILTERS = query.Filters(
            "created_at", "updated_at", "consumes_quota", "glance_metadata"),
     since={"glance_metadata": 4, "group_id": 10, "created_at": 60, "updated_at": 60, "consumes_quota": 65},
     items={"metadata": USER, "glance_metadata": IMAGE},
-    like=("name", "description", "status"),
     sorts=_SAME | {"display_name": "name"},
 )  # fmt: skip
 QUERY = ("name", "status", "metadata", "bootable", "availability_zone", "size", "limit", "marker", "offset", "sort",
          "sort_key", "sort_dir", "all_tenants", "with_count")  # fmt: skip
+
+
+def _forced(request: Request) -> bool:
+    return at(request, 23) and yes(request.args.get("force"), "force")
 
 
 async def find(request: Request, reader: Reader, key: str) -> Row:
@@ -124,7 +127,7 @@ class Volumes:
         return json_response(200, {"volume": await self.db.write(work)})
 
     async def delete(self, request: Request) -> Response:
-        cascade, force = yes(request.args.get("cascade")), at(request, 23) and yes(request.args.get("force"))
+        cascade, force = yes(request.args.get("cascade"), "cascade"), _forced(request)
 
         async def work(tx: Tx) -> None:
             row = await find(request, tx, request.params["id"])

@@ -220,7 +220,9 @@ class OwnerActions:
     async def show_image_metadata(self, request: Request, body: Any) -> Answer:
         row = await find(request, self.db, request.params["id"])
         need(request, "volume:get_volume_metadata", target(row))
-        return {"metadata": row["image_metadata"] or {}}
+        if not row["image_metadata"]:
+            raise NotFound(f"Glance metadata for volume/snapshot {row['id']} cannot be found.", code="NotFound")
+        return {"metadata": row["image_metadata"]}
 
     async def set_image_metadata(self, request: Request, body: dict[str, Any]) -> Answer:
         async def change(tx: Tx, row: Row) -> Answer:

@@ -139,7 +139,8 @@ def _usable(source: Source) -> None:
 def _size(wanted: int | None, source: Source) -> int:
     size = wanted or source.size
     if not size:
-        raise invalid(f"Volume size '{wanted}' must be an integer and greater than 0")
+        text = "The server could not comply with the request since it is either malformed or otherwise incorrect."
+        raise Invalid(text, code="NoSize")
     if source.volume and size < source.volume["size"]:
         raise invalid(f"Volume size '{size}'GB cannot be smaller than original volume size  {source.volume['size']}GB."
                       " They must be >= original volume size.")  # fmt: skip
