@@ -15,6 +15,7 @@ from hagane.drivers.switch.base import SwitchAccess, SwitchDesired, SwitchSeen
 from hagane.drivers.switch.ssh import SshSwitch
 
 _NOISE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\x07")
+_HALF = re.compile(r"\x1b\[?[0-9;?]*\Z")
 _ANY_PROMPT = re.compile(r"(?:\A|\n)([A-Za-z0-9][\w.\-]{0,63})(?:\([^()\n]*\))?[>#] ?\Z")
 _REFUSED = re.compile(r"^\s*(?:%(?!\s*Warning)|ERROR\b|Error\b).*", re.MULTILINE)
 
@@ -24,7 +25,7 @@ class Shell:
 
     def __init__(self, process: "asyncssh.SSHClientProcess[str]") -> None:
         self._process = process
-        self._buffer = ""
+        self._buffer = self._half = ""
         self._prompt = _ANY_PROMPT
         self._last = _ANY_PROMPT
 
@@ -38,8 +39,9 @@ class Shell:
         while not (found := _ANY_PROMPT.search(shell._buffer)):
             await shell._more()
         name = re.escape(found[1])
-        shell._prompt = re.compile(rf"(?:\A|(?<=\n)){name}(?:\([^()\n]*\))?[>#] ?")
-        shell._last = re.compile(rf"(?:\A|\n){name}(?:\([^()\n]*\))?[>#] ?\Z")
+        # After a prompt too: an answer may be nothing at all, not even the end of the line that was typed.
+        prompt = rf"(?:\A|(?<=\n)|(?<=[>#])|(?<=[>#] )){name}(?:\([^()\n]*\))?[>#] ?"
+        shell._prompt, shell._last = re.compile(prompt), re.compile(rf"{prompt}\Z")
         if found[0].rstrip().endswith(">"):
             await shell._enable(access.password)
         for line in ("terminal length 0", "terminal width 511"):
@@ -59,7 +61,7 @@ class Shell:
                 continue
             parts = self._prompt.split(self._buffer)
             if len(parts) > len(lines):
-                return [part.partition("\n")[2] for part in parts[: len(lines)]]
+                return [_without_echo(line, part) for line, part in zip(lines, parts, strict=False)]
 
     async def _enable(self, password: str) -> None:
         self._process.stdin.write("enable\n")
@@ -74,7 +76,17 @@ class Shell:
         chunk = await self._process.stdout.read(65536)
         if not chunk:
             raise EOFError
-        self._buffer = _NOISE.sub("", self._buffer + chunk)
+        text = self._half + chunk
+        # An escape sequence that is cut waits for its rest; only what is new is looked through.
+        found = _HALF.search(text, max(0, len(text) - 24))
+        self._half = found[0] if found else ""
+        self._buffer += _NOISE.sub("", text.removesuffix(self._half))
+
+
+def _without_echo(line: str, text: str) -> str:
+    """A terminal that echoes early has shown the line before; then the first line is a part of the answer."""
+    first, _, rest = text.partition("\n")
+    return rest if line.split() == first.split() else text
 
 
 def blocks(lines: Iterable[str]) -> list[list[str]]:
