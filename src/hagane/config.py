@@ -38,6 +38,7 @@ class Baremetal(msgspec.Struct, forbid_unknown_fields=True):
     service_callback: Positive = 1800.0
     deploy_step: Positive = 7200.0  # one step of a deployment: an image may be large and a network slow
     clean_step: Positive = 172800.0  # one step of cleaning or service: erasing a large disk takes a day
+    clean_step_priority_override: dict[str, int] = msgspec.field(default_factory=dict)  # "deploy.erase_devices" = 0
     heartbeat: Positive = 300.0  # a ramdisk that says nothing for so long is gone
     bmc: Positive = 180.0  # a BMC that does not answer in the middle of something
     network: Positive = 120.0  # until a network carries a Nic

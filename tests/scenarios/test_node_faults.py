@@ -265,14 +265,17 @@ async def test_a_store_that_is_away_for_one_write_loses_nothing(tmp_path: Path) 
 
 async def test_explain_says_the_cause_the_steps_and_the_way_out(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        w.times.callback["deploy"] = 0.2
+        w.times.callback["deploy"] = 1.0
         node = await _ready(w)
         w.machine(node).wrong.mute = True
         assert (await w.ask(node, "active")).status_code == 202
-        await w.at(node, "wait call-back")
-        said = await explain(w.db, *await find(w.db, "node", node))
-        assert any("dhcp" in fact for fact in said.facts) and said.waits[0].until is not None
-        assert any("node abort" in advice for advice in said.advice)
+
+        async def waits() -> bool:
+            said = await explain(w.db, *await find(w.db, "node", node))
+            told = any("dhcp" in fact for fact in said.facts) and any("node abort" in line for line in said.advice)
+            return told and bool(said.waits and said.waits[0].until)
+
+        await w.until(waits)
         await w.at(node, "deploy failed")
         said = await explain(w.db, *await find(w.db, "node", node))
         assert said.state == "deploy failed (to active)"

@@ -244,3 +244,13 @@ async def test_what_a_bmc_shows_and_takes(tmp_path: Path) -> None:
         assert not machine.media and await shows("/vmedia") == []
         bad = await w.http.post(f"/nodes/{node}/vmedia", json=media | {"device_type": "tape"})
         assert bad.status_code == 400
+
+
+async def test_a_machine_that_may_not_be_switched_off_is_restarted(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.available(disable_power_off=True)
+        await w.instance(node)
+        row = await w.reach(node, "active", "active")
+        assert w.machine(node).did == ERASED + WRITTEN and row["power_state"] == "power on"
+        await w.reach(node, "deleted", "available")
+        assert w.machine(node).on

@@ -53,9 +53,12 @@ def deploying(ramdisk: list[Step], templates: Iterable[Step], asked: Iterable[St
     return ordered(known.values())
 
 
-def cleaning(ramdisk: list[Step]) -> list[Step]:
-    """The steps of automated cleaning. Raises Invalid when none of them erases anything."""
-    steps = ordered(ramdisk)
+def cleaning(ramdisk: list[Step], override: Mapping[str, int]) -> list[Step]:
+    """The steps of automated cleaning; `override`: "interface.step" -> the priority that the operator wants it to have.
+    Raises Invalid when none of them erases anything."""
+    steps = ordered(
+        step | {"priority": override.get(f"{step['interface']}.{step['step']}", _priority(step))} for step in ramdisk
+    )
     if not any(step["step"] in ERASE for step in steps):
         raise Invalid("The ramdisk offers no step that erases the disks, so the Node cannot be given to another "
                       "tenant.")  # fmt: skip

@@ -34,7 +34,7 @@ async def order(job: Job) -> dict[str, Any]:
         found.id, found.url, disk_format=found.format, hash_algo=found.hash_algo, hash_value=found.hash_value,
         node_uuid=job.id, boot_mode=mode, partition=None if _whole(info) else params.partitions(info, boot_mode=mode),
     )  # fmt: skip
-    return params.prepare_image(image, await _drive(info.get("configdrive")))
+    return params.prepare_image(image, await drive(info.get("configdrive")))
 
 
 def _mode(job: Job) -> str:
@@ -46,7 +46,7 @@ def _whole(info: dict[str, Any]) -> bool:
     return not info.get("kernel") and info.get("image_type") != "partition"
 
 
-async def _drive(given: Any) -> str | None:
+async def drive(given: Any) -> str | None:
     """The config drive as the ramdisk takes it: its URL or content, or made from the parts that were given."""
     if not isinstance(given, dict):
         return given or None

@@ -35,7 +35,10 @@ async def by_ramdisk(job: Job) -> None:
     """What the ramdisk sent (it is in the inventory already). Raises DeviceFailed when a Nic is another Node's."""
     stored = await INVENTORY.get(job.tools.db, node_id=job.id)
     inventory: dict[str, Any] = (stored or {}).get("inventory") or {}
-    lldp: dict[str, Any] = ((stored or {}).get("plugin_data") or {}).get("lldp_raw") or {}
+    more: dict[str, Any] = (stored or {}).get("plugin_data") or {}
+    if more.get("error"):
+        raise DeviceFailed(f"The ramdisk could not inspect the machine: {more['error']}")
+    lldp: dict[str, Any] = more.get("lldp_raw") or {}
     nics = inventory.get("interfaces") or []
     boots = str((inventory.get("boot") or {}).get("pxe_interface") or "").lower().replace("-", ":")
     boots = boots[3:] if len(boots) == 20 else boots  # BOOTIF begins with the kind of hardware

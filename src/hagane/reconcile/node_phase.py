@@ -80,7 +80,8 @@ async def start(job: Job) -> Turn:
     job.begin("power-on")
     job.tools.consoles.watch(job.row)
     device, mode, media = node_net.device(await node_net.start_of(job, node_plan.ROLE[job.kind]))
-    restart = 1 if job.row["disable_power_off"] else 0
+    # One that may not be switched off is restarted, unless its ramdisk is there already: it has its token only once.
+    restart = 1 if job.row["disable_power_off"] and not job.info.get("agent_secret_token") else 0
     await job.apply(BmcDesired(Power.ON, boot=device, resets=restart, boot_mode=mode, media=media))
     job.finish("power-on")
     job.begin("dhcp", "the firmware looks for its network")

@@ -91,7 +91,8 @@ async def _chosen(job: Job, ramdisk: list[Step]) -> list[Step]:
         return node_step.deploying(ramdisk, await _templates(job), wanted)
     if manual:
         return node_step.manual(asked, ramdisk, job.kind) if _has_ramdisk(job) else _simulated(job, asked)
-    return node_step.cleaning(ramdisk) if _has_ramdisk(job) else []
+    override = job.tools.cloud.config.baremetal.clean_step_priority_override
+    return node_step.cleaning(ramdisk, override) if _has_ramdisk(job) else []
 
 
 def _simulated(job: Job, asked: list[Step]) -> list[Step]:
