@@ -8,7 +8,7 @@ it and the other looks again.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from hagane.baremetal.nic import Nics
@@ -27,16 +27,23 @@ def custom(resource_class: str) -> str:
     return "CUSTOM_" + re.sub(r"[^A-Z0-9_]", "_", resource_class.upper())
 
 
-async def free(tx: Tx, *, conditions: Sequence[Sql] = (), **where: Any) -> list[Row]:
-    """Free Nodes, the longest available first: one that has just failed and been cleaned comes last."""
+async def free(tx: Tx, *, conditions: Sequence[Sql] = (), columns: tuple[str, ...] = (), **where: Any) -> list[Row]:
+    """Free Nodes, the longest available first: one that has just failed and been cleaned comes last. `columns`: with no
+    others than these."""
     order = "COALESCE(provision_updated_at, created_at), created_at, id"
-    return await NODE.select(tx, FREE | where, conditions=conditions, order=order)
+    return await NODE.select(tx, FREE | where, conditions=conditions, order=order, columns=columns)
 
 
 def fitting(nodes: Iterable[Row], required: Iterable[str], forbidden: Iterable[str] = ()) -> list[Row]:
     """Those with all of the required traits and none of the forbidden ones."""
     wanted, unwanted = set(required), set(forbidden)
     return [node for node in nodes if wanted <= (had := set(node["traits"] or ())) and not unwanted & had]
+
+
+async def classes(tx: Tx, wanted: Collection[str]) -> list[str]:
+    """The resource classes of Nodes that placement calls so."""
+    found = await tx.fetch_tuples("SELECT DISTINCT resource_class FROM node WHERE resource_class IS NOT NULL")
+    return [name for (name,) in found if custom(name) in wanted]
 
 
 async def take(tx: Tx, node: Row, changes: Row) -> Row | None:

@@ -84,8 +84,11 @@ async def explain(reader: Reader, kind: Kind, row: Row) -> Explanation:
 
 
 async def _waits(reader: Reader, found: Explanation, kind: str, keys: list[str]) -> None:
+    now = time.time()
     for row in await WORK.select(reader, {"kind": kind, "key": keys}):
-        reason = row["reason"] or ("is being worked on" if row["lease_until"] > time.time() else "is due")
+        if not row["reason"] and row["due"] > now >= row["lease_until"]:
+            continue  # nothing is open: it is only looked at again some time
+        reason = row["reason"] or ("is being worked on" if row["lease_until"] > now else "is due")
         found.waits.append(
             Wait(kind, row["key"], reason, row["since"], row["deadline"], row["due"], row["attempts"] or 0)
         )

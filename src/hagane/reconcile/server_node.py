@@ -43,10 +43,11 @@ from hagane.reconcile.server_node_plan import (
     Release,
 )
 from hagane.reconcile.server_reach import Reach
-from hagane.state import event
+from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
+GATHER = 0.3  # seconds in which a Node's steps are gathered before they are written
 LOOK = 30.0  # seconds between looks at a Node that is at work; it wakes its Server when something changes
 
 
@@ -58,6 +59,7 @@ class NodeServers:
             cloud.provide(Secrets, Secrets(cloud.config.state))
         self._cloud, self._db, self._secrets = cloud, cloud.db, cloud.use(Secrets)
         self._reach = Reach(cloud)
+        self._quiet: dict[str, float] = {}  # Server -> when its steps may be written again
         self._told: dict[str, list[Row]] = {}  # Server -> its Node's steps as they were last written
 
     async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
@@ -78,7 +80,7 @@ class NodeServers:
         step = server_node_plan.plan(row, node)
         match step:
             case Forget() | Release():
-                self._told.pop(row["id"], None)
+                self._forget(row["id"])
                 self._reach.end(row["id"])
                 return await server_node_end.forget(self._cloud, row, release=isinstance(step, Release))
             case Elsewhere(why):
@@ -117,20 +119,26 @@ class NodeServers:
         return Done()
 
     async def _finish(self, row: Row, node: Row, changes: Row) -> Outcome:
-        self._told.pop(row["id"], None)
+        self._forget(row["id"])
         deployed = row["vm_state"] == VmState.BUILDING or row["task_state"] == Task.REBUILDING
         outcome = await server_node_end.finished(self._db, row, node, changes)
         if deployed and row["nics"]:
             self._reach.begin(row, (await nic.ports_of(self._db, [row]))[row["id"]])
         return outcome
 
+    def _forget(self, key: str) -> None:
+        self._told.pop(key, None)
+        self._quiet.pop(key, None)
+
     async def stop(self) -> None:
         await self._reach.stop()
 
     async def _follow(self, row: Row, node: Row, why: str) -> Outcome:
         """The Node is at it: its steps are the Server's, as they are now."""
-        steps = mirrored(row, node)
+        began, steps = clock.seconds(row["acted_at"]), mirrored(row, node)
         before = self._told.get(row["id"], [])
+        if pause := max(0.0, self._quiet.get(row["id"], began + GATHER) - clock.wall()):
+            return Wait(pause, why)
         if changed := [step for step in steps if step not in before]:
 
             async def write(tx: Tx) -> None:
@@ -139,7 +147,7 @@ class NodeServers:
                     await event.record(tx, KIND, row["id"], row["request_id"], row["action"], changed)
 
             await self._db.write(write)
-            self._told[row["id"]] = steps
+            self._told[row["id"]], self._quiet[row["id"]] = steps, clock.wall() + GATHER
         return Wait(LOOK, why)
 
     # -- telling the Node --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 from hagane.baremetal import claim, vif
 from hagane.baremetal.base import CONDUCTOR
 from hagane.baremetal.claim import custom
+from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened, sealed
 from hagane.compute import nic
 from hagane.compute.flavor_node import NodeWish, capabilities, wish_of
@@ -23,27 +24,30 @@ from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
+COLUMNS = ("id", "name", "resource_class", "traits", "lessee", "retired", "generation")
+"""What is needed of a Node to choose it."""
+
 
 class Stock:
-    """The free Nodes as one transaction sees them, with their Nics: read once for many Servers."""
+    """The free Nodes of some resource classes as one transaction sees them, read once for many Servers; the Nics only
+    of those that are looked at more closely."""
 
-    def __init__(self, nodes: list[Row], nics: Sequence[Row], groups: Sequence[Row]) -> None:
-        self.nodes = nodes
-        self._nics: dict[str, list[Row]] = {}
-        self._groups: dict[str, list[Row]] = {}
-        for row in nics:
-            self._nics.setdefault(row["node_id"], []).append(row)
-        for row in groups:
-            self._groups.setdefault(row["node_id"], []).append(row)
+    def __init__(self, tx: Tx, nodes: list[Row]) -> None:
+        self._tx, self.nodes = tx, nodes
+        self._nics: dict[str, tuple[list[Row], list[Row]]] = {}
 
     @classmethod
-    async def read(cls, tx: Tx) -> "Stock":
-        nodes = [node for node in await claim.free(tx) if node["resource_class"]]
-        nics, groups = await vif.nics_of(tx, [node["id"] for node in nodes]) if nodes else ([], [])
-        return cls(nodes, nics, groups)
+    async def read(cls, tx: Tx, wanted: set[str]) -> "Stock":
+        names = await claim.classes(tx, wanted)
+        return cls(tx, await claim.free(tx, resource_class=names, columns=COLUMNS) if names else [])
+
+    async def meet(self, node: Row) -> None:
+        """Look at a Node's Nics."""
+        if node["id"] not in self._nics:
+            self._nics[node["id"]] = await vif.nics_of(self._tx, [node["id"]])
 
     def carriers(self, node: Row, physical_network: str | None) -> list[tuple[Any, Row]]:
-        return vif.free(self._nics.get(node["id"], []), self._groups.get(node["id"], []), physical_network)
+        return vif.free(*self._nics[node["id"]], physical_network)
 
     def taken(self, node: Row) -> None:
         self.nodes.remove(node)
@@ -52,7 +56,7 @@ class Stock:
 async def place(tx: Tx, secrets: Secrets, keys: Sequence[str]) -> dict[str, Row]:
     """Claim a Node for each of these Servers; returns their rows as they are then."""
     rows = await SERVER.select(tx, {"id": list(keys), "terminate": False}, order="created_at, launch_index, id")
-    stock = await Stock.read(tx)
+    stock = await Stock.read(tx, {wish.resource_class for row in rows if (wish := wish_of(row["flavor"]))})
     ports = await nic.ports_of(tx, [row for row in rows if row["nics"]])
     networks = await nic.networks_of(tx, [port for those in ports.values() for port in those])
     placed: dict[str, Row] = {}
@@ -85,11 +89,13 @@ async def _claim(
             if custom(node["resource_class"]) == wish.resource_class:
                 refused[node["name"] or node["id"]] = why
             continue
+        await stock.meet(node)
         carriers = _cabled(stock, node, ports)
         if isinstance(carriers, str):
             refused[node["name"] or node["id"]] = carriers
             continue
-        taken = await claim.take(tx, node, _marked(secrets, row, node, wish))
+        whole = await NODE.get(tx, id=node["id"])
+        taken = await claim.take(tx, whole, _marked(secrets, row, whole, wish)) if whole else None
         stock.taken(node)
         if taken is None:
             continue
