@@ -12,7 +12,7 @@ from hagane.drivers.switch.base import SwitchGroup, SwitchPort
 from hagane.errors import Conflict, DeviceFailed, Invalid, NotFound
 from hagane.network.port_row import PORT
 from hagane.network.security_group_row import RULE
-from hagane.reconcile.ovn.engine import SimOvn
+from hagane.reconcile.ovn.engine import ChassisSeen, SimOvn
 from tests.scenarios.rack_world import OTHER, RackWorld, beside, rack_world
 
 T1, T2 = ("tor1", "e1"), ("tor2", "e1")
@@ -225,9 +225,13 @@ async def test_dead_switch_delays_itself_only(w: RackWorld) -> None:
     await w.plugged(other, "provisioning")
     await w.until(lambda: _says(w, one, "does not answer"))
     assert "port e1 of switch tor1" in await w.pending(one)
-    answer = await w.admin.get("/hagane/v1/explain/switch/tor1")
-    assert answer.json()["waits"][0]["reason"] == "The switch does not answer."
-    assert answer.json()["state"].startswith("down")
+
+    async def explained() -> bool:
+        found = (await w.admin.get("/hagane/v1/explain/switch/tor1")).json()
+        said = [wait["reason"] for wait in found["waits"]]
+        return said == ["The switch does not answer."] and bool(found["state"].startswith("down"))
+
+    await w.until(explained)
     w.switches["tor1"].dead = False
     await w.so(one)
 
@@ -314,6 +318,25 @@ async def test_dead_gateway_gives_its_ports_to_another(w: RackWorld) -> None:
     await w.until(lambda: w.all_up())
     assert await on("gw2")  # it stays where it is
     await w.so(node)
+
+
+async def test_gateway_that_ovn_calls_dead_gives_its_ports_away(tmp_path: Path) -> None:
+    """Its database answers, and its ovn-controller does nothing."""
+    ovn = SimOvn([ChassisSeen(name, name) for name in ("gw1", "gw2")])
+    async with rack_world(tmp_path, ovn=ovn) as w:
+        node = await w.node(T1)
+        [port] = await w.plugged(node, "provisioning")
+        assert port["binding_host_id"] == "gw1"
+        ovn._chassis = [ChassisSeen("gw1", "gw1", alive=False), ChassisSeen("gw2", "gw2")]
+        w.gateways["gw1"].power(on=True)  # it has news
+
+        async def moved() -> bool:
+            row = await PORT.get(w.db, id=port["id"])
+            return row is not None and row["binding_host_id"] == "gw2"
+
+        await w.until(moved)
+        shown = (await w.admin.get("/hagane/v1/explain/rack_gateway/gw1")).json()
+        assert "does not keep up with OVN" in shown["state"]
 
 
 async def test_killed_in_the_middle_goes_on(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from hagane.errors import Invalid, Unavailable
 from hagane.ovn.connection import Remote, parse_remotes
 from hagane.ovn.framing import Framer
+from hagane.ovn.peer import Peer
 from hagane.ovn.replica import Replica
 from hagane.ovn.transaction import Comment
 
@@ -255,3 +257,24 @@ def test_what_is_no_remote(text: str) -> None:
 def test_tls_needs_its_files() -> None:
     with pytest.raises(Invalid, match="certificate"):
         Replica("ssl:127.0.0.1:6641", "Test", {})
+
+
+async def test_only_an_unanswered_question_ends_a_silent_connection() -> None:
+    """However late the timer comes: the server must have been asked."""
+    peer = Peer(lambda method, params: None, probe=0.05)
+    transport = Mock(spec=asyncio.Transport)
+    peer.connection_made(transport)
+    peer._heard -= 10
+    peer._check()
+    transport.abort.assert_not_called()
+    assert b"echo" in transport.write.call_args[0][0]
+    peer.data_received(b'{"id":"echo","result":[],"error":null}')
+    await asyncio.sleep(0.02)
+    peer._check()
+    transport.abort.assert_not_called()
+    peer._heard -= 10
+    peer._asked = peer._heard + 1  # it was asked nine seconds ago
+    peer._check()
+    transport.abort.assert_called_once()
+    peer.connection_lost(None)
+    assert "no answer for 10 s" in await peer.lost
