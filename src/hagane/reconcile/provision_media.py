@@ -32,6 +32,7 @@ from hagane.state.database import Row
 
 log = logging.getLogger(__name__)
 PORT = 8775
+_ANYWHERE = "192.0.2.1"  # RFC 5737: nobody's; the default route leads there
 KEPT = 7 * 86400.0  # seconds after which a CD that nobody asked for goes
 
 Find = Callable[[str, str, str], Awaitable[Path]]
@@ -133,17 +134,26 @@ class Media:
 
 
 def _toward(host: str) -> str:
-    """The address of ours that a BMC sees. No packet is sent. Raises Invalid."""
+    """The address of ours that a BMC sees. No packet is sent; a name is not looked up, which would take its time here:
+    what it stands for is taken to be behind the default route. Raises Invalid."""
     try:
-        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as one:
-            one.connect((host, 9))
+        target = ip_address(host) if _is_address(host) else ip_address(_ANYWHERE)
+        with socket.socket(socket.AF_INET6 if target.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.connect((str(target), 9))
             return str(one.getsockname()[0])
     except (ValueError, OSError):
         raise Invalid(
             f"Our address toward the BMC at {host!r} is not known: set media_listen = ADDRESS:PORT to where "
             "BMCs reach this machine."
         ) from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _listening(host: str, port: int) -> socket.socket:
