@@ -6,12 +6,14 @@ either side ends it, or when somebody else opens it.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from hagane.api.http import Receive, Send
 from hagane.errors import HaganeError
 
+log = logging.getLogger(__name__)
 REFUSED, ENDED, AWAY = 1008, 1000, 1011  # close codes, RFC 6455 7.4
 Viewer = tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]
 
@@ -19,15 +21,17 @@ Viewer = tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]
 async def serve(
     scope: MutableMapping[str, Any], receive: Receive, send: Send, opened: Callable[[], Awaitable[Viewer]]
 ) -> None:
-    """Open a machine's port and relay until one side ends; what hinders is the reason of the close."""
+    """Open a machine's port and relay until one side ends. What hinders is the reason of the close, which a client gets
+    to see only of a connection that was accepted."""
+    offered = scope.get("subprotocols") or []
+    await send({"type": "websocket.accept", "subprotocol": "binary" if "binary" in offered else None})
     try:
         viewer = await opened()
     except HaganeError as error:
+        log.info("a console cannot be opened: %s", error.message)
         reason = error.message.encode()[:120].decode("utf-8", "ignore")
         await send({"type": "websocket.close", "code": AWAY, "reason": reason})
         return
-    offered = scope.get("subprotocols") or []
-    await send({"type": "websocket.accept", "subprotocol": "binary" if "binary" in offered else None})
     await _relay(viewer, receive, send)
 
 

@@ -93,8 +93,15 @@ def complete(row: Row, *, reset: bool = False) -> Row:
                 f"Could not find the following interface in the 'ironic.hardware.interfaces.{interface}' entrypoint: "
                 f"{named}. Valid interfaces are {list(names)}."
             )
-        found[column] = named or names[0]
+        found[column] = named or _default(interface, names, row)
     return found
+
+
+def _default(interface: str, names: tuple[str, ...], row: Row) -> str:
+    """The first one; but a BMC that is known to speak IPMI beside Redfish has the serial console that Redfish lacks."""
+    if interface == "console" and row["driver"] == "redfish" and (row.get("driver_info") or {}).get("ipmi_address"):
+        return "ipmitool-socat"
+    return names[0]
 
 
 def validate(row: Row) -> dict[str, Any]:
