@@ -126,7 +126,7 @@ def image(admin: Person, data: bytes, kind: str = "raw") -> str:
 
 
 def test_a_node_gets_its_script_and_a_stranger_nothing(cloud: Running, admin: Person, network: str) -> None:
-    info = {"deploy_kernel": image(admin, b"K" * 5000), "deploy_ramdisk": image(admin, b"R" * 7000)}
+    info: dict[str, Any] = {"deploy_kernel": image(admin, b"K" * 5000), "deploy_ramdisk": image(admin, b"R" * 7000)}
     node = Plugged(cloud, admin, network, driver_info=info)
     base = url(cloud, network)
     script = node.ask("/boot.ipxe").body.decode()
@@ -143,7 +143,7 @@ def test_a_node_gets_its_script_and_a_stranger_nothing(cloud: Running, admin: Pe
 
 
 def test_files_of_this_machine_are_not_read(cloud: Running, admin: Person, network: str) -> None:
-    info = {"deploy_kernel": "file:///etc/passwd", "deploy_ramdisk": "file:///etc/passwd"}
+    info: dict[str, Any] = {"deploy_kernel": "file:///etc/passwd", "deploy_ramdisk": "file:///etc/passwd"}
     answer = Plugged(cloud, admin, network, driver_info=info).ask("/kernel")
     assert (answer.status, answer.piece) == (503, None)
     assert b"file_url_allowed_paths" in answer.body
@@ -176,7 +176,7 @@ def test_an_agent_speaks_of_its_own_node_only(cloud: Running, admin: Person, net
 
 def test_an_image_is_given_once_to_one_node(cloud: Running, admin: Person, network: str) -> None:
     data = bytes(range(256)) * 400
-    info = {"instance_info": {"image_source": image(admin, data)}}
+    info: dict[str, Any] = {"instance_info": {"image_source": image(admin, data)}}
     node, other = Plugged(cloud, admin, network, **info), Plugged(cloud, admin, network, **info)
     heard: list[tuple[str, Fetched, str]] = []
     provision(cloud).listen(lambda *what: heard.append(what))
@@ -187,18 +187,23 @@ def test_an_image_is_given_once_to_one_node(cloud: Running, admin: Person, netwo
     target = made.url.removeprefix(base)
     assert other.ask(target).status == 404
     assert provision(cloud).progress(node.id) is None
+    assert node.ask(target, method="HEAD").length == len(data)
+    assert provision(cloud).progress(node.id) is None
     broken = node.ask(target)
     assert broken.piece is not None and broken.ended is not None
     broken.piece.sent(1000)
     broken.ended(False)
     progress = provision(cloud).progress(node.id)
     assert progress is not None and (progress.sent, progress.total) == (1000, len(data))
+    part = node.ask(target, headers={"range": "bytes=0-99"})
+    assert part.ended is not None
+    part.ended(True)
     again = node.ask(target)  # what broke off may be asked for again
     assert content(again) == data and again.ended is not None
     again.ended(True)
     assert node.ask(target).status == 404
     assert [(what, when) for key, what, when in heard if key == node.id] == [
-        (Fetched.IMAGE, "begun"), (Fetched.IMAGE, "begun"), (Fetched.IMAGE, "done")
+        (Fetched.IMAGE, "begun"), (Fetched.IMAGE, "begun"), (Fetched.IMAGE, "begun"), (Fetched.IMAGE, "done")
     ]  # fmt: skip
 
 

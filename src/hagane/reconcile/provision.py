@@ -7,6 +7,7 @@ switch, the Port is plugged in and listens (drivers/provision). Requests go to p
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from hagane.cloud import Cloud
 from hagane.drivers.boot.base import BootPlan, Ramdisk
 from hagane.drivers.boot.iso import IsoParts
 from hagane.drivers.boot.virtual_media import VirtualMedia
-from hagane.drivers.metadata.base import Answer, Reply
+from hagane.drivers.metadata.base import Answer, Question, Reply
 from hagane.drivers.metadata.plug import Switch
 from hagane.drivers.provision.base import ProvisionDriver
 from hagane.drivers.provision.netns import NetnsProvision
@@ -221,22 +222,22 @@ class ProvisionPart:
         url = f"{base_url}/image/{self._tokens.make(str(node['id']), source)}"
         return NodeImage(source, url, "raw", raw.size, HASH, raw.sha512)
 
-    async def _image(self, who: Guest, token: str, ranges: str) -> Reply:
+    async def _image(self, who: Guest, token: str, question: Question) -> Reply:
         node_id = str(who.node["id"])
         raw = await self.images.find(self._tokens.read(token, node_id))
-        made = piece(
-            raw.path, ranges, lambda whole: self._image_ended(node_id, token, whole=whole),
-            lambda count: self._streams.add(node_id, count),
-        )  # fmt: skip
-        if made.piece is not None:
+
+        def ended(whole: bool) -> None:
+            # A range that ends before the image does leaves the rest to be asked for.
+            if whole and made.piece is not None and made.piece.start + made.piece.length == raw.size:
+                self._tokens.spend(token)
+                self._fetched(node_id, Fetched.IMAGE, "done")
+
+        sent = functools.partial(self._streams.add, node_id)
+        made = piece(raw.path, question.headers.get("range", ""), ended, sent)
+        if made.piece is not None and question.method == "GET":
             self._streams.begin(node_id, raw.size, made.piece.start)
             self._fetched(node_id, Fetched.IMAGE, "begun")
         return made
-
-    def _image_ended(self, node_id: str, token: str, *, whole: bool) -> None:
-        if whole:
-            self._tokens.spend(token)
-            self._fetched(node_id, Fetched.IMAGE, "done")
 
     def progress(self, node_id: str) -> Progress | None:
         return self._streams.progress(node_id)

@@ -64,7 +64,7 @@ class Sources:
     kernel: Callable[[Guest], Awaitable[Path]]
     ramdisk: Callable[[Guest], Awaitable[Path]]
     iso: Callable[[Guest], Awaitable[Path]]
-    image: Callable[[Guest, str, str], Awaitable[Reply]]  # guest, token, Range header
+    image: Callable[[Guest, str, Question], Awaitable[Reply]]  # guest, token
     fetched: Callable[[str, Fetched, str], None]
 
 
@@ -100,7 +100,7 @@ class Answers:
             case _ if path == ISO:
                 return self._send(who, await sources.iso(who), Fetched.MEDIA, ranges)
             case _ if path.startswith("image/"):
-                return await sources.image(who, path.removeprefix("image/"), ranges)
+                return await sources.image(who, path.removeprefix("image/"), question)
         if (name := path.removeprefix(LOADERS)) in loader.FILES:
             return self._send(who, loader.find(name), Fetched.FIRMWARE, ranges)
         return await self._text(who, path)
