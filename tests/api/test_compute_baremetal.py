@@ -136,6 +136,27 @@ def test_explain_goes_through_to_the_node(metal: Metal) -> None:
     metal.free()
 
 
+def test_the_console_ends_with_the_server(metal: Metal) -> None:
+    """What the machine prints and takes goes through the BMC; the next tenant's is not heard by the last one's."""
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    server = metal.shop.make(flavorRef="metal", networks="none")
+    asked = {"remote_console": {"protocol": "serial", "type": "serial"}}
+    made = metal.shop.call("POST", f"/servers/{server}/remote-consoles", json=asked)
+    with connect(made.json()["remote_console"]["url"]) as socket:
+        socket.send(b"echo hello\r")
+        seen = b""
+        while b"hello" not in seen:
+            more = socket.recv(timeout=5)
+            seen += more if isinstance(more, bytes) else more.encode()
+        assert "hello" in metal.shop.act(server, **{"os-getConsoleOutput": {}}).json()["output"]
+        metal.shop.delete(server)
+        metal.free()
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=5)
+
+
 def test_refusals(metal: Metal) -> None:
     s = metal.shop
     server = s.make(flavorRef="metal", networks=[{"uuid": s.network}])

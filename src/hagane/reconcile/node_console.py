@@ -29,6 +29,7 @@ _CONTROL = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 class _Line:
     """One Node's console."""
 
+    instance: str | None = None  # whose machine it is: nobody reads or types at the next one's
     text: bytearray = field(default_factory=bytearray)
     viewers: set[asyncio.Queue[bytes]] = field(default_factory=set)
     why: str = "it is being connected"
@@ -59,7 +60,7 @@ class NodeConsoles:
     def _line(self, row: Row) -> _Line:
         line = self._lines.get(row["id"])
         if line is None:
-            line = self._lines[row["id"]] = _Line()
+            line = self._lines[row["id"]] = _Line(row["instance_id"])
             line.task = asyncio.get_running_loop().create_task(self._listen(row, line), name=f"console-{row['id']}")
         return line
 
@@ -68,10 +69,19 @@ class NodeConsoles:
         if line is not None and line.task is not None:
             line.task.cancel()
             await asyncio.gather(line.task, return_exceptions=True)
+        for queue in line.viewers if line is not None else ():
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(b"")
+        if line is not None:
+            line.type_in = None
 
     async def settle(self, row: Row) -> None:
         """Nothing is being done to the Node: its console is kept if an operator enabled it, or somebody looks."""
         line = self._lines.get(row["id"])
+        if line is not None and line.instance is None:
+            line.instance = row["instance_id"]
+        if line is not None and line.instance != row["instance_id"]:
+            await self.drop(row["id"])
         if row["console_enabled"]:
             self.keep(row)
         elif line is not None and not line.viewers:
@@ -115,8 +125,8 @@ class NodeConsoles:
 
         async def output() -> AsyncGenerator[bytes, None]:
             try:
-                while True:
-                    yield await queue.get()
+                while chunk := await queue.get():  # nothing: the Node is another's now
+                    yield chunk
             finally:
                 line.viewers.discard(queue)
 
