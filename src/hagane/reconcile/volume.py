@@ -76,11 +76,15 @@ class VolumeReconciler:
             await self._write(row, changes)
         return Done()
 
-    async def _write(self, row: Row, changes: Row) -> bool:
+    async def _write(self, row: Row, changes: Row) -> None:
         """Unless somebody has changed the status meanwhile."""
-        where = {"id": row["id"], "status": row["status"]}
         changes = changes | {"updated_at": clock.now()}
-        return bool(await self._db.write(lambda tx: VOLUME.update(tx, where, changes)))
+
+        async def work(tx: Tx) -> None:
+            await VOLUME.update(tx, {"id": row["id"], "status": row["status"]}, changes)
+            await _tell_backup(tx, row)
+
+        await self._db.write(work)
 
     async def _failed(self, row: Row, step: Step, error: HaganeError, claim: Claim) -> Outcome:
         """Write the cause where the owner reads it; give back what a failed growth had counted."""
@@ -95,6 +99,7 @@ class VolumeReconciler:
                 await message.tell(tx, message.VOLUME, row, step.action, error.message, claim.request_id)
             if step.verb == "grow":
                 await _uncount_growth(tx, row)
+            await _tell_backup(tx, row)
 
         await self._db.write(work)
         return Failed(error.message)
@@ -211,6 +216,12 @@ class VolumeReconciler:
     async def _retype(self, row: Row, claim: Claim) -> Row | None:
         await self._db.write(lambda tx: retype.finish(tx, row))
         return None
+
+
+async def _tell_backup(tx: Tx, row: Row) -> None:
+    """A backup may wait for the volume that it is restored into."""
+    if row["status"] == "creating" and row["backup_id"]:
+        await wake(tx, base.BACKUP, row["backup_id"])
 
 
 async def _uncount_growth(tx: Tx, row: Row) -> None:

@@ -72,8 +72,11 @@ class BackupReconciler:
 
     async def _restore(self, row: Row) -> Outcome:
         volume = await self._volume(row["task"]["volume_id"])
-        if volume["status"] == "creating":
-            return Wait(0.5, "the volume is being made")
+        if volume["backup_id"] == row["id"]:  # a new one, which is made from the backup
+            if volume["status"] == "creating":
+                return Wait(5.0, "the volume is being made")
+            await self._db.write(lambda tx: _restored(tx, row, volume))
+            return Done()
         path = backup_path(self._cloud, row["id"])
         if not await asyncio.to_thread(path.exists):
             raise NotFound("The backup's file is gone.")

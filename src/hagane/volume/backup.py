@@ -213,7 +213,8 @@ class Backups:
         if body.get("volume_id") is None:
             name = body.get("name") or f"restore_backup_{row['id']}"
             text = "auto-created_from_restore_from_backup"
-            return await create(request, self.cloud, tx, Order(size=row["size"], name=name, description=text))
+            order = Order(size=row["size"], name=name, description=text, backup_id=row["id"])
+            return await create(request, self.cloud, tx, order)
         volume = await find_volume(request, tx, body["volume_id"])
         if volume["status"] != "available":
             raise bad_volume("Volume to be restored to must be available")
