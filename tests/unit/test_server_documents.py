@@ -105,3 +105,12 @@ def test_passwords() -> None:
     made = {password() for _ in range(100)}
     assert len(made) == 100
     assert all(len(one) == 12 and any(c.isdigit() for c in one) and any(c.isupper() for c in one) for one in made)
+
+
+def test_network_data_of_a_node() -> None:
+    """The links of bare metal are its own Nics."""
+    files = documents(SERVER | {"node_id": "n1"}, PORTS, NETWORKS)
+    links = json.loads(files["openstack/latest/network_data.json"])["links"]
+    assert [(link["type"], link["ethernet_mac_address"]) for link in links] == [
+        ("phy", "fa:16:3e:00:00:02"), ("phy", "fa:16:3e:00:00:01"),
+    ]  # fmt: skip

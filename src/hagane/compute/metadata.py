@@ -48,7 +48,9 @@ def documents(
         about["random_seed"] = base64.b64encode(seed).decode()
     files |= {
         OPENSTACK + "meta_data.json": _encode(about),
-        OPENSTACK + "network_data.json": _encode(network_data(ordered, networks)),
+        OPENSTACK + "network_data.json": _encode(
+            network_data(ordered, networks, physical=server.get("node_id") is not None)
+        ),
         OPENSTACK + "vendor_data.json": b"{}",
         OPENSTACK + "vendor_data2.json": _encode({"static": {}}),
     }
@@ -99,14 +101,14 @@ def _devices(server: Row, ports: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def network_data(ports: Sequence[Row], networks: Mapping[str, Row]) -> dict[str, Any]:
-    """network_data.json: links, the networks on them, name servers."""
+def network_data(ports: Sequence[Row], networks: Mapping[str, Row], *, physical: bool = False) -> dict[str, Any]:
+    """network_data.json: links, the networks on them, name servers. `physical`: the links are a Node's own Nics."""
     found: dict[str, Any] = {"links": [], "networks": [], "services": []}
     for port in ports:
         network = networks[port["network_id"]]
         link = f"tap{port['id'][:11]}"
         found["links"].append({
-            "id": link, "vif_id": port["id"], "type": "ovs", "mtu": network["mtu"],
+            "id": link, "vif_id": port["id"], "type": "phy" if physical else "ovs", "mtu": network["mtu"],
             "ethernet_mac_address": port["mac_address"],
         })  # fmt: skip
         subnets = {subnet["id"]: subnet for subnet in network["subnet_rows"]}
