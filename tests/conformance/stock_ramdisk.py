@@ -17,6 +17,7 @@ from tests.conformance.agents import blank, boot, service
 from tests.conformance.test_ramdisk import guest_image, write
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", ["bios", "uefi"])
 async def test_one_deployment(tmp_path: Path, mode: str) -> None:
     disk, image, made = blank(tmp_path / "disk"), guest_image(tmp_path), stock.build()
@@ -28,7 +29,7 @@ async def test_one_deployment(tmp_path: Path, mode: str) -> None:
         linux = (made.kernel, made.ramdisk, more)
         async with boot(tmp_path, disk, linux=linux, firmware=firmware, memory=2048) as machine:
             try:
-                beat = await state.beat(seconds=240)
+                beat = await state.beat(seconds=600)
                 print(f"heartbeat after {time.monotonic() - machine.began:.1f} s")
                 assert beat["callback_url"].startswith("https://") and "BEGIN CERTIFICATE" in beat["agent_verify_ca"]
                 agent = state.agent(machine.port, tls=beat["agent_verify_ca"])
@@ -51,4 +52,4 @@ async def test_one_deployment(tmp_path: Path, mode: str) -> None:
                 print(machine.console()[-6000:])
                 raise
     async with boot(tmp_path, disk, firmware=firmware) as machine:
-        assert "hostname=steel" in await machine.says("HAGANE-GUEST-READY", seconds=180)
+        assert "hostname=steel" in await machine.says("HAGANE-GUEST-READY", seconds=300)

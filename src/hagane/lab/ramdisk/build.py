@@ -17,9 +17,11 @@ HERE = Path(__file__).parent
 SYSTEM = (
     *("busybox-static", "dropbear-bin", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"),
     *("e2fsprogs", "libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g", "libexpat1"),
-    *("libext2fs2", "libcom-err2", "libblkid1", "libuuid1"),
+    *("libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "libssl3"),
 )
 KERNELS = {"virtual": "linux-image-cloud-amd64", "metal": "linux-image-amd64"}
+# OpenSSL hashes two to five times as fast as Python's own code, which is half of the time that writing a disk takes.
+NATIVE = ("_json", "_hashlib")
 COMMON = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "virtio_rng", "sd_mod", "sr_mod", "ahci", "ata_piix"),
     *("nvme", "efivarfs", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1", "isofs", "af_packet", "ena", "vmxnet3"),
@@ -142,9 +144,11 @@ def _python(root: Path, parts: Path) -> None:
     for name in ("__main__", "do"):  # these run when they are imported, so they were not
         pairs += [str(HERE / f"agent/{name}.py"), str(root / f"usr/lib/hagane/agent/{name}.pyc")]
     _run_python(parts, _COMPILE, *pairs)
-    native = next((library / "lib-dynload").glob("_json.*.so"))
     (root / "usr/lib/python3.11/lib-dynload").mkdir(parents=True)
-    shutil.copy(native, root / "usr/lib/python3.11/lib-dynload")
+    for name in NATIVE:
+        native = next((library / "lib-dynload").glob(f"{name}.*.so"))
+        shutil.copy(native, root / "usr/lib/python3.11/lib-dynload")
+        _libraries(root, parts, native)
 
 
 def _run_python(parts: Path, program: str, *arguments: str) -> str:
