@@ -5,24 +5,35 @@ the machine is not written), and after it (what is written goes no further).
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hagane.app import Hagane
+from hagane.config import Config
+from hagane.drivers.gateway.base import GatewayAccess
+from hagane.drivers.gateway.sim import SimGateway
+from hagane.drivers.switch.base import SwitchAccess
+from hagane.drivers.switch.sim import SimSwitch
 from hagane.errors import Unavailable
+from hagane.reconcile.devices import Devices
 from hagane.reconcile.node_sim import Fleet
-from tests.scenarios.node_world import World, world
+from tests.scenarios import test_node_rack as rack
+from tests.scenarios.node_world import quick, world
+from tests.scenarios.rack_world import RackWorld, authenticate
 
 
 class Killer:
     """Stops all that a Node's reconciler does at its n-th write; `after`: when the write is in the store."""
 
-    def __init__(self, w: World, number: int, *, after: bool) -> None:
+    def __init__(self, db: Any, number: int, *, after: bool) -> None:
         self.left, self.after, self.dead = number, after, asyncio.Event()
-        self._write = w.part.tools.cloud.db.write
+        self._write = db.write
         self.names = ("Job._store", "Job.answered", "join", "leave", "teardown")
-        w.db.write = self.write  # type: ignore[method-assign,assignment]
+        db.write = self.write
 
     async def write(self, work: Any) -> Any:
         if self.dead.is_set():
@@ -44,7 +55,7 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
     async with world(folder, fleet=fleet) as w:
         node = await (w.active() if verb in ("deleted", "rescue") else w.available())
         await w.instance(node)
-        killer = Killer(w, number, after=after)
+        killer = Killer(w.db, number, after=after)
         more = {"rescue_password": "x"} if verb == "rescue" else {}
         assert (await w.ask(node, verb, **more)).status_code == 202
         ended = asyncio.create_task(w.at(node, state))
@@ -54,7 +65,7 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
         for task in (ended, died):
             task.cancel()
         await asyncio.gather(ended, died, return_exceptions=True)
-        await _kill(w)
+        await _kill(w.hagane)
     async with world(folder, fleet=fleet) as w:
         await w.at(node, state)
         row = await w.row(node)
@@ -68,12 +79,13 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
     return not finished
 
 
-async def _kill(w: World) -> None:
+async def _kill(hagane: Hagane) -> None:
     """End everything at once, as a kill does; what was sent to machines has been sent."""
-    for task in [*w.hagane.engine._tasks, *w.hagane.engine._running]:
+    tasks = [*hagane.engine._tasks, *hagane.engine._running]
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*w.hagane.engine._tasks, *w.hagane.engine._running, return_exceptions=True)
-    await w.db.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await hagane.cloud.db.close()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
@@ -84,3 +96,63 @@ async def test_killed_at_every_write(tmp_path: Path, verb: str, state: str, afte
         number += 1
         assert number < 60
     assert number > 5, "there are more writes than that"
+
+
+@asynccontextmanager
+async def _process(folder: Path, devices: Devices) -> AsyncIterator[RackWorld]:
+    """A process on a rack that outlives it."""
+    hagane = Hagane(Config(state=folder, sim=True), devices, authenticate)
+    await hagane.start()
+    made = RackWorld(hagane, devices.switches, devices.gateways)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        await made.admin.aclose()
+        await made.member.aclose()
+        await hagane.stop()
+
+
+async def _in_a_rack(folder: Path, number: int) -> bool:
+    """A deployment through a rack's networks, killed before the n-th write; False when it had ended before."""
+    folder.mkdir()
+    fleet = Fleet()
+    fleet.paces = quick()
+    devices = Devices(
+        switches={name: SimSwitch(SwitchAccess("", 0)) for name in ("tor1", "tor2")},
+        gateways={name: SimGateway(GatewayAccess(name, f"sim:{name}")) for name in ("gw1", "gw2")}, fleet=fleet,
+    )  # fmt: skip
+    async with _process(folder, devices) as w:
+        await w.furnish()
+        node = await rack.direct(w)
+        await rack.reach(w, node, "manage", "manageable")
+        await rack.reach(w, node, "provide", "available")
+        vif = await w.port(await w.network("tenant", "10.0.0.0/24", w.member), w.member)
+        await w.give(node, vif["id"])
+        await rack.with_image(w, node)
+        killer = Killer(w.db, number, after=False)
+        ended = asyncio.create_task(rack.reach(w, node, "active", "active"))
+        died = asyncio.create_task(killer.dead.wait())
+        await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        finished = ended.done() and not died.done()
+        for task in (ended, died):
+            task.cancel()
+        await asyncio.gather(ended, died, return_exceptions=True)
+        await _kill(w.hagane)
+    async with _process(folder, devices) as w:
+        w.network_id = (await w.db.fetch("SELECT id FROM network WHERE name = 'provisioning'"))[0]["id"]
+        row = await rack.at(w, node, "active")
+        assert row["last_error"] is None and row["power_state"] == "power on"
+        assert [patch.port_id for patch in devices.gateways["gw1"].patches().values()] == [vif["id"]]  # type: ignore[attr-defined]
+        await rack.reach(w, node, "deleted", "available")
+        assert await rack.carried(w, node) == ["", ""]
+        assert await w.db.fetch("SELECT id FROM port WHERE device_owner LIKE 'baremetal:%'") == []
+    await fleet.close()
+    return not finished
+
+
+async def test_killed_at_every_write_in_a_rack(tmp_path: Path) -> None:
+    number = 1
+    while await _in_a_rack(tmp_path / str(number), number):
+        number += 1
+        assert number < 60
+    assert number > 8, "there are more writes than that"

@@ -24,7 +24,7 @@ async def w(tmp_path: Path) -> AsyncIterator[RackWorld]:
         yield made
 
 
-async def _direct(w: RackWorld) -> Row:
+async def direct(w: RackWorld) -> Row:
     node = await w.node(T1, T2)
     wanted = {"deploy_interface": "direct", "boot_interface": "ipxe", "inspect_interface": "agent",
               "rescue_interface": "agent"}  # fmt: skip
@@ -36,14 +36,14 @@ async def _direct(w: RackWorld) -> Row:
     return node
 
 
-async def _reach(w: RackWorld, node: Row, verb: str, state: str, **more: Any) -> Row:
+async def reach(w: RackWorld, node: Row, verb: str, state: str, **more: Any) -> Row:
     path = f"/baremetal/v1/nodes/{node['id']}/states/provision"
     answer = await w.admin.put(path, json={"target": verb, **more})
     assert answer.status_code == 202, answer.text
-    return await _at(w, node, state)
+    return await at(w, node, state)
 
 
-async def _at(w: RackWorld, node: Row, state: str) -> Row:
+async def at(w: RackWorld, node: Row, state: str) -> Row:
     row = node
 
     async def there() -> bool:
@@ -71,7 +71,14 @@ async def _image(w: RackWorld) -> str:
     return key
 
 
-async def _carried(w: RackWorld, node: Row) -> list[str]:
+async def with_image(w: RackWorld, node: Row) -> None:
+    """Give the Node something to deploy."""
+    info = {"op": "add", "path": "/instance_info", "value": {"image_source": await _image(w)}}
+    answer = await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=[info])
+    assert answer.status_code == 200, answer.text
+
+
+async def carried(w: RackWorld, node: Row) -> list[str]:
     """What each Nic carries: the owner of its Port, "" for none."""
     nics = await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")
     ports = [await PORT.get(w.db, id=nic["plugged"]) if nic["plugged"] else None for nic in nics]
@@ -79,43 +86,41 @@ async def _carried(w: RackWorld, node: Row) -> list[str]:
 
 
 async def test_a_life_through_the_networks(w: RackWorld) -> None:
-    node = await _direct(w)
-    await _reach(w, node, "manage", "manageable")
-    await _reach(w, node, "provide", "available")
-    assert await _carried(w, node) == ["", ""]
+    node = await direct(w)
+    await reach(w, node, "manage", "manageable")
+    await reach(w, node, "provide", "available")
+    assert await carried(w, node) == ["", ""]
     tenant = await w.network("tenant", "10.0.0.0/24", w.member)
     vif = await w.port(tenant, w.member)
     await w.give(node, vif["id"])
-    info = {"op": "add", "path": "/instance_info", "value": {"image_source": await _image(w)}}
-    answer = await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=[info])
-    assert answer.status_code == 200, answer.text
-    row = await _reach(w, node, "active", "active")
+    await with_image(w, node)
+    row = await reach(w, node, "active", "active")
     assert [step["step"] for step in row["seen"]["steps"] if step["step"] in node_progress.DEPLOYMENT] == list(
         node_progress.DEPLOYMENT[:9]
     )
     nics = await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")
     assert [nic["plugged"] for nic in nics] == [vif["id"], None]
     assert (await PORT.get(w.db, id=vif["id"]) or {})["status"] == "ACTIVE"
-    await _reach(w, node, "rescue", "rescue", rescue_password="x")
+    await reach(w, node, "rescue", "rescue", rescue_password="x")
     assert [nic["plugged"] for nic in await Nics.table.select(w.db, {"node_id": node["id"]}, order="address")] == [
         vif["id"], None,
     ]  # fmt: skip
-    await _reach(w, node, "unrescue", "active")
-    await _reach(w, node, "deleted", "available")
-    assert await _carried(w, node) == ["", ""]
+    await reach(w, node, "unrescue", "active")
+    await reach(w, node, "deleted", "available")
+    assert await carried(w, node) == ["", ""]
     assert not any(gateway.patches() for gateway in w.gateways.values())
 
 
 async def test_an_image_that_is_not_there_fails_with_the_reason_and_leaves_no_port(w: RackWorld) -> None:
-    node = await _direct(w)
-    await _reach(w, node, "manage", "manageable")
-    await _reach(w, node, "provide", "available")
+    node = await direct(w)
+    await reach(w, node, "manage", "manageable")
+    await reach(w, node, "provide", "available")
     info = {"op": "add", "path": "/instance_info",
             "value": {"image_source": "6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c11"}}  # fmt: skip
     assert (await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=[info])).status_code == 200
-    row = await _reach(w, node, "active", "deploy failed")
+    row = await reach(w, node, "active", "deploy failed")
     assert "6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c11" in row["last_error"]
-    assert await _carried(w, node) == ["", ""]
+    assert await carried(w, node) == ["", ""]
     assert await PORT.count(w.db, {"device_id": node["id"]}) == 0
 
 
@@ -124,23 +129,23 @@ async def test_a_nic_without_a_link_is_the_cause(w: RackWorld) -> None:
     body = [{"op": "replace", "path": "/deploy_interface", "value": "direct"},
             {"op": "replace", "path": "/boot_interface", "value": "ipxe"}]  # fmt: skip
     assert (await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=body)).status_code == 200
-    await _reach(w, node, "manage", "manageable")
-    row = await _reach(w, node, "provide", "clean failed")
+    await reach(w, node, "manage", "manageable")
+    row = await reach(w, node, "provide", "clean failed")
     assert "has no Link" in row["last_error"] and await PORT.count(w.db, {"device_id": node["id"]}) == 0
 
 
 async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
-    node = await _direct(w)
+    node = await direct(w)
     part = w.cloud.use(NodePart)
-    await _reach(w, node, "manage", "manageable")
+    await reach(w, node, "manage", "manageable")
     part.fleet.bmc(await w.row(node["id"])).wrong.mute = True
-    await _reach(w, node, "provide", "clean wait")
+    await reach(w, node, "provide", "clean wait")
     part.hearing.heard(node["id"], Fetched.FIRMWARE, "begun")
     part.hearing.heard(node["id"], Fetched.RAMDISK, "begun")
     await w.until(lambda: _step(w, node, "dhcp", "the firmware has an address"))
     part.hearing.heard(node["id"], Fetched.RAMDISK, "done")
     await w.until(lambda: _step(w, node, "ramdisk", "the ramdisk is loaded"))
-    await _reach(w, node, "abort", "clean failed")
+    await reach(w, node, "abort", "clean failed")
 
 
 async def _step(w: RackWorld, node: Row, name: str, message: str) -> bool:
