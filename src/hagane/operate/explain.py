@@ -21,6 +21,9 @@ from hagane.operate.kinds import KINDS, Kind
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
 from hagane.state.work import WORK
+from hagane.volume.attach import attachments
+from hagane.volume.pool import POOL, is_up
+from hagane.volume.row import SNAPSHOT
 
 
 @dataclass
@@ -191,6 +194,32 @@ async def _node(reader: Reader, row: Row, found: Explanation) -> None:
     found.advice += advice
 
 
+async def _volume(reader: Reader, row: Row, found: Explanation) -> None:
+    if row["host"]:
+        found.facts.append(f"It is on the backend {row['host']}.")
+        pool = await POOL.get(reader, name=row["host"])
+        if pool is None or not is_up(pool):
+            why = (pool and pool["reason"]) or "nobody has looked at it lately"
+            found.facts.append(f"That backend does not answer: {why}")
+    if row["fault"]:
+        found.facts.append(f"Fault: {row['fault']}")
+        found.advice.append(f"Mend the cause, then delete it, or: openstack volume set --state available {row['id']}")
+    if row["status"] == "creating" and row["percent"]:
+        found.facts.append(f"{row['percent']} % of its bytes are there.")
+    for entry in await attachments(reader, row["id"]):
+        where = entry["instance_uuid"] or entry["attached_host"] or "nobody yet"
+        found.facts.append(f"It is {entry['attach_status']} to {where}.")
+    shots = await SNAPSHOT.select(reader, {"volume_id": row["id"]}, columns=("id",))
+    if shots:
+        found.facts.append(f"It has {len(shots)} snapshots, and cannot be deleted without them.")
+
+
+async def _snapshot(reader: Reader, row: Row, found: Explanation) -> None:
+    found.facts.append(f"It is a snapshot of the volume {row['volume_id']}.")
+    if row["fault"]:
+        found.facts.append(f"Fault: {row['fault']}")
+
+
 DETAILS: dict[str, Detail] = {
     "node": _node,
     "rack_gateway": _gateway,
@@ -200,4 +229,6 @@ DETAILS: dict[str, Detail] = {
     "router": _router,
     "floatingip": _floatingip,
     "host": _host,
+    "volume": _volume,
+    "snapshot": _snapshot,
 }
