@@ -16,6 +16,7 @@ from hagane.network.subnet_row import SUBNET
 from hagane.placement.host import HOST, is_up
 from hagane.state.database import Row
 from hagane.state.table import Table
+from hagane.volume.row import SNAPSHOT, VOLUME
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ KINDS = {
         Kind("rack_gateway", GATEWAY, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
         Kind("switch", SWITCH, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
         Kind("node", NODE, owner_column="owner", state=_node_state, settled=_node_settled),
+        Kind("volume", VOLUME, settled=lambda row: row["status"] in ("available", "in-use")),
+        Kind("snapshot", SNAPSHOT, settled=lambda row: row["status"] == "available"),
         Kind("host", HOST, owner_column="", state=_host_state, settled=is_up),
     )
 }

@@ -123,6 +123,8 @@ def test_a_backend_that_refuses_leaves_an_error_a_message_and_the_quota(volumes:
     assert volumes.used() == {"totalVolumesUsed": 2, "totalGigabytesUsed": 2}
     told = [one["user_message"] for one in volumes.ask("GET", "/messages")["messages"]]
     assert "extend volume:The storage backend is full." in told
+    told = httpx.get(f"{volumes.cloud.url}/hagane/v1/explain/volume/{key}", headers=dict(volumes.http.headers)).json()
+    assert "Fault: The storage backend is full." in told["facts"]
     volumes.ask("DELETE", f"/volumes/{key}", status=202)
 
 
