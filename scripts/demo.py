@@ -20,7 +20,23 @@ from hagane import process
 from hagane.config import Config, load
 from hagane.lab import guest
 from hagane.operate.site import site
-from story import access, end, life, machines, onward, order, packets, stage, sweep, world
+from story import (
+    access,
+    direct,
+    end,
+    life,
+    machines,
+    onward,
+    order,
+    packets,
+    rack,
+    stage,
+    steel,
+    steel_life,
+    steel_packets,
+    sweep,
+    world,
+)
 from story.client import Client
 from story.guest import Guests
 from story.screen import Screen, StoryEnded
@@ -31,6 +47,11 @@ CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
     ("Machines on both networks", machines.tell),
     ("What packets say", packets.tell),
     ("Stop, start, reboot, rebuild, add and remove a NIC", life.tell),
+    ("A rack of bare-metal servers: built, enrolled, inspected, cleaned", rack.tell),
+    ("Bare metal on the tenant network, ordered like a VM", steel.tell),
+    ("What packets say of bare metal", steel_packets.tell),
+    ("Direct binding: switch port to switch port", direct.tell),
+    ("Reboot, rebuild, rescue; the next tenant finds nothing", steel_life.tell),
     ("Delete everything; nothing is left", end.tell),
     ("How to go on", onward.tell),
 )

@@ -3,6 +3,7 @@
 import shutil
 import time
 
+from story import rack, steel_life
 from story.stage import ADMIN, DEMO, OTHER, Stage, entry, folder
 from story.sweep import empty
 
@@ -14,6 +15,8 @@ def tell(stage: Stage) -> None:
     now = stage.look()
     stage.screen.note(f"Before it goes, there is more than before the story: {_said(now - stage.before)}.")
     stage.guests.close()
+    steel_life.gone(stage)
+    rack.down(stage)
     client.together(DEMO, ("floating", "ip", "delete", stage.floating), ("server", "delete", "web", "db", "app"))
     client.run(OTHER, "server", "delete", "stranger")
     for who in (DEMO, OTHER):

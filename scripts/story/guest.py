@@ -51,6 +51,7 @@ class Guests:
     def __init__(self, screen: Screen, folder: Path) -> None:
         self._screen, self._folder = screen, folder
         self._names: list[str] = []
+        self._first = ""
 
     @property
     def config(self) -> Path:
@@ -59,11 +60,16 @@ class Guests:
     def reach(self, key: Path, first: tuple[str, str], *others: tuple[str, str]) -> None:
         """Write ssh's configuration: `first` is reached by its address, the others through it."""
         lines = [f"Host {first[0]}", f"  HostName {first[1]}"]
-        for name, address in others:
-            lines += [f"Host {name}", f"  HostName {address}", f"  ProxyJump {first[0]}"]
         lines += ["Host *", f"  IdentityFile {key}", f"  ControlPath {self._folder}/ssh-%n"]
         self.config.write_text("\n".join([*lines, *(f"  {option}" for option in OPTIONS)]) + "\n")
-        self._names = [first[0], *(name for name, _ in others)]
+        self._names, self._first = [first[0]], first[0]
+        self.add(*others)
+
+    def add(self, *others: tuple[str, str]) -> None:
+        """Further guests that are reached through the first."""
+        lines = [f"Host {name}\n  HostName {address}\n  ProxyJump {self._first}\n" for name, address in others]
+        self.config.write_text("".join(lines) + self.config.read_text())
+        self._names += [name for name, _ in others]
 
     def wait(self, name: str, seconds: float) -> float:
         """Wait until ssh lets us in; returns how long it took. Raises StoryEnded."""

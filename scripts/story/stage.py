@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from hagane.lab import rack_place
 from hagane.lab.site import Site
 from story.client import Client
 from story.guest import Guests
@@ -41,6 +42,7 @@ class Stage:
     image_b: Path
     before: World
     floating: str = ""  # address of web in the external network
+    floating_steel: str = ""  # likewise of anvil
     fixed: dict[str, str] = field(default_factory=dict)  # Server -> IPv4 address
     six: dict[str, str] = field(default_factory=dict)  # Server -> IPv6 address
     ids: dict[str, str] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class Stage:
     def explain(self, what: str) -> str:
         """What the cloud itself says of the Servers that a sentence names, and the end of their console logs."""
         told = []
-        for name in ("web", "db", "app"):
+        for name in ("web", "db", "app", "anvil", "hammer"):
             if name in what:
                 told += ["", f"$ hagane explain server {name}", *self.hagane("explain", "server", name)[1]]
                 told += ["", f"$ openstack console log show --lines 15 {name}", *self._tail(name)]
@@ -106,9 +108,32 @@ class Stage:
 
     def hagane(self, command: str, *words: str) -> tuple[int, list[str]]:
         """Status and output of a command of the cloud's own."""
-        argv = (sys.executable, "-m", "hagane", command, *self.settings, *words)
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        argv = (sys.executable, "-m", "hagane", command, *words, *self.settings)
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         return done.returncode, done.stdout.splitlines()
+
+    def tor(self, *words: str) -> str:
+        """Ask the rack's switch itself (ovs-vsctl)."""
+        rack = self._rack()
+        db = f"--db=tcp:{rack.address(rack.switch)}:{rack_place.OVSDB_PORT}"
+        done = subprocess.run(["ovs-vsctl", db, "--timeout=10", *words], capture_output=True, text=True, timeout=20)
+        return done.stdout
+
+    def hidden(self) -> list[str]:
+        """Addresses that no tenant may reach: BMCs, switch, gateway, provisioning service."""
+        rack = self._rack()
+        parts = [rack.switch, *rack.gateways, *(one.name for one in rack.machines)]
+        service = self.client.ask(
+            ADMIN, "port", "list", "--device-owner", "network:provisioning", "-f", "json", "-c", "Fixed IP Addresses"
+        )
+        fixed = [entry["ip_address"] for row in decoded(service) for entry in row["Fixed IP Addresses"]]
+        return [*(str(rack.address(part)) for part in parts), *fixed]
+
+    def _rack(self) -> rack_place.Rack:
+        rack = rack_place.current(self.site)
+        if rack is None:
+            raise StoryEnded("There is no rack: `hagane lab up` builds one")
+        return rack
 
     def _tail(self, name: str) -> list[str]:
         try:
