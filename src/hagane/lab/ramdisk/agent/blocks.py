@@ -1,5 +1,6 @@
 """What is asked of the kernel about block devices, and of programs about file systems."""
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -88,7 +89,8 @@ def _zero(file: int, start: int, length: int) -> None:
 def erase(place: Place, disk: dict[str, Any], progress: Any) -> str:
     """Make everything on the disk unreadable, and return how: the disk's own zeroing if it has one, else zeros.
 
-    Discarded blocks count only where the disk then gives zeros; BLKZEROOUT lets the kernel choose what does."""
+    Discarding alone proves nothing: many disks go on giving the old content. So it comes after the zeros, for the sake
+    of disks that are then faster, or take no space."""
     file = os.open(place.path(disk["name"]), os.O_RDWR)
     how = "zero" if place.real else "write"
     try:
@@ -103,6 +105,10 @@ def erase(place: Place, disk: dict[str, Any], progress: Any) -> str:
                 _zero(file, at, length)
                 os.fdatasync(file)
             progress(at + length, disk["size"])
+        os.fsync(file)
+        if place.real:
+            with contextlib.suppress(OSError):  # it has no such command
+                fcntl.ioctl(file, DISCARD, struct.pack("QQ", 0, disk["size"]))
         reread(file, place)
     except OSError as error:
         raise BlockDeviceEraseError(f"{disk['name']}: {error}") from error
