@@ -151,3 +151,19 @@ async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
 async def _step(w: RackWorld, node: Row, name: str, message: str) -> bool:
     steps = (await w.row(node["id"]))["seen"].get("steps") or []
     return any(step["step"] == name and step["message"] == message and step["finished_at"] for step in steps)
+
+
+async def test_a_dead_switch_is_the_cause_until_it_is_mended(w: RackWorld) -> None:
+    node = await direct(w)
+    times = w.cloud.use(NodePart).tools.times
+    await reach(w, node, "manage", "manageable")
+    w.switches["tor1"].dead = True
+    times.network = 1.0
+    row = await reach(w, node, "provide", "clean failed")
+    assert "Timeout reached while waiting for network" in row["last_error"]
+    assert "of switch tor1 is not in VLAN" in row["last_error"]
+    assert await PORT.count(w.db, {"device_id": node["id"]}) == 0
+    w.switches["tor1"].dead = False
+    times.network = 20.0
+    await reach(w, node, "manage", "manageable")
+    await reach(w, node, "provide", "available")

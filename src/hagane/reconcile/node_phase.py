@@ -60,7 +60,7 @@ async def network(job: Job) -> Turn:
     if why:
         job.begin(name, why)
         return Later(job.soon(), why)
-    job.finish(name)
+    job.finish(name, "the Nics are in the network of the ramdisk")
     return Next()
 
 
@@ -124,7 +124,7 @@ async def switch(job: Job) -> Turn:
     if why:
         job.begin("tenant-switch", why)
         return Later(job.soon(), why)
-    job.finish("tenant-switch")
+    job.finish("tenant-switch", "the Nics carry the tenant's Ports")
     return Next()
 
 
@@ -169,7 +169,7 @@ async def opening(job: Job) -> Turn:
     why = await node_net.join(job, "tenant")
     if why:
         return Later(job.soon(), why)
-    job.finish("tenant-switch")
+    job.finish("tenant-switch", "the Nics carry the tenant's Ports")
     return Next()
 
 
