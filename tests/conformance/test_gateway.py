@@ -151,7 +151,11 @@ async def test_what_is_not_ours_stays(tmp_path: Path) -> None:
         await eventually(lambda: rig.driver.patches() == BOTH)
         await rig.driver.apply(BOTH | {ONE: Patch(1001, "port-9")})
         assert "ovn-installed" in rig.vsctl("get", "Interface", name, "external_ids")
+        assert "1001, 1002" in rig.vsctl("get", "Bridge", "br-trunk", "flood_vlans")
+        rig.vsctl("add", "Bridge", "br-trunk", "flood_vlans", "77")
+        await eventually(lambda: rig.driver.patches())
         await rig.driver.apply({})
+        assert rig.vsctl("get", "Bridge", "br-trunk", "flood_vlans").strip() == "[77]"
         assert rig.vsctl("list-ports", "br-int").split() == ["tap1"]
         assert rig.vsctl("list-ports", "br-trunk").split() == []
         await rig.driver.close()

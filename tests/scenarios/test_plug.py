@@ -314,10 +314,25 @@ async def test_dead_gateway_gives_its_ports_to_another(w: RackWorld) -> None:
 
     await w.until(lambda: on("gw2"), 5)
     assert (await w.rack())["gateways"][0]["state"] == "down"
+    await w.until(lambda: _trunk(w, "tor1", on=False))
+    w.gateways["gw2"].power(on=False)
+    await asyncio.sleep(1)
+    assert await _trunk(w, "tor2", on=True)  # the last one stays, whatever it looks like
+    w.gateways["gw2"].power(on=True)
+    await w.until(lambda: _state(w, "gw2", "up"))
     w.gateways["gw1"].power(on=True)
     await w.until(lambda: w.all_up())
     assert await on("gw2")  # it stays where it is
+    await w.until(lambda: _trunk(w, "tor1", on=True))
     await w.so(node)
+
+
+async def _state(w: RackWorld, name: str, state: str) -> bool:
+    return any(one["name"] == name and one["state"] == state for one in (await w.rack())["gateways"])
+
+
+async def _trunk(w: RackWorld, switch: str, *, on: bool) -> bool:
+    return w.switches[switch].ports["up1"].enabled is on
 
 
 async def test_gateway_that_ovn_calls_dead_gives_its_ports_away(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     connected ─▶ patches as the rows say ─▶ up
         │ connection lost for GRACE seconds, or OVN says that the chassis is dead
         ▼
-      down ─▶ its Ports get another gateway of the rack that is up (requested-chassis), in the same transaction
+      down ─▶ its Ports get another gateway of the rack that is up (requested-chassis), in the same transaction;
+              its trunk is switched off, so that the switch forgets what was behind it (switch_plan.py)
 
 Every gateway of a rack has all patches, and OVN lets only the Port's own chassis use its one: so failing over is one
 change in OVN. Ports do not move back by themselves when a gateway returns: each move costs half a second.
@@ -19,7 +20,7 @@ from hagane.drivers.gateway.base import Gateway, Patch
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile.engine import Answer, Done, Outcome, Wait, backoff
 from hagane.reconcile.rack_drivers import Gateways
-from hagane.state import clock
+from hagane.state import clock, work
 from hagane.state.database import Row, Tx
 from hagane.state.work import Claim
 
@@ -87,6 +88,8 @@ class GatewayReconciler:
             await racks.GATEWAY.update(tx, {"id": row["id"]}, {"state": state, "reason": reason, **seen})
             rack = await racks.RACK.get(tx, id=row["rack_id"])
             rows = await racks.gateways_of(tx, [row["rack_id"]])
+            for switch in await racks.SWITCH.select(tx, {"rack_id": row["rack_id"]}, columns=("id",)):
+                await work.wake(tx, "switch", switch["id"])  # trunks of dead gateways are switched off
             return await plug.move(tx, self._cloud, rack, rows) if rack is not None else 0
 
         if row["state"] == state and row["reason"] == reason:

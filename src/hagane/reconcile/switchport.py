@@ -58,10 +58,9 @@ class SwitchReconciler:
             return Wait(LAST_RETRY, f"Switch {row['name']} refuses {reason}")
         return Done(WATCHED if watched else POLL)
 
-    async def _trunks(self, row: Row) -> tuple[list[str], frozenset[int]]:
-        gateways = await racks.GATEWAY.select(self._db, {"switch": row["name"], "rack_id": row["rack_id"]})
-        names = [gateway["switch_port"] for gateway in gateways if gateway["switch_port"]]
-        return [*names, *(row["uplinks"] or ())], await racks.trunk_tags(self._db, row["rack_id"])
+    async def _trunks(self, row: Row) -> tuple[dict[str, bool], frozenset[int]]:
+        gateways = await racks.gateways_of(self._db, [row["rack_id"]])
+        return switch_plan.trunks(row, gateways), await racks.trunk_tags(self._db, row["rack_id"])
 
     async def _bring(
         self, row: Row, driver: Switch, ports: Sequence[Row], wanted: SwitchDesired

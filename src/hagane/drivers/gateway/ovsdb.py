@@ -4,6 +4,9 @@
 
 Names are made of the Nic's id, so that the same Nic always gets the same pair; external_ids:hagane-nic on both
 Interfaces is our mark. Moving a Nic to another network changes its iface-id and no port, so nothing is plugged anew.
+
+In these VLANs the trunk's bridge learns no addresses (flood_vlans): each has two ports here, and what the broadcasts of
+another gateway taught it would stand in the way when a Port moves here (three seconds without an answer).
 """
 
 import hashlib
@@ -21,7 +24,7 @@ MARK, IFACE = "hagane-nic", "iface-id"
 PROBE = 2.5  # seconds of silence after which the server is asked whether it is there; as many again, and it is not
 _TABLES = {
     "Open_vSwitch": ("external_ids",),
-    "Bridge": ("name", "ports"),
+    "Bridge": ("name", "ports", "flood_vlans"),
     "Port": ("name", "interfaces", "tag", "vlan_mode"),
     "Interface": ("name", "type", "options", "external_ids"),
 }
@@ -108,7 +111,13 @@ class _Found:
         if port is None or inner is None or not isinstance(port["tag"], int):
             return None
         there = Patch(port["tag"], inner["external_ids"].get(IFACE, ""))
-        return there if all(self._right(one) for one in _pair(key, there, access)) else None
+        flooded = there.vlan in self.flooded(access)
+        return there if flooded and all(self._right(one) for one in _pair(key, there, access)) else None
+
+    def flooded(self, access: GatewayAccess) -> frozenset[int]:
+        """The VLANs in which the trunk's bridge learns nothing."""
+        bridge = self.bridges.get(access.trunk_bridge)
+        return frozenset(bridge["flood_vlans"]) if bridge is not None else frozenset()
 
     def _right(self, want: "_End") -> bool:
         port, interface = self.by_name.get(want.name), self.interface.get(want.name)
@@ -153,12 +162,23 @@ def _transaction(found: _Found, access: GatewayAccess, desired: Patches) -> Txn:
     for key, patch in desired.items():
         for end in _pair(key, patch, access):
             _bring(txn, found, end)
+    _flood(txn, found, access, {patch.vlan for patch in desired.values()})
     ours = {end.name for key, patch in desired.items() for end in _pair(key, patch, access)}
     for ports in found.marked.values():
         for port in ports:
             if port["name"] not in ours and port["_uuid"] in found.bridge_of:
                 txn.mutate("Bridge", found.bridge_of[port["_uuid"]]["_uuid"], "ports", "delete", {port["_uuid"]})
     return txn
+
+
+def _flood(txn: Txn, found: _Found, access: GatewayAccess, wanted: set[int]) -> None:
+    """VLANs of our patches, and none that one of them had before."""
+    bridge, there = found.bridges.get(access.trunk_bridge), found.flooded(access)
+    had = {port["tag"] for ports in found.marked.values() for port in ports if isinstance(port["tag"], int)}
+    come, gone = wanted - there, (had & there) - wanted
+    changes = [("flood_vlans", mutator, vlans) for mutator, vlans in (("delete", gone), ("insert", come)) if vlans]
+    if bridge is not None and changes:
+        txn.ops.append(Mutate("Bridge", bridge["_uuid"], tuple(changes)))
 
 
 def _bring(txn: Txn, found: _Found, end: _End) -> None:
