@@ -112,9 +112,9 @@ def explained(stage: Stage, name: str) -> str:
 
 
 def down(stage: Stage) -> None:
-    """The end of the rack: its Nodes are forgotten, then everything of it is removed."""
-    stage.client.together(ADMIN, *(("baremetal", "node", "delete", name) for name in NODES))
+    """The end of the rack: the cloud forgets it, then everything of it is removed."""
     stage.client.run(ADMIN, "flavor", "delete", "bm.small")
+    told(stage, "enroll", "--remove", str(stage.state / "lab" / "rack1.toml"))
     told(stage, "lab", "down")
 
 

@@ -192,12 +192,15 @@ def lab(arguments: tuple[str, ...]) -> None:
 @CONFIG
 @STATE
 @SIM
+@click.option("--remove", is_flag=True, help="Take it out of the cloud again.")
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
-def enroll(path: Path | None, state: Path | None, file: Path, *, sim: bool) -> None:
+def enroll(path: Path | None, state: Path | None, file: Path, *, sim: bool, remove: bool) -> None:
     """Take a rack into the cloud: its switches, gateways, Nodes and Nics. Again changes nothing."""
     from hagane.operate import enroll as operation
+    from hagane.operate import withdraw
 
-    for line in operation.enroll(settings(path, state, sim=sim), file):
+    config = settings(path, state, sim=sim)
+    for line in withdraw.withdraw(config, file) if remove else operation.enroll(config, file):
         click.echo(line)
 
 
