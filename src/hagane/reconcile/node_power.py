@@ -37,7 +37,7 @@ STATES = ("manageable", "available", "active", "rescue", "error", "deploy failed
           "service hold")  # fmt: skip
 COLUMNS = ("id", "name", "driver", "driver_info", "secrets", "power_state", "maintenance", "fault", "provision_state",
            "provision_updated_at", "target_provision_state", "target_power_state", "instance_id",
-           "disable_power_off", "wanted")  # fmt: skip
+           "disable_power_off", "wanted", "generation")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,9 @@ class PowerWatch:
 
     async def _differs(self, row: Row, power: str) -> Found | None:
         """The machine is not as it was left. Raises Unavailable, DeviceFailed."""
-        before = row["power_state"]
+        before, now = row["power_state"], await NODE.get(self._db, id=row["id"])
+        if now is None or (now["generation"], now["power_state"]) != (row["generation"], before):
+            return None  # somebody asked for it while we looked
         keep = row["disable_power_off"] and power == "power on"
         if before not in WIRE_POWER.values() or not self._config.restore_power or keep:
             text = f"The machine was found in state {power}." if before else ""
