@@ -6,7 +6,8 @@ from typing import Any
 
 from hagane.baremetal.node import NODE
 from hagane.network.port_row import PORT
-from tests.scenarios.steel_world import NODES, V21, Steel, steel
+from hagane.placement.host import HOST
+from tests.scenarios.steel_world import NODES, PROJECT, V21, Steel, steel
 
 
 async def test_create_and_delete(tmp_path: Path) -> None:
@@ -333,3 +334,19 @@ async def test_placement_and_hypervisors(tmp_path: Path) -> None:
         assert [one["uuid"] for one in steel_ones[node]["servers"]] == [server]
         assert steel_ones[node]["service"]["host"] == "hagane"
         await w.end(server)
+
+
+async def test_leased_and_elsewhere(tmp_path: Path) -> None:
+    """A Node that is leased to another project, or is not in the zone that was asked for, is not given away."""
+    async with steel(tmp_path, 1, lessee="somebody") as w:
+        shown = await w.becomes((await w.create())["id"], "ERROR")
+        assert "bm1: it is leased to another project" in shown["fault"]["details"]
+        await w.end(shown["id"])
+        mine = await w.enrol("mine", lessee=PROJECT)
+        server = (await w.create())["id"]
+        assert (await w.becomes(server, "ACTIVE"))["OS-EXT-SRV-ATTR:hypervisor_hostname"] == mine
+        await w.end(server)
+        await w.db.write(lambda tx: HOST.update(tx, {"name": "sim1"}, {"zone": "far"}))
+        shown = await w.becomes((await w.create(availability_zone="far"))["id"], "ERROR")
+        assert "mine: it is in the zone nova, not far" in shown["fault"]["details"]
+        await w.end(shown["id"])

@@ -19,6 +19,7 @@ from hagane.compute.flavor_node import NodeWish, capabilities, wish_of
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault, port_ids
 from hagane.errors import HaganeError
 from hagane.network import attach
+from hagane.placement.host import DEFAULT_ZONE
 from hagane.reconcile.server_place import NOWHERE
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
@@ -123,6 +124,8 @@ def _unfit(row: Row, wish: NodeWish, node: Row) -> str:
         return "it is leased to another project"
     if node["retired"]:
         return "it is retired"
+    if row["zone"] not in (None, DEFAULT_ZONE):
+        return f"it is in the zone {DEFAULT_ZONE}, not {row['zone']}"
     asked = (row["wanted_host"] or {}).get("host")
     if asked and asked not in (node["id"], node["name"], CONDUCTOR):
         return f"another one, {asked}, was asked for"
