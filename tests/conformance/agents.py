@@ -158,9 +158,7 @@ class Machine:
                 await asyncio.sleep(0.1)
 
 
-PARAMETERS = (
-    "console=ttyS0,115200 BOOTIF=01-52-54-00-12-34-56 mitigations=off random.trust_cpu=on no_timer_check edd=off"
-)
+PARAMETERS = "console=ttyS0,115200 BOOTIF=01-52-54-00-12-34-56"
 
 
 @asynccontextmanager

@@ -6,15 +6,28 @@ Not collected by the other targets (its name says so): it needs 2 GB of memory a
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import CommandState
 from hagane.lab.ramdisk import stock
-from tests.conformance.agent_rigs import node
+from hagane.lab.ramdisk.agent.facts import inventory
+from hagane.lab.ramdisk.agent.place import place
+from tests.conformance.agent_rigs import node, scratch
 from tests.conformance.agents import blank, boot, service
 from tests.conformance.test_ramdisk import guest_image, write
+
+
+def _same_words(found: dict[str, Any], root: Path) -> None:
+    """Our ramdisk's inventory has every field of the original's."""
+    scratch(root, "", disk_mb=64)
+    ours = inventory(place(root))
+    parts = [(found, ours), *((found[name], ours[name]) for name in ("cpu", "memory", "system_vendor", "boot"))]
+    parts += [(found[name][0], ours[name][0]) for name in ("interfaces", "disks")]
+    missing = {key for original, own in parts for key in original.keys() - own.keys()}
+    assert not missing, missing
 
 
 @pytest.mark.timeout(1200)
@@ -36,6 +49,7 @@ async def test_one_deployment(tmp_path: Path, mode: str) -> None:
                 listed = await agent.call("deploy.get_deploy_steps", params.steps(node(), []))
                 steps, versions = params.found_steps("deploy", listed.result)
                 assert "write_image" in [step["step"] for step in steps] and versions
+                _same_words((await agent.call("poll.get_hardware_info", {})).result, tmp_path / "scratch")
                 began = time.monotonic()
                 command = await write(agent, state, image, mode)
                 assert command.state is CommandState.SUCCEEDED, command.error

@@ -22,7 +22,7 @@ from hagane.lab import guest, ramdisk
 from tests.conformance.agent_rigs import node
 from tests.conformance.agents import NODE, Machine, Service, blank, boot, service
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 
 LLDP = bytes.fromhex(
     "0180c200000e 525400000001 88cc 0207 04 525401000002 0405 05 626d312d 0602 0078 0000".replace(" ", "")
@@ -31,7 +31,7 @@ LLDP = bytes.fromhex(
 
 def linux(state: Service, more: str = "", variant: str = "virtual") -> tuple[Path, Path, str]:
     made = ramdisk.build(variant=variant)
-    return made.kernel, made.ramdisk, f"ipa-api-url=http://10.0.2.2:{state.port}/baremetal {more}"
+    return made.kernel, made.ramdisk, f"{made.parameters} ipa-api-url=http://10.0.2.2:{state.port}/baremetal {more}"
 
 
 def guest_image(folder: Path) -> Path:

@@ -20,6 +20,11 @@ SYSTEM = (
     *("libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "libssl3"),
 )
 KERNELS = {"virtual": "linux-image-cloud-amd64", "metal": "linux-image-amd64"}
+# Nothing of a tenant runs beside the agent, so no speed is paid for keeping programs from each other.
+PARAMETERS = {
+    "virtual": "mitigations=off random.trust_cpu=on no_timer_check edd=off",
+    "metal": "mitigations=off random.trust_cpu=on",
+}
 # OpenSSL hashes two to five times as fast as Python's own code, which is half of the time that writing a disk takes.
 NATIVE = ("_json", "_hashlib")
 COMMON = (
@@ -42,19 +47,18 @@ LATE_MODULES = ("tarfile", "gzip", "traceback", "encodings.latin_1", "encodings.
 
 @dataclass(frozen=True, slots=True)
 class Ramdisk:
-    """A finished ramdisk. `esp`: an EFI system partition with its own boot loader, where an ISO for UEFI needs one."""
+    """A finished ramdisk. `parameters`: what this kernel and ramdisk want on the kernel's command line."""
 
     kernel: Path
     ramdisk: Path
-    esp: Path | None = None
-    parameters: str = ""  # that this kernel and ramdisk always want on the kernel's command line
+    parameters: str = ""
 
 
 def build(*, variant: str = "virtual", cache: Path = CACHE) -> Ramdisk:
     """The ramdisk from the cache, built first if need be. Errors: Unavailable (no packages), DeviceFailed."""
     packages = debs.fetch(cache / "debs", (KERNELS[variant], *SYSTEM))
     key = _key(packages, variant)
-    made = Ramdisk(cache / f"ramdisk-{key}.kernel", cache / f"ramdisk-{key}.gz")
+    made = Ramdisk(cache / f"ramdisk-{key}.kernel", cache / f"ramdisk-{key}.gz", PARAMETERS[variant])
     if not (made.kernel.exists() and made.ramdisk.exists()):
         with tempfile.TemporaryDirectory(prefix="hagane-ramdisk-") as name:
             _build(Path(name), packages, variant, made)
