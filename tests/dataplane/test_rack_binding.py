@@ -254,3 +254,24 @@ async def test_group_carries_its_port_before_the_machine_speaks_lacp(lab: RackLa
     assert len((await lab.vsctl("tor1", "get", "Port", bond, "interfaces")).split(",")) == 2
     one.has(port)
     await lab.pings(one, virtual.ip)
+
+
+async def test_guarded_and_direct_meet_on_a_vlan(lab: RackLab) -> None:
+    """On one VLAN network: one machine filtered at the gateway, one on the wire, one virtual."""
+    net = await lab.network("wire", "10.7.0.0/24", **{
+        "provider:network_type": "vlan", "provider:physical_network": "rack1", "provider:segmentation_id": 77,
+    })  # fmt: skip
+    found = {}
+    for name, secure in (("bm1", True), ("bm2", False)):
+        node, metal = await lab.metal(name)
+        vif = await lab.port(net, **({} if secure else {"port_security_enabled": False}))
+        await lab.give(node, vif["id"])
+        [port] = await lab.plugged(node, "tenant")
+        found[port["binding_vif_details"]["binding"]] = metal.has(port)
+    guarded, direct = found["guarded"], found["direct"]
+    virtual = await lab.virtual(net, port_security_enabled=False)
+    await lab.pings(guarded, direct.ip)
+    await lab.pings(guarded, virtual.ip)
+    await lab.pings(virtual, direct.ip)
+    assert not await asyncio.to_thread(direct.pings, guarded.ip)  # its default group lets no stranger in
+    assert not await asyncio.to_thread(virtual.pings, guarded.ip)
