@@ -57,6 +57,10 @@ def test_kernel_parameters() -> None:
     base = "http://10.0.0.2"
     text = provision_boot.parameters(own, base, "cleaning", "nofb  console=ttyS0")
     assert text == "ipa-api-url=http://10.0.0.2/baremetal nofb console=ttyS0 debug"
+    alone = node(driver_info={"kernel_append_params": "debug"})
+    assert provision_boot.parameters(alone, base, "cleaning", "nofb", "no_timer_check").endswith(
+        " debug no_timer_check"
+    )
     text = provision_boot.parameters(node(), base, "inspection", "quiet")
     assert text.endswith(
         f"ipa-inspection-callback-url={base}/baremetal/v1/continue_inspection ipa-collect-lldp=1 quiet"

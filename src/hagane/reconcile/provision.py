@@ -145,7 +145,7 @@ class ProvisionPart:
     async def _plan(self, who: Guest) -> BootPlan:
         base = await self.url(self._cloud.db, who.network_id)
         more = (await self._parts(who)).parameters
-        return provision_boot.plan(who.node, base=base, role=who.role, default=f"{self._words(who.node)} {more}")
+        return provision_boot.plan(who.node, base=base, role=who.role, default=self._words(who.node), always=more)
 
     async def _kernel(self, who: Guest) -> Path:
         return (await self._parts(who)).kernel
@@ -193,7 +193,7 @@ class ProvisionPart:
     async def _iso(self, who: Guest) -> Path:
         parts = await self._parts(who)
         base = await self.url(self._cloud.db, who.network_id)
-        parameters = provision_boot.parameters(who.node, base, who.role, f"{self._words(who.node)} {parts.parameters}")
+        parameters = provision_boot.parameters(who.node, base, who.role, self._words(who.node), parts.parameters)
         return await self._media.build(IsoParts(parts.kernel, parts.ramdisk, parameters))
 
     async def _cd(self, node_id: str, network_id: str, role: str) -> Path:

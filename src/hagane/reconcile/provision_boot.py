@@ -28,20 +28,23 @@ def _capabilities(properties: Row) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (part.partition(":") for part in text.split(","))}
 
 
-def parameters(node: Row, base: str, role: str, default: str) -> str:
-    """The kernel command line of the ramdisk: what the agent asks for, and what the operator adds."""
+def parameters(node: Row, base: str, role: str, default: str, always: str = "") -> str:
+    """The kernel command line of the ramdisk: what the agent asks for, what the operator says (or the default), and
+    what this ramdisk always wants."""
     words = [f"ipa-api-url={base}{API}"]
     if role == INSPECTION:
         words += [f"ipa-inspection-callback-url={base}{API}/v1/continue_inspection", "ipa-collect-lldp=1"]
     own = (node["driver_info"] or {}).get("kernel_append_params")
-    words.append(default if own is None else str(own).replace(DEFAULT, default))
+    words += [default if own is None else str(own).replace(DEFAULT, default), always]
     text = " ".join(" ".join(words).split())
     if not text.isprintable() or {"'", '"', "$", "\\", "{", ";", "|", "&"} & set(text):
         raise Invalid(f"kernel_append_params of node {node['id']} has characters that a boot loader would act upon.")
     return text
 
 
-def plan(node: Row, *, base: str, role: str, media: str = "", default: str = "") -> BootPlan:
+def plan(
+    node: Row, *, base: str, role: str, media: str = "", default: str = "", always: str = ""
+) -> BootPlan:  # fmt: skip
     """Raises Invalid when the Node's boot interface and mode do not go together."""
     driver = DRIVERS.get(node["boot_interface"] or "")
     if driver is None:
@@ -50,7 +53,7 @@ def plan(node: Row, *, base: str, role: str, media: str = "", default: str = "")
     if how not in driver.modes:
         fit = ", ".join(sorted(driver.modes))
         raise Invalid(f"The boot interface {driver.name} works in {fit} mode only; node {node['id']} is in {how}.")
-    return driver.plan(BootNode(how, base, parameters(node, base, role, default), media))
+    return driver.plan(BootNode(how, base, parameters(node, base, role, default, always), media))
 
 
 def start(node: Row, made: BootPlan) -> Start:
