@@ -388,6 +388,33 @@ async def test_enrolled_anew_takes_over_wire_and_vlan(w: RackWorld) -> None:
     await w.so(again)
 
 
+async def test_cable_to_another_port_takes_the_network_along(w: RackWorld) -> None:
+    node = await w.node(T1)
+    [port] = await w.plugged(node, "provisioning")
+    await w.admin.put(f"/baremetal/v1/nodes/{node['id']}/maintenance")
+    [nic] = (await w.admin.get(f"/baremetal/v1/nodes/{node['id']}/ports")).json()["ports"]
+
+    async def cable(name: str) -> int:
+        patch = [{"op": "replace", "path": "/local_link_connection/port_id", "value": name}]
+        return (await w.admin.patch(f"/baremetal/v1/ports/{nic['uuid']}", json=patch)).status_code
+
+    assert await cable("e7") == 200
+    await w.so(node)
+    vlan = port["binding_vif_details"]["vlan"]
+    assert w.switches["tor1"].ports["e7"].native == vlan
+    await w.until(lambda: _is_dead(w, "e1"))
+    [again] = await PORT.select(w.db, {"id": port["id"]})
+    assert again["binding_profile"]["local_link_information"][0]["port_id"] == "e7"
+    assert await cable("up1") == 409  # the trunk of a gateway
+    await w.unplug(node)
+    assert await cable("e8") == 200
+    await w.until(lambda: _is_dead(w, "e7"))
+
+
+async def _is_dead(w: RackWorld, name: str) -> bool:
+    return w.switches["tor1"].ports[name] == SwitchPort()
+
+
 async def test_deleted_port_leaves_a_dead_end(w: RackWorld) -> None:
     node = await w.node(T1)
     vif = await w.port(await w.network("tenant", "10.0.0.0/24"))

@@ -15,6 +15,7 @@ from hagane.baremetal.base import V1, require
 from hagane.baremetal.belonging import Belonging
 from hagane.baremetal.nic_group import NicGroups
 from hagane.errors import Conflict, Invalid
+from hagane.network import plugged
 from hagane.state.database import Row, Tx
 from hagane.state.table import Sql
 
@@ -128,6 +129,16 @@ class Nics(Belonging):
             changes["node_id"] = (await self.node_of(request, tx, str(changes["node_id"]), "update"))["id"]
         _free(old["_node"], old, changes)
         await self._check(tx, old | changes, changes)
+
+    async def store(self, tx: Tx, old: Row, changes: Row) -> Row:
+        """A Nic that hangs elsewhere carries its Port there, and the SwitchPort that it left nothing."""
+        stored = await super().store(tx, old, changes)
+        if "link" in changes and changes["link"] != old["link"]:
+            if old["plugged"]:
+                await plugged.rewired(tx, self.cloud, old["plugged"])
+            else:
+                await rack.leave(tx, [old["id"]])
+        return stored
 
     async def _check(self, tx: Tx, row: Row, changes: Row) -> None:
         address, name = changes.get("address"), changes.get("name")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hagane.cloud import Cloud
+from hagane.network import port_row
 from hagane.network.errors import error
 from hagane.state.database import Row, Tx
 
@@ -54,6 +55,16 @@ def _differs(old: Row, changes: Row, names: Sequence[str]) -> bool:
 async def removing(tx: Tx, cloud: Cloud, port: Row, *, request_id: str | None = None) -> None:
     if carried(cloud, port):
         await cloud.use(Plugs).gone(tx, port, request_id=request_id)  # type: ignore[type-abstract]
+
+
+async def rewired(tx: Tx, cloud: Cloud, port_id: str) -> None:
+    """The Nic that carries a Port hangs elsewhere now. Raises PortBindingError."""
+    port = await port_row.get(tx, port_id)
+    if port is None or not carried(cloud, port):
+        return
+    [network] = await tx.fetch("SELECT * FROM network WHERE id = :id", {"id": port["network_id"]})
+    if changes := await cloud.use(Plugs).changed(tx, port, network):  # type: ignore[type-abstract]
+        await port_row.change(tx, port_id, changes)
 
 
 async def moving(tx: Tx, cloud: Cloud, network: Row, *, request_id: str | None = None) -> None:

@@ -14,6 +14,7 @@ import logging
 import random
 import ssl
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,11 @@ class Connection:
         self.reason = "not started"
 
     def start(self, setup: Callable[[Peer], Awaitable[None]], notify: Notify, lost: Callable[[], None]) -> None:
-        self._task = self._task or asyncio.create_task(self._run(setup, notify, lost), name=f"ovsdb {self._database}")
+        self._task = self._task or asyncio.create_task(
+            self._run(setup, notify, lost),
+            name=f"ovsdb {self._database}",
+            context=Context(),  # of no request
+        )
 
     async def stop(self) -> None:
         task, self._task = self._task, None
