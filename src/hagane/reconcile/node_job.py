@@ -29,6 +29,9 @@ KEPT = ("life", "steps", "inspected")  # parts of `seen` that are not what a BMC
 ABORTED = {"clean": "By request, the clean operation was aborted", "inspect": "Inspection was aborted by request.",
            "deploy": "The deployment was aborted by request.", "rescue": "The rescue was aborted by request.",
            "service": "The service operation was aborted by request."}  # fmt: skip
+LIVE = ("provision_state", "provision_updated_at", "seen", "driver_internal_info", "secrets", "instance_id",
+        "maintenance", "wanted", "target_power_state", "generation")  # fmt: skip
+"""Columns that others may have written meanwhile, and that count."""
 LIVE_SECONDS = 1.0  # how often the progress of something that takes long is written
 
 
@@ -250,9 +253,10 @@ class Job:
             lines.append((text, error, clock.wall() - clock.seconds(self.life["began"])))
 
         async def write(tx: Tx) -> Row | None:
-            now = await NODE.get(tx, id=self.id)
-            if now is None or not _same(now, self.row):
+            found = await NODE.select(tx, {"id": self.id}, columns=LIVE)
+            if not found or not _same(found[0], self.row):
                 return None
+            now = self.row | found[0]
             told = {key: value for key, value in (changes.get("seen") or {}).items() if key not in KEPT}
             seen = {**now["seen"], **told, "life": life, "steps": self.steps}
             if not life:

@@ -6,6 +6,7 @@ Unavailable when it may be later; the reconciler turns that into the documented 
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from hagane.baremetal import plug
 from hagane.baremetal.claim import let_go
 from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
@@ -47,7 +48,10 @@ async def tenant_network(job: Job) -> Turn:
     job.begin("tenant-network")
     count = await node_net.tenant_ports(job)
     job.finish("tenant-network", f"{count} Ports wait for the machine" if count else "the machine has no Ports")
-    return Next()
+    if plug.plugs(job.row):
+        return Next()
+    await network(job)  # there is nothing that could take a while, so it needs no write of its own
+    return Next("boot")
 
 
 async def network(job: Job) -> Turn:
