@@ -118,18 +118,23 @@ async def cycle(bench: Bench, count: int) -> dict[str, float]:
     took["provide"] = await bench.verb(keys, "provide", "available")
     took["image"] = await bench.all(lambda key: bench.call("PATCH", f"/nodes/{key}", IMAGE), keys)
     took["deploy"] = await bench.verb(keys, "active", "active")
+    took["list"] = min([await listing(bench, count) for _ in range(3)])
+    took["delete"] = await bench.verb(keys, "deleted", "available")
+    took["remove"] = await bench.all(lambda key: bench.call("DELETE", f"/nodes/{key}", None, 204), keys)
+    took["all"] = time.perf_counter() - began
+    return took
+
+
+async def listing(bench: Bench, count: int) -> float:
+    """Seconds for all Nodes with details, page by page."""
     started = time.perf_counter()
     listed, url = 0, "/nodes/detail?limit=1000"
     while url:
         page = await bench.call("GET", url)
         listed, url = listed + len(page["nodes"]), page.get("next", "").partition("/baremetal/v1")[2]
-    took["list"] = time.perf_counter() - started
     if listed != count:
         raise RuntimeError(f"{listed} of {count} Nodes listed")
-    took["delete"] = await bench.verb(keys, "deleted", "available")
-    took["remove"] = await bench.all(lambda key: bench.call("DELETE", f"/nodes/{key}", None, 204), keys)
-    took["all"] = time.perf_counter() - began
-    return took
+    return time.perf_counter() - started
 
 
 def show(name: str, value: str, against: str = "") -> None:
@@ -153,7 +158,7 @@ async def main(arguments: argparse.Namespace) -> None:
         show("enroll -> manageable", f"{count / took['manage']:.0f}/s")
         show("manageable -> available, cleaned", f"{count / took['provide']:.0f}/s")
         show("available -> active, deployed", f"{count / took['deploy']:.0f}/s", "target 50/s")
-        show("list with details", f"{took['list'] * 1000:.0f} ms", "Ironic 39: 470 ms for 1,000")
+        show("list with details, best of three", f"{took['list'] * 1000:.0f} ms", "Ironic 39: 470 ms for 1,000")
         show("active -> available, deleted and cleaned", f"{count / took['delete']:.0f}/s")
         show("everything", f"{took['all']:.1f} s", "target 60 s for 1,000")
         show("full cycles", f"{count / took['all']:.1f}/s", "Ironic 39: 3.6/s")

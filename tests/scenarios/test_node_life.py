@@ -254,3 +254,27 @@ async def test_a_machine_that_may_not_be_switched_off_is_restarted(tmp_path: Pat
         assert w.machine(node).did == ERASED + WRITTEN and row["power_state"] == "power on"
         await w.reach(node, "deleted", "available")
         assert w.machine(node).on
+
+
+async def test_hold_in_a_deployment_and_in_a_service(tmp_path: Path) -> None:
+    hold = {"interface": "deploy", "step": "hold", "args": {}}
+    async with world(tmp_path) as w:
+        node = await w.available()
+        await w.instance(node)
+        await w.reach(node, "active", "deploy hold", deploy_steps=[hold | {"priority": 70}])
+        assert w.machine(node).did[-1] == "standby.prepare_image"
+        await w.reach(node, "unhold", "active")
+        await w.reach(node, "service", "service hold", service_steps=[hold])
+        await w.reach(node, "unhold", "active")
+        assert (await w.row(node))["power_state"] == "power on"
+
+
+async def test_a_step_that_asks_for_a_restart_gets_one(tmp_path: Path) -> None:
+    first = {"interface": "deploy", "step": "erase_devices_metadata", "priority": 99, "reboot_requested": True}
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        w.machine(node).wrong.steps = [first, first | {"step": "burnin_cpu", "priority": 5, "reboot_requested": False}]
+        await w.reach(node, "provide", "available")
+        assert w.machine(node).did == [*ERASED, "clean.execute_clean_step:burnin_cpu"]
+        assert w.machine(node).starts == 2 and await w.leaks(node) == {}
