@@ -61,7 +61,10 @@ class VolumeReconciler:
         if step.verb == "wait":
             return Wait(1.0, "its snapshots are being deleted")
         if step.verb == "place":
-            return await self._place(row, claim)
+            why = await self._place(row, claim)
+            if why:
+                return Failed(why)
+            step = volume_step(row, snapshots=0)
         try:
             if step.verb == "remove":
                 return await self._remove(row)
@@ -106,23 +109,23 @@ class VolumeReconciler:
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    async def _place(self, row: Row, claim: Claim) -> Outcome:
-        """Choose a pool, in one transaction with the claim of it, and go on at once."""
+    async def _place(self, row: Row, claim: Claim) -> str:
+        """Choose a pool, in one transaction with the claim of it; returns why there is none."""
 
-        async def work(tx: Tx) -> str:
+        async def work(tx: Tx) -> tuple[str | None, str]:
             kind = await TYPE.get(tx, id=row["type_id"])
             name, why = await pool.choose(tx, kind or {"extra_specs": {}, "name": ""}, row["size"])
             where = {"id": row["id"], "status": "creating", "host": None}
             if name is not None:
                 await VOLUME.update(tx, where, {"host": name})
-                await wake(tx, base.VOLUME, row["id"])
-                return ""
+                return name, ""
             if await VOLUME.update(tx, where, {"status": "error", "fault": f"No place for this volume: {why}."}):
                 await message.tell(tx, message.VOLUME, row, "allocate", why, claim.request_id)
-            return why
+                await _tell_backup(tx, row)
+            return None, why
 
-        why = await self._db.write(work)
-        return Failed(why) if why else Done()
+        row["host"], why = await self._db.write(work)
+        return why
 
     async def _make(self, row: Row, claim: Claim) -> Row:
         source = await self._source(row)

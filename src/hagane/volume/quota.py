@@ -32,8 +32,8 @@ DEFAULTS = {
 }
 PER_TYPE = ("volumes", "gigabytes", "snapshots")
 
-_ADD = """INSERT INTO volume_usage (project_id, resource, in_use) VALUES (:project, :resource, :more)
-ON CONFLICT (project_id, resource) DO UPDATE SET in_use = volume_usage.in_use + :more"""
+_ADD = """INSERT INTO volume_usage (project_id, resource, in_use) VALUES {rows}
+ON CONFLICT (project_id, resource) DO UPDATE SET in_use = volume_usage.in_use + excluded.in_use"""
 
 
 async def limits_of(reader: Reader, project_id: str, type_names: list[str] | None = None) -> dict[str, int]:
@@ -60,15 +60,22 @@ def with_type(changes: Mapping[str, int], type_name: str) -> dict[str, int]:
 
 async def add(tx: Tx, project_id: str, changes: Mapping[str, int]) -> None:
     """Count in, or out where negative. Rows that come to nothing go: the project may be gone."""
-    for resource, more in changes.items():
-        await tx.execute(_ADD, {"project": project_id, "resource": resource, "more": more})
+    params: dict[str, str | int] = {"project": project_id}
+    for number, (resource, more) in enumerate(changes.items()):
+        params |= {f"resource_{number}": resource, f"more_{number}": more}
+    rows = ", ".join(f"(:project, :resource_{number}, :more_{number})" for number in range(len(changes)))
+    await tx.execute(_ADD.format(rows=rows), params)
     if any(more < 0 for more in changes.values()):
         await USAGE.delete(tx, {"project_id": project_id, "resource": list(changes), "in_use": Op("<=", 0)})
 
 
-async def take(tx: Tx, project_id: str, changes: Mapping[str, int], what: str) -> None:
-    """Count in what a new thing (`what`: volumes, snapshots, backups) needs. Raises TooLarge in the service's words."""
+async def take(tx: Tx, project_id: str, changes: Mapping[str, int], what: str, *, size: int = 0) -> None:
+    """Count in what a new thing (`what`: volumes, snapshots, backups) needs; `size` is that of a single volume, which
+    has a limit of its own. Raises TooLarge in the service's words."""
     limits, used = await limits_of(tx, project_id), await usage_of(tx, project_id)
+    if 0 <= limits["per_volume_gigabytes"] < size:
+        text = f"Requested volume size {size}G is larger than maximum allowed limit {limits['per_volume_gigabytes']}G."
+        raise over("VolumeSizeExceedsLimit", text)
     for resource in sorted(changes, key=lambda name: ("gigabytes" not in name, name)):
         limit, more = limits.get(resource, -1), changes[resource]
         if limit >= 0 and more > 0 and used.get(resource, 0) + more > limit:
@@ -94,11 +101,3 @@ def _refusal(what: str, resource: str, limit: int, used: int, more: int) -> Exce
         return over("VolumeLimitExceeded", text)
     name = {"snapshots": "SnapshotLimitExceeded", "backups": "BackupLimitExceeded"}[what]
     return over(name, f"Maximum number of {what} allowed ({limit}) exceeded")
-
-
-async def check_size(reader: Reader, project_id: str, size: int) -> None:
-    """The largest single volume. Raises TooLarge."""
-    limit = (await limits_of(reader, project_id))["per_volume_gigabytes"]
-    if 0 <= limit < size:
-        text = f"Requested volume size {size}G is larger than maximum allowed limit {limit}G."
-        raise over("VolumeSizeExceedsLimit", text)

@@ -188,11 +188,10 @@ async def _hand_over(tx: Tx, request: Request, row: Row, volume: Row) -> None:
     snapshots = [] if row["no_snapshots"] else await SNAPSHOT.select(tx, {"volume_id": volume["id"]})
     sizes = sum(snapshot["size"] for snapshot in snapshots)
     name = (await names_of(tx, [volume["type_id"]])).get(volume["type_id"], "")
-    await quota.check_size(tx, new, volume["size"])
     counts = {"volumes": 1, "gigabytes": volume["size"] + sizes}
     counts |= {"snapshots": len(snapshots)} if snapshots else {}
     counts = quota.with_type(counts, name)
-    await quota.take(tx, new, counts, "volumes")
+    await quota.take(tx, new, counts, "volumes", size=volume["size"])
     await quota.add(tx, old, {resource: -number for resource, number in counts.items()})
     owner = {"project_id": new, "user_id": request.caller.user_id}
     await VOLUME.update(tx, {"id": volume["id"]}, owner | {"status": "available", "updated_at": clock.now()})

@@ -80,10 +80,9 @@ class OwnerActions:
             if row["status"] != expected["status"]:
                 raise bad_volume(f"Volume {row['id']} status must be '{expected}' to extend, currently"
                                  f" {row['status']}.")  # fmt: skip
-            await quota.check_size(tx, row["project_id"], size)
             name = (await type_row.names_of(tx, [row["type_id"]])).get(row["type_id"], "")
             more = quota.with_type({"gigabytes": size - row["size"]}, name)
-            await quota.take(tx, row["project_id"], more, "volumes")
+            await quota.take(tx, row["project_id"], more, "volumes", size=size)
             await self._begin(tx, row, "extending", {"size": size}, request)
             return None
 

@@ -70,8 +70,8 @@ async def create(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Row:
     row = await _row(request, tx, order, source, kind, size)
     if row["multiattach"]:
         need(request, "volume:multiattach")
-    await quota.check_size(tx, row["project_id"], size)
-    await quota.take(tx, row["project_id"], quota.with_type({"volumes": 1, "gigabytes": size}, kind["name"]), "volumes")
+    counts = quota.with_type({"volumes": 1, "gigabytes": size}, kind["name"])
+    await quota.take(tx, row["project_id"], counts, "volumes", size=size)
     await VOLUME.insert(tx, row)
     await store_items(tx, row["id"], USER, {}, row["metadata"])
     await store_items(tx, row["id"], IMAGE, {}, row["image_metadata"] or {})

@@ -1,9 +1,10 @@
-"""A simulated backend: it keeps a note of every volume, not its bytes, in one file, so that a restart finds them again.
+"""A simulated backend: it keeps a note of every volume, not its bytes; a journal lets a restart find them again.
 
 `hook` is called with the name of each call before it happens; tests let it raise or count.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,9 +40,34 @@ class SimVolumes:
         self.hook: Callable[[str], None] = lambda call: None
         self.volumes: dict[str, dict[str, Any]] = {}  # id -> size_gb, content
         self.snapshots: dict[str, dict[str, Any]] = {}
-        if state is not None and state.exists():
-            kept = json.loads(state.read_text())
-            self.volumes, self.snapshots = kept["volumes"], kept["snapshots"]
+        if state is not None:
+            self._load(state)
+
+    def _load(self, state: Path) -> None:
+        """Read the journal, whose last line a kill may have cut off, and begin it anew with what is left."""
+        for line in state.read_text().splitlines() if state.exists() else []:
+            with contextlib.suppress(ValueError):
+                kind, key, kept = json.loads(line)
+                self._note(kind, key, kept)
+        state.parent.mkdir(parents=True, exist_ok=True)
+        new = state.with_suffix(".new")
+        things = (("volume", self.volumes), ("snapshot", self.snapshots))
+        lines = [json.dumps([kind, key, kept]) for kind, known in things for key, kept in known.items()]
+        new.write_text("".join(line + "\n" for line in lines))
+        new.rename(state)
+
+    def _note(self, kind: str, key: str, kept: dict[str, Any] | None) -> None:
+        things = self.volumes if kind == "volume" else self.snapshots
+        if kept is None:
+            things.pop(key, None)
+        else:
+            things[key] = kept
+
+    def _set(self, kind: str, key: str, kept: dict[str, Any] | None) -> None:
+        self._note(kind, key, kept)
+        if self._state is not None:
+            with self._state.open("a") as journal:
+                journal.write(json.dumps([kind, key, kept]) + "\n")
 
     async def apply(self, desired: Desired, moved: Moved = quiet) -> None:
         await asyncio.sleep(0)
@@ -51,16 +77,13 @@ class SimVolumes:
                 self._volume(desired)
             case Snapshot():
                 if desired.id not in self.snapshots:
-                    self.snapshots[desired.id] = dict(self._known(desired.volume_id))
+                    self._set("snapshot", desired.id, dict(self._known(desired.volume_id)))
             case Reverted():
                 kept = self._snapshot(desired.snapshot_id)
-                self.volumes[desired.volume_id] = kept | {"size_gb": desired.size_gb}
-            case Absent(kind="volume"):
-                self.volumes.pop(desired.id, None)
+                self._set("volume", desired.volume_id, kept | {"size_gb": desired.size_gb})
             case Absent():
-                self.snapshots.pop(desired.id, None)
+                self._set(desired.kind, desired.id, None)
         moved(100)
-        self._keep()
 
     def _volume(self, desired: Volume) -> None:
         known = self.volumes.get(desired.id)
@@ -68,8 +91,8 @@ class SimVolumes:
         if more > self._total - self._used():
             raise DeviceFailed("The storage backend is full.")
         if known is None or desired.over:
-            known = self.volumes[desired.id] = {"content": self._content(desired.source), "size_gb": 0}
-        known["size_gb"] = max(known["size_gb"], desired.size_gb)
+            known = {"content": self._content(desired.source), "size_gb": 0}
+        self._set("volume", desired.id, known | {"size_gb": max(known["size_gb"], desired.size_gb)})
 
     def _content(self, source: Source | None) -> str:
         match source:
@@ -122,10 +145,3 @@ class SimVolumes:
     ) -> None:
         self.hook("save_snapshot")
         await asyncio.to_thread(path.write_text, self._snapshot(snapshot_id)["content"])
-
-    def _keep(self) -> None:
-        if self._state is not None:
-            self._state.parent.mkdir(parents=True, exist_ok=True)
-            new = self._state.with_suffix(".new")
-            new.write_text(json.dumps({"volumes": self.volumes, "snapshots": self.snapshots}))
-            new.rename(self._state)
