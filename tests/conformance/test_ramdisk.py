@@ -102,6 +102,8 @@ async def test_uefi_gets_a_boot_entry_that_starts_the_disk(tmp_path: Path) -> No
         async with boot(tmp_path, disk, linux=linux(state), firmware=firmware) as machine:
             await state.beat()
             agent = state.agent(machine.port)
+            none = await agent.call("image.install_bootloader", params.install_bootloader({}, boot_mode="uefi"))
+            assert none.state is CommandState.FAILED and "is the image made for UEFI?" in none.error
             command = await write(agent, state, image, "uefi")
             assert command.state is CommandState.SUCCEEDED, command.error
             loader = await agent.call("image.install_bootloader", params.install_bootloader({}, boot_mode="uefi"))

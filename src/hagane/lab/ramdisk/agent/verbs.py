@@ -12,7 +12,7 @@ from typing import Any
 from . import blocks, efi, image, prepare
 from .commands import Command, Verb
 from .disks import disks, root_disk
-from .errors import CleaningError, CommandExecutionError, DeploymentError, VersionMismatch
+from .errors import CleaningError, CommandExecutionError, DeploymentError, DeviceNotFound, VersionMismatch
 from .facts import MANAGER, inventory
 from .place import Place
 
@@ -77,7 +77,9 @@ class Verbs:
             if efi_system_part_uuid or (self.uuids or {}).get("partitions"):
                 raise CommandExecutionError("This ramdisk has no GRUB to install into a partition image: use the stock "
                     "ironic-python-agent ramdisk, or a whole-disk image, which brings its boot loader.")  # fmt: skip
-        except (OSError, DeploymentError, CommandExecutionError) as error:
+            if uefi:
+                raise DeviceNotFound(f"No EFI loader was found on {disk['name']}: is the image made for UEFI?")
+        except (OSError, DeploymentError, CommandExecutionError, DeviceNotFound) as error:
             if not ignore_bootloader_failure:
                 raise
             print(f"agent: boot loader: {error}", flush=True)
