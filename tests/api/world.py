@@ -180,6 +180,13 @@ class World:
         credential = {"application_credential": {"name": SECRET, "access_rules": [rule]}}
         made = self._make(self.victim.http, f"{v3}/users/{user}/application_credentials", credential,
                           "application_credential")  # fmt: skip
+        service = self._make(self.admin, f"{v3}/services", {"service": {"type": "limited"}}, "service", "id")
+        about = {"service_id": service, "resource_name": "things"}
+        registered = {"registered_limits": [about | {"default_limit": 1}]}
+        self.ids["registered_limits"] = self._make(self.admin, f"{v3}/registered_limits", registered,
+                                                   "registered_limits", 0, "id")  # fmt: skip
+        limit = about | {"project_id": self.victim.project_id, "resource_limit": 2, "description": SECRET}
+        self.ids["limits"] = self._make(self.admin, f"{v3}/limits", {"limits": [limit]}, "limits", 0, "id")
         self.ids |= {
             "application_credentials": made["id"], "access_rules": made["access_rules"][0]["id"], "domains": "default",
             "projects": self.victim.project_id, "users": user, "implies": self.ids["roles"], "tags": SECRET,
@@ -379,5 +386,6 @@ def secrets(world: World, answer: httpx.Response, asked: str) -> list[str]:
     """What an answer gives away: words and ids of the victim that the request itself did not hold."""
     text = answer.content.decode("utf-8", "replace") + json.dumps(dict(answer.headers))
     own = {SECRET, *(value for value in world.ids.values() if len(value) > 30)}
-    known = {world.ids[name] for name in ("roles", "services", "endpoints", "regions", "os-hypervisors")}
+    everybodys = ("roles", "services", "endpoints", "regions", "registered_limits", "os-hypervisors")
+    known = {world.ids[name] for name in everybodys}
     return sorted(word for word in own - known if word in text and word not in asked)

@@ -99,6 +99,7 @@ class Region(CatalogResource):
             raise Forbidden(
                 f"Unable to delete region {row['id']} because it or its child regions have associated endpoints."
             )
+        await _forget_limits(tx, "region_id", ids)
         await self.table.delete(tx, {"id": ids})
 
 
@@ -120,6 +121,7 @@ class CatalogService(CatalogResource):
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         await super().deleting(request, tx, row)
         await Endpoint.table.delete(tx, {"service_id": row["id"]})
+        await _forget_limits(tx, "service_id", [row["id"]])
 
 
 class Endpoint(CatalogResource):
@@ -165,3 +167,10 @@ class Endpoint(CatalogResource):
             key = row.get(label)
             if key is not None and await resource.table.get(tx, id=key) is None:
                 raise expected(f"endpoint {label}", f"{resource.name} table")
+
+
+async def _forget_limits(tx: Tx, column: str, ids: Sequence[str]) -> None:
+    """What services and regions that are gone had as limits; the tables are named, since limit.py imports this file."""
+    slots = {f"id_{number}": key for number, key in enumerate(ids)}
+    for table in ("identity_limit", "identity_registered_limit"):
+        await tx.execute(f"DELETE FROM {table} WHERE {column} IN ({', '.join(f':{slot}' for slot in slots)})", slots)

@@ -41,6 +41,8 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
     """Delete projects with their grants and credentials; their tokens end."""
     await _each(tx, "DELETE FROM identity_assignment WHERE target_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_application_credential WHERE project_id IN ({})", ids)
+    await _each(tx, "DELETE FROM identity_limit WHERE project_id IN ({})", ids)
+    await _each(tx, "DELETE FROM identity_limit WHERE domain_id IN ({})", ids)
     await _each(tx, "UPDATE identity_user SET default_project_id = NULL WHERE default_project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_project WHERE id IN ({})", ids)
     await revoke(tx, *ids)

@@ -16,6 +16,7 @@ from hagane.identity.catalog import CatalogService, Endpoint, Region
 from hagane.identity.domain import Domain
 from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
+from hagane.identity.limit import Limit, RegisteredLimit
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
@@ -25,7 +26,8 @@ from hagane.identity.token import Tokens
 from hagane.identity.user import User
 from hagane.state.table import Table
 
-STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule)
+STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
+          RegisteredLimit, Limit)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
 

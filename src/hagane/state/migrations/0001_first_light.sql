@@ -276,6 +276,25 @@ CREATE TABLE identity_implied_role (
 
 CREATE INDEX identity_implied_role_0 ON identity_implied_role (implied_id);
 
+CREATE TABLE identity_limit (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  domain_id TEXT,
+  service_id TEXT,
+  region_id TEXT,
+  resource_name TEXT,
+  resource_limit BIGINT,
+  description TEXT,
+  registered_limit_id TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX identity_limit_0 ON identity_limit (registered_limit_id, project_id, domain_id);
+
+CREATE INDEX identity_limit_1 ON identity_limit (project_id);
+
+CREATE INDEX identity_limit_2 ON identity_limit (domain_id);
+
 CREATE TABLE identity_member (
   user_id TEXT NOT NULL,
   group_id TEXT NOT NULL,
@@ -311,6 +330,18 @@ CREATE TABLE identity_region (
   extra TEXT,
   PRIMARY KEY (id)
 );
+
+CREATE TABLE identity_registered_limit (
+  id TEXT NOT NULL,
+  service_id TEXT,
+  region_id TEXT,
+  resource_name TEXT,
+  default_limit BIGINT,
+  description TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX identity_registered_limit_0 ON identity_registered_limit (service_id, region_id, resource_name);
 
 CREATE TABLE identity_revocation (
   subject TEXT NOT NULL,
