@@ -76,7 +76,8 @@ class NodeConsoles:
             line.type_in = None
 
     async def settle(self, row: Row) -> None:
-        """Nothing is being done to the Node: its console is kept if an operator enabled it, or somebody looks."""
+        """Nothing is being done to the Node: its console is kept if an operator enabled it, or somebody looks. That of
+        a tenant's machine is kept on while there are few: what it says when it starts can be read later."""
         line = self._lines.get(row["id"])
         if line is not None and line.instance is None:
             line.instance = row["instance_id"]
@@ -84,7 +85,7 @@ class NodeConsoles:
             await self.drop(row["id"])
         if row["console_enabled"]:
             self.keep(row)
-        elif line is not None and not line.viewers:
+        elif line is not None and not line.viewers and not (row["instance_id"] and len(self._lines) <= MOST):
             await self.drop(row["id"])
 
     async def _listen(self, row: Row, line: _Line) -> None:
