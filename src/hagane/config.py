@@ -5,6 +5,7 @@ listen = "127.0.0.1:8774"
 database = "postgresql://hagane@db/hagane"
 """
 
+import re
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -46,6 +47,17 @@ class Baremetal(msgspec.Struct, forbid_unknown_fields=True):
     restore_power: bool = True  # a machine that was switched by hand is switched back; false: that is its state now
 
 
+class VolumeBackend(msgspec.Struct, forbid_unknown_fields=True):
+    """A storage backend beside the embedded one ([hagane.volumes.<name>]): a thin pool of LVM, or a pool of Ceph."""
+
+    driver: Literal["lvm", "rbd"]
+    pool: str
+    group: str = ""  # lvm: the volume group
+    user: str = "hagane"  # rbd: a client's name without "client."
+    monitors: list[str] = msgspec.field(default_factory=list)  # rbd: told to machines, "10.0.0.1:6789"
+    secret: str = ""  # rbd: id of the libvirt secret that holds the client's key
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True):
     """All settings. Paths are absolute."""
 
@@ -81,6 +93,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     file_url_allowed_paths: list[str] = msgspec.field(default_factory=list)  # where file:// of a Node's ramdisk may be
     media_listen: str = ""  # ADDRESS:PORT where BMCs fetch virtual media; default: our address toward each, port 8775
     baremetal: Baremetal = msgspec.field(default_factory=Baremetal)
+    volumes: dict[str, VolumeBackend] = msgspec.field(default_factory=dict)  # further storage backends, by name
     sim: bool = False
     simulation: Simulation = msgspec.field(default_factory=Simulation)
 
@@ -117,6 +130,11 @@ def _check(config: Config) -> None:
         raise ValueError("database must be sqlite:/path/file.db or postgresql://user@host/name")
     if bool(config.tls_certificate) != bool(config.tls_key):
         raise ValueError("tls_certificate and tls_key go together")
+    for name, backend in config.volumes.items():
+        if name == "file" or not re.fullmatch(r"[a-z0-9-]{1,32}", name):
+            raise ValueError(f"volumes: {name!r} cannot be a backend's name: a-z, 0-9 and '-', not 'file'")
+        if backend.driver == "lvm" and not backend.group:
+            raise ValueError(f"volumes.{name}: lvm needs the volume group")
     _check_prefix("external_network", IPv4Network, config.external_network)
     if config.external_network_v6:
         _check_prefix("external_network_v6", IPv6Network, config.external_network_v6)

@@ -21,6 +21,7 @@ from hagane.app import Hagane
 from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.drivers.boot.base import Ramdisk
+from hagane.drivers.volume.base import VolumeDriver
 from hagane.errors import ConfigError, Unavailable
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
@@ -52,7 +53,6 @@ def simulated(config: Config) -> Devices:
     """As many simulated Hosts as the settings say; the network is simulated as well, unless an OVN is named."""
     from hagane.drivers.hypervisor.sim import SimHypervisor
     from hagane.drivers.hypervisor.sim_knobs import Delays
-    from hagane.drivers.volume.base import VolumeDriver
     from hagane.drivers.volume.sim import SimVolumes
 
     knobs = config.simulation
@@ -95,12 +95,26 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
             hosts=dict(hosts), northbound=config.ovn_nb or address.central.nb,
             southbound=config.ovn_sb or address.central.sb, local_switch=first.ovs_db,
             local_namespace=first.netns, external=place.external.physical_network,
-            volumes={"file": FileVolumes(first.pool_here / "volumes", first.pool / "volumes")},
+            volumes={"file": FileVolumes(first.pool_here / "volumes", first.pool / "volumes")} | _backends(config),
             ramdisk=lambda: _ramdisk(config.ramdisk),
         )  # fmt: skip
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _backends(config: Config) -> dict[str, VolumeDriver]:
+    """The storage backends of the settings."""
+    from hagane.drivers.volume.lvm import LvmVolumes
+    from hagane.drivers.volume.rbd import RbdVolumes
+
+    made: dict[str, VolumeDriver] = {}
+    for name, said in config.volumes.items():
+        if said.driver == "lvm":
+            made[name] = LvmVolumes(said.group, said.pool)
+        else:
+            made[name] = RbdVolumes(said.pool, said.user, monitors=tuple(said.monitors), secret=said.secret)
+    return made
 
 
 def _ramdisk(variant: str) -> Ramdisk:

@@ -23,8 +23,11 @@ from hagane.drivers.volume.base import (
     VolumeDriver,
 )
 from hagane.drivers.volume.file import FileVolumes
+from hagane.drivers.volume.lvm import LvmVolumes
+from hagane.drivers.volume.rbd import RbdVolumes
 from hagane.drivers.volume.sim import SimVolumes
 from hagane.errors import DeviceFailed
+from tests.conformance.volume_tools import Lvm, Rbd
 
 Make = Callable[[], VolumeDriver]
 
@@ -35,6 +38,19 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "sim":
         return lambda: SimVolumes(tmp_path / "sim.json")
     return lambda: FileVolumes(tmp_path / "volumes")
+
+
+@pytest.fixture(params=["sim", "file", "lvm", "rbd"])
+def make_any(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Also those whose bytes cannot be had here, since their commands are emulated."""
+    lvm, rbd = Lvm(), Rbd()
+    makers: dict[str, Make] = {
+        "sim": lambda: SimVolumes(tmp_path / "sim.json"),
+        "file": lambda: FileVolumes(tmp_path / "volumes"),
+        "lvm": lambda: LvmVolumes("vg", "pool", lvm),
+        "rbd": lambda: RbdVolumes("p", "u", monitors=("10.0.0.1:6789",), command=rbd),
+    }
+    return makers[request.param]
 
 
 def new() -> str:
@@ -65,30 +81,30 @@ def write(driver: VolumeDriver, volume_id: str, text: bytes) -> None:
         driver.volumes[volume_id]["content"] = text.decode()
 
 
-async def test_a_blank_volume_has_its_size_and_grows(make: Make) -> None:
-    driver, key = make(), new()
+async def test_a_blank_volume_has_its_size_and_grows(make_any: Make) -> None:
+    driver, key = make_any(), new()
     await driver.apply(Volume(key, 1))
     await driver.apply(Volume(key, 1))
-    assert await make().read() == Observed({key: GIB}, frozenset())
+    assert await make_any().read() == Observed({key: GIB}, frozenset())
     await driver.apply(Volume(key, 3))
-    assert (await make().read()).volumes == {key: 3 * GIB}
+    assert (await make_any().read()).volumes == {key: 3 * GIB}
 
 
-async def test_a_volume_never_shrinks(make: Make) -> None:
-    driver, key = make(), new()
+async def test_a_volume_never_shrinks(make_any: Make) -> None:
+    driver, key = make_any(), new()
     await driver.apply(Volume(key, 2))
     await driver.apply(Volume(key, 1))
     assert (await driver.read()).volumes == {key: 2 * GIB}
 
 
-async def test_what_goes_is_gone_and_may_go_again(make: Make) -> None:
-    driver, key, snapshot = make(), new(), new()
+async def test_what_goes_is_gone_and_may_go_again(make_any: Make) -> None:
+    driver, key, snapshot = make_any(), new(), new()
     await driver.apply(Volume(key, 1))
     await driver.apply(Snapshot(snapshot, key))
     for _ in range(2):
         await driver.apply(Absent("snapshot", snapshot))
         await driver.apply(Absent("volume", key))
-    assert await make().read() == Observed()
+    assert await make_any().read() == Observed()
 
 
 async def test_copies_are_apart_from_what_they_came_from(make: Make, tmp_path: Path) -> None:
@@ -160,8 +176,8 @@ async def test_backups_whole_and_in_part_come_back(make: Make, tmp_path: Path) -
     assert (await content(driver, other, tmp_path))[:4] == b"bbbb"
 
 
-async def test_what_is_not_there_is_said_in_words(make: Make) -> None:
-    driver, key = make(), new()
+async def test_what_is_not_there_is_said_in_words(make_any: Make) -> None:
+    driver, key = make_any(), new()
     with pytest.raises(DeviceFailed, match=f"no volume {key}"):
         await driver.apply(Snapshot(new(), key))
     with pytest.raises(DeviceFailed, match=f"no snapshot {key}"):
@@ -169,9 +185,28 @@ async def test_what_is_not_there_is_said_in_words(make: Make) -> None:
     assert await driver.read() == Observed()
 
 
-async def test_space_is_told(make: Make) -> None:
-    space = await make().space()
+async def test_space_is_told(make_any: Make) -> None:
+    space = await make_any().space()
     assert 0 < space.free_gb <= space.total_gb
+
+
+async def test_things_stand_for_themselves(make_any: Make) -> None:
+    driver, first, snapshot, second, third = make_any(), new(), new(), new(), new()
+    await driver.apply(Volume(first, 1))
+    for _ in range(2):
+        await driver.apply(Snapshot(snapshot, first))
+        await driver.apply(Volume(second, 2, FromSnapshot(snapshot, first)))
+        await driver.apply(Volume(third, 1, FromVolume(first)))
+        await driver.apply(Reverted(first, snapshot, 1))
+    sizes = {first: GIB, second: 2 * GIB, third: GIB}
+    assert await make_any().read() == Observed(sizes, frozenset({snapshot}))
+    connection = await driver.connection(third)
+    assert third in str(connection["data"])
+    for gone in (Absent("volume", first), Absent("snapshot", snapshot), Absent("volume", second)):
+        await driver.apply(gone)
+    assert await driver.read() == Observed({third: GIB}, frozenset())
+    await driver.apply(Absent("volume", third))
+    assert await driver.read() == Observed()
 
 
 # -- what only files can show ------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ BAD = {
     '[hagane]\nexternal_network = "10.0.0.0/30"': "16 addresses",
     '[hagane]\nexternal_network_v6 = "10.0.0.0/8"': "external_network_v6",
     "[hagane]\nunknown = 1": "unknown",
+    '[hagane.volumes.Fast]\ndriver = "rbd"\npool = "p"': "backend's name",
+    '[hagane.volumes.fast]\ndriver = "lvm"\npool = "p"': "volume group",
 }
 
 
