@@ -12,7 +12,7 @@ from hagane.baremetal.provision import NodeImage
 from hagane.drivers import configdrive
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed
-from hagane.reconcile import node_net
+from hagane.reconcile import node_net, provision_boot
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Job
 
@@ -38,7 +38,8 @@ async def order(job: Job) -> dict[str, Any]:
 
 
 def _mode(job: Job) -> str:
-    return str(job.row["boot_mode"] or "bios")
+    """In which mode the machine starts its disk: the one in which it starts its ramdisk."""
+    return provision_boot.mode(job.row).value
 
 
 def _whole(info: dict[str, Any]) -> bool:

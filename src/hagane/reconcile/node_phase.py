@@ -12,7 +12,7 @@ from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
-from hagane.reconcile import node_inspect, node_net, node_plan, node_steps
+from hagane.reconcile import node_inspect, node_net, node_plan, node_steps, provision_boot
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
@@ -140,7 +140,10 @@ async def disk(job: Job) -> Turn:
         return Next()
     job.begin("reboot")
     restart = 1 if job.row["disable_power_off"] else 0
-    await job.apply(BmcDesired(Power.ON, boot=Boot(BootDevice.DISK, persistent=True), resets=restart))
+    # Over IPMI the mode is a part of the boot device, and would be forgotten.
+    mode = provision_boot.mode(job.row) if plug.plugs(job.row) else None
+    first = Boot(BootDevice.DISK, persistent=True)
+    await job.apply(BmcDesired(Power.ON, boot=first, resets=restart, boot_mode=mode))
     job.finish("reboot")
     return Next()
 
