@@ -233,6 +233,17 @@ class World:
                      "agents": agents[0]["id"] if agents else SECRET, "network/tags": SECRET, "network/extensions": "router"}  # fmt: skip
         self._make(http, f"{v2}/networks/{network}/tags/{SECRET}", None, method="PUT")
         make("floatingips", floating_network_id=external, port_id=self.ids["ports"], description=SECRET)
+        self._breadth(make, external, network)
+
+    def _breadth(self, make: Any, external: str, network: str) -> None:
+        """What the network API has beside the things of the first hour."""
+        v2, http = "/network/v2.0", self.victim.http
+        floating = make("floatingips", floating_network_id=external, description=SECRET)
+        other = self._make(http, f"{v2}/ports", {"port": {"network_id": network, "name": SECRET}}, "port", "id")
+        forwarding = {"protocol": "tcp", "internal_port_id": other, "internal_port": 80, "external_port": 80,
+                      "description": SECRET}  # fmt: skip
+        self.ids["port_forwardings"] = self._make(http, f"{v2}/floatingips/{floating}/port_forwardings",
+                                                  {"port_forwarding": forwarding}, "port_forwarding", "id")  # fmt: skip
 
     def _compute(self) -> None:
         v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id

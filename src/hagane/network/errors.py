@@ -21,6 +21,7 @@ _NOT_FOUND = {
         "External network {network_id} is not reachable from subnet {subnet_id}.  Therefore, cannot associate Port "
         "{port_id} with a Floating IP."
     ),
+    "PortForwardingNotFound": "Port Forwarding {id} could not be found.",
     "SecurityGroupNotFound": "Security group {id} does not exist",
     "SecurityGroupRuleNotFound": "Security group rule {id} does not exist",
     "AddressGroupNotFound": "Address group {id} could not be found.",
@@ -103,6 +104,11 @@ _CONFLICT = {
     "FloatingIPPortAlreadyAssociated": (
         "Cannot associate floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, as that fixed "
         "IP already has a floating IP on external network {network_id}."
+    ),
+    "FipInUseByPortForwarding": "Floating IP {id} in use by Port Forwarding resources.",
+    "PortHasBindingFloatingIP": (
+        "Cannot create port forwarding to floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, "
+        "as that port already has a binding floating IP."
     ),
     "FipAssociated": (
         "Unable to complete the operation on port {port_id} because the port still has an associated floating IP."

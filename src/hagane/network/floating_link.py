@@ -31,7 +31,7 @@ async def link(
         raise _refuse(f"Cannot process floating IP association with Port {port_id}, since that port is owned by a "
                       "different project")  # fmt: skip
     entry = _entry(row, port, fixed)
-    router_id = await _router(tx, row, port, entry)
+    router_id = await router_of(tx, row, port, entry)
     await _check_single(tx, row, port, entry["ip_address"])
     return {"port_id": port_id, "fixed_ip_address": entry["ip_address"], "router_id": router_id, "status": "ACTIVE"}
 
@@ -54,7 +54,7 @@ def _entry(row: Row, port: Row, fixed: str | None) -> dict[str, str]:
     return entries[0]
 
 
-async def _router(tx: Tx, row: Row, port: Row, entry: dict[str, str]) -> str:
+async def router_of(tx: Tx, row: Row, port: Row, entry: dict[str, str]) -> str:
     """The router between the port's subnet and the external network: the one on the subnet's gateway address first."""
     subnet = await subnet_row.SUBNET.get(tx, id=entry["subnet_id"])
     gateway = subnet["gateway_ip"] if subnet else None

@@ -9,7 +9,7 @@ as every other address. Every change wakes "floatingip".
 from collections.abc import Sequence
 
 from hagane.api.http import Request
-from hagane.network import floating_link, port_make, port_row, router_row, subnet_row
+from hagane.network import floating_link, forward_row, port_make, port_row, router_row, subnet_row
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -30,8 +30,12 @@ class FloatingIp(NetResource):
         ids = [row["port_id"] for row in rows if row["port_id"]]
         found = {port["id"]: port for port in await port_row.PORT.select(reader, {"id": ids})} if ids else {}
         keys = ("name", "network_id", "mac_address", "admin_state_up", "status", "device_id", "device_owner")
+        forwards = await forward_row.of(reader, [row["id"] for row in rows])
         return [
-            {"port_details": {key: found[row["port_id"]][key] for key in keys} if row["port_id"] in found else None}
+            {
+                "port_details": {key: found[row["port_id"]][key] for key in keys} if row["port_id"] in found else None,
+                "port_forwardings": forward_row.in_floating(forwards[row["id"]]),
+            }
             for row in rows
         ]
 
@@ -68,13 +72,20 @@ class FloatingIp(NetResource):
         return error("BadRequest", resource="floatingip", reason=reason)
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
-        if "port_id" in changes or "fixed_ip_address" in changes:
+        forwards = await forward_row.exist(tx, old["id"])
+        if forwards and changes.get("port_id"):
+            raise error("FipInUseByPortForwarding", id=old["id"])
+        if forwards:
+            changes.pop("fixed_ip_address", None)
+        elif "port_id" in changes or "fixed_ip_address" in changes:
             fixed = changes.get("fixed_ip_address")
             port_id = changes.get("port_id", old["port_id"] if fixed else None)
             changes |= await floating_link.link(self, request, tx, old, port_id, fixed)
         await work.wake(tx, "floatingip", old["id"], request_id=request.id)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        if await forward_row.exist(tx, row["id"]):
+            raise error("FipInUseByPortForwarding", id=row["id"])
         port = await port_row.get(tx, row["floating_port_id"])
         if port is not None:
             await port_row.remove(tx, port, request_id=request.id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hagane.network import address, dns, port_row, subnet_row
+from hagane.network import address, dns, forward_row, port_row, subnet_row
 from hagane.network.address import ROUTER_OWNERS
 from hagane.network.errors import error
 from hagane.network.security_group_check import check_ids
@@ -54,6 +54,8 @@ async def _addresses(tx: Tx, old: Row, new: Row, changes: Row) -> None:
     kept += [f for f in old["fixed_ips"] if f["subnet_id"] in auto and f not in kept and not moved]
     gone = [f for f in old["fixed_ips"] if f not in kept]
     await _refuse_translated(tx, old, gone)
+    if gone:
+        await forward_row.unlink(tx, old["id"], {f["ip_address"] for f in gone})
     await address.release(tx, old["id"], gone)
     fixed = kept + await address.take_wishes(tx, new, added, subnets)
     fixed += await address.automatic(tx, new, subnets, {f["subnet_id"] for f in fixed})

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from hagane.api.resource import REQUIRED, Attr
-from hagane.network import address, dns, quota, tag
+from hagane.network import address, dns, forward_row, quota, tag
 from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
@@ -113,7 +113,8 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
 
 
 async def unlink_floating(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
-    """Floating IPs that stand for a port that goes stand for none."""
+    """Floating IPs that stand for a port that goes stand for none, and forward nothing to it."""
+    await forward_row.unlink(tx, port_id, request_id=request_id)
     for (floating_id,) in await tx.fetch_tuples("SELECT id FROM floatingip WHERE port_id = :id", {"id": port_id}):
         sql = """UPDATE floatingip SET port_id = NULL, fixed_ip_address = NULL, router_id = NULL, status = 'DOWN',
         generation = generation + 1, updated_at = :now WHERE id = :id"""

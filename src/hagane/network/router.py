@@ -9,7 +9,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
-from hagane.network import router_gateway, router_interface, router_route, router_row
+from hagane.network import forward_row, router_gateway, router_interface, router_route, router_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
@@ -115,6 +115,7 @@ class Router(NetResource):
 
     async def _touched(self, request: Request, tx: Tx, row: Row) -> None:
         await router_row.bump(tx, row)
+        await forward_row.router_changed(tx, row["id"], request_id=request.id)
         await work.wake(tx, "router", row["id"], request_id=request.id)
 
     def routes(self) -> list[Route]:

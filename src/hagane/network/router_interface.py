@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from hagane.api.http import Request
 from hagane.api.types import is_uuid
-from hagane.network import address, port_make, port_row, router_row, subnet_row, subnet_rule
+from hagane.network import address, forward_row, port_make, port_row, router_row, subnet_row, subnet_rule
 from hagane.network.address import INTERFACE
 from hagane.network.errors import error
 from hagane.network.network import get
@@ -190,8 +190,11 @@ async def _check_free(tx: Tx, router: Row, subnet_id: str) -> None:
     if subnet is None:
         return
     prefix = subnet_rule.network_of(subnet["cidr"])
-    for floating in await FLOATING.select(tx, {"router_id": router["id"]}):
-        if floating["fixed_ip_address"] and ip_address(floating["fixed_ip_address"]) in prefix:
+    floatings = await FLOATING.select(tx, {"router_id": router["id"]})
+    forwards = await forward_row.of(tx, [floating["id"] for floating in floatings])
+    inner = [row["internal_ip_address"] for rows in forwards.values() for row in rows]
+    for address_ in [floating["fixed_ip_address"] for floating in floatings] + inner:
+        if address_ and ip_address(address_) in prefix:
             raise error("RouterInterfaceInUseByFloatingIP", router_id=router["id"], subnet_id=subnet_id)
     for route in router["routes"]:
         if ip_address(route["nexthop"]) in prefix:

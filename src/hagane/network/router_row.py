@@ -62,6 +62,7 @@ FLOATING_ATTRS = (
     Attr("fixed_ip_address", Checked(rule=ip_or_none, kind="text"), write="cu", default=None),
     Attr("status", Text()),
     Attr("port_details", Checked(), stored=False, filter=False, sort=False),
+    Attr("port_forwardings", Checked(), stored=False, filter=False, sort=False),
     Attr("dns_name", Checked(rule=relative_name, kind="text"), write="c", default=""),
     Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="c", default=""),
 )

@@ -17,7 +17,8 @@ kind              key        rows to read
 "router"          router     `router`: admin_state_up, enable_snat, gateway_port_id (a `port`), routes
                              [{destination, nexthop}]; its interfaces are `port` rows with device_id = router and
                              device_owner `network:router_interface`.
-"floatingip"      floatingip `floatingip`: floating_ip_address, fixed_ip_address, port_id, router_id (NULL: unbound).
+"floatingip"      floatingip `floatingip`: floating_ip_address, fixed_ip_address, port_id, router_id (NULL: unbound);
+                             of one that stands for no port, its `port_forwarding` rows (floatingip_id).
 "security_group"  group      `security_group` (stateful), its `security_group_rule` rows (security_group_id), and its
                              members: `port_security_group` (port_id). Rules of others that name it: remote_group_id.
 
@@ -32,6 +33,7 @@ from hagane.cloud import Cloud
 from hagane.identity.removal import on_project_deleted
 from hagane.network import (
     extension,
+    forward_row,
     port_row,
     project,
     quota,
@@ -51,6 +53,7 @@ from hagane.network.availability import Availability
 from hagane.network.base import NetResource
 from hagane.network.fault import envelope, wording
 from hagane.network.floatingip import FloatingIp
+from hagane.network.forward import PortForwarding
 from hagane.network.network import Network
 from hagane.network.port import Port
 from hagane.network.quota_api import Quotas
@@ -64,11 +67,12 @@ from hagane.state.table import Table
 
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
-    AddressGroup, RbacPolicy,
+    AddressGroup, RbacPolicy, PortForwarding,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
     Network.table, subnet_row.SUBNET, port_row.PORT, port_row.MEMBERSHIP, router_row.ROUTER, router_row.FLOATING,
+    forward_row.FORWARD,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
     rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
 )  # fmt: skip

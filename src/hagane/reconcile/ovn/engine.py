@@ -185,8 +185,9 @@ class RealOvn:
             key = (row.get("external_ids") or {}).get(MARK) if row is not None else None
             if key is not None and owner_of(key) not in self._applying and not _foreseen(table, old, new):
                 tell(owner_of(key))
-        if table in HELD and old is not None:
-            column, held = HELD[table]
+        for column, held in HELD.get(table, ()):
+            if old is None:
+                continue
             if new is None:
                 self._members_changed(held, old[column] if table is NB.PORT_GROUP else (), tell)
             elif old[column] != new[column]:
@@ -207,7 +208,11 @@ def _switched(tell: Callable[[str], None], kind: str, old: Row | None, new: Row 
         tell(new["name"])
 
 
-HELD = {NB.SWITCH: ("ports", NB.PORT), NB.ROUTER: ("nat", NB.NAT), NB.PORT_GROUP: ("ports", NB.PORT)}
+HELD: dict[NB, tuple[tuple[str, NB], ...]] = {
+    NB.SWITCH: (("ports", NB.PORT), ("qos_rules", NB.QOS), ("load_balancer", NB.LOAD_BALANCER)),
+    NB.ROUTER: (("nat", NB.NAT), ("load_balancer", NB.LOAD_BALANCER)),
+    NB.PORT_GROUP: (("ports", NB.PORT),),
+}
 """Columns that hold rows of other owners than their own row's: a change there is a change of those."""
 
 OVNS_OWN = frozenset({"up", "dynamic_addresses", "status", "_uuid"})
@@ -217,7 +222,7 @@ OVNS_OWN = frozenset({"up", "dynamic_addresses", "status", "_uuid"})
 def _foreseen(table: NB, old: Row | None, new: Row | None) -> bool:
     if old is None or new is None:
         return False
-    shared = {HELD[table][0]} if table in HELD else ()
+    shared = {column for column, _ in HELD.get(table, ())}
     return not any(name not in OVNS_OWN and name not in shared and old.get(name) != new.get(name) for name in new)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import RACK, gateways_of
+from hagane.network import forward_row
+from hagane.network.address import INTERFACE
 from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
@@ -12,7 +14,7 @@ from hagane.network.router_row import FLOATING, ROUTER
 from hagane.network.security_group_row import GROUP, RULE
 from hagane.network.subnet_row import SUBNET
 from hagane.ovn.desired import Desired
-from hagane.reconcile.ovn import group, port, router, switch
+from hagane.reconcile.ovn import forward, group, port, router, switch
 from hagane.reconcile.ovn.engine import ChassisSeen
 from hagane.state.database import Reader, Row
 from hagane.state.table import Op, Table
@@ -74,7 +76,26 @@ class Compiler:
 
     async def floatings(self, keys: Sequence[str]) -> Wanted:
         rows = await self._by_id(FLOATING, keys)
-        return {key: router.floating(rows[key]) if key in rows else [] for key in keys}
+        free = {key: row["router_id"] for key, row in rows.items() if row["router_id"] and not row["port_id"]}
+        forwards = await forward_row.of(self._reader, free)
+        behind = await self._behind({free[key] for key, found in forwards.items() if found})
+        return {
+            key: [
+                *router.floating(rows[key]),
+                *forward.forwards(rows[key], forwards.get(key, ()), behind.get(rows[key]["router_id"], ())),
+            ]
+            if key in rows
+            else []
+            for key in keys
+        }
+
+    async def _behind(self, router_ids: Collection[str]) -> dict[str, list[str]]:
+        """Router -> the networks on which it has an interface."""
+        found: dict[str, list[str]] = defaultdict(list)
+        where = {"device_id": sorted(router_ids), "device_owner": Op("=", INTERFACE)}
+        for row in await PORT.select(self._reader, where) if router_ids else []:
+            found[row["device_id"]].append(row["network_id"])
+        return found
 
     async def groups(self, keys: Sequence[str]) -> Wanted:
         groups = await self._by_id(GROUP, keys)

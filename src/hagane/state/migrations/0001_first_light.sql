@@ -805,6 +805,25 @@ CREATE INDEX port_3 ON port (device_id);
 
 CREATE INDEX port_4 ON port (binding_host_id);
 
+CREATE TABLE port_forwarding (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  floatingip_id TEXT,
+  external_port BIGINT,
+  external_port_range TEXT,
+  internal_port BIGINT,
+  internal_port_range TEXT,
+  internal_ip_address TEXT,
+  protocol TEXT,
+  internal_port_id TEXT,
+  description TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX port_forwarding_0 ON port_forwarding (floatingip_id, protocol);
+
+CREATE INDEX port_forwarding_1 ON port_forwarding (internal_port_id);
+
 CREATE TABLE port_security_group (
   port_id TEXT NOT NULL,
   security_group_id TEXT NOT NULL,
