@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from hagane.drivers.volume.base import Volume
+from hagane.drivers.volume.base import Absent, FromVolume, Snapshot, Volume
 from hagane.drivers.volume.export import Export, TgtExports, iqn
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.raw import RawViews
-from hagane.errors import Unavailable
+from hagane.errors import DeviceFailed, Unavailable
 
 pytestmark = pytest.mark.real
 CONTROL, PORT = 7311, 13260
@@ -131,3 +131,18 @@ async def test_a_killed_view_comes_again_with_what_was_flushed(lab: Lab) -> None
     await lab.views.show(export.volume_id, lab.volumes._path(f"volume.{export.volume_id}"))
     await lab.exports.apply([export])
     assert (await io(export, "read -P 99 0 64k"))[0] == 0
+
+
+async def test_no_layer_is_pulled_from_under_an_open_volume(lab: Lab) -> None:
+    export = await lab.volume()
+    await lab.exports.apply([export])
+    with pytest.raises(DeviceFailed, match="open in a running machine"):
+        await lab.volumes.apply(Snapshot("shot", export.volume_id))
+    with pytest.raises(DeviceFailed, match="open in a running machine"):
+        await lab.volumes.apply(Volume("copy", 1, FromVolume(export.volume_id)))
+    assert (await io(export, "write -P 100 0 64k", "flush", "read -P 100 0 64k"))[0] == 0
+    await lab.volumes.apply(Absent("snapshot", "shot"))
+    await lab.exports.apply([])
+    await lab.views.hide(export.volume_id)
+    assert set((await lab.volumes.read()).volumes) == {export.volume_id}
+    await lab.volumes.apply(Snapshot("shot", export.volume_id))

@@ -178,13 +178,15 @@ def test_a_final_refusal_is_told_and_the_volume_can_go(world: World) -> None:
     world.nothing_left()
 
 
-def test_strays_are_removed_and_what_vanished_is_an_error(world: World) -> None:
+def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
     from hagane.drivers.volume.base import Absent, Snapshot, Volume
 
     key = world.make("/volumes", volume={"size": 1})
     world.cloud.run(lambda: world.driver.apply(Volume("stray", 1)))
     world.cloud.run(lambda: world.driver.apply(Snapshot("shot", "stray")))
-    assert len(world.cloud.run(world.part.backends.sweep)) == 2
+    for remove, left in ((False, {key, "stray"}), (True, {key})):
+        assert len(world.cloud.run(lambda r=remove: world.part.backends.sweep(remove=r))) == 2  # type: ignore[misc]
+        assert set(world.cloud.run(world.driver.read).volumes) == left
     assert set(world.cloud.run(world.driver.read).volumes) == {key}
     world.cloud.run(lambda: world.driver.apply(Absent("volume", key)))
     assert len(world.cloud.run(world.part.backends.sweep)) == 1

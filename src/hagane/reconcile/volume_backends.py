@@ -62,7 +62,7 @@ class Backends:
             try:
                 if looks % int(SWEEP / LOOK) == 0:
                     for line in await self.sweep():
-                        log.info("%s", line)
+                        log.warning("%s", line)
                 if looks:
                     await self.look()
             except Exception:
@@ -95,19 +95,26 @@ class Backends:
         facts = {"total_gb": space.total_gb, "free_gb": space.free_gb, "capabilities": dict(space.capabilities)}
         return row | facts
 
-    async def sweep(self) -> list[str]:
-        """Remove what backends keep for ids that no row has; mark volumes whose bytes are gone. Says what it did."""
+    async def sweep(self, *, remove: bool = False) -> list[str]:
+        """Find what backends keep for ids that no row has; mark volumes whose bytes are gone. Says what it found.
+
+        Rows come before bytes and go after them, so only a lost or older store leaves strays: they may be all that is
+        left of somebody's data, and are removed only when a person says so (`remove`).
+        """
+        word = "removed" if remove else "left there"
         done: list[str] = []
         for name, driver in self._drivers.items():
             seen = await driver.read()  # first: a row that is made later has its thing made later still
             volumes = {row["id"]: row for row in await VOLUME.select(self._db)}
             snapshots = {row["id"] for row in await SNAPSHOT.select(self._db, columns=("id",))}
             for key in sorted(seen.snapshots - snapshots):
-                await driver.apply(Absent("snapshot", key))
-                done.append(f"snapshot {key} on {name}: it belonged to nobody; removed")
+                if remove:
+                    await driver.apply(Absent("snapshot", key))
+                done.append(f"snapshot {key} on {name}: it belongs to nobody; {word}")
             for key in sorted(set(seen.volumes) - set(volumes)):
-                await driver.apply(Absent("volume", key))
-                done.append(f"volume {key} on {name}: it belonged to nobody; removed")
+                if remove:
+                    await driver.apply(Absent("volume", key))
+                done.append(f"volume {key} on {name}: it belongs to nobody; {word}")
             for key, row in volumes.items():
                 if row["host"] == pool_name(name) and row["status"] == "available" and key not in seen.volumes:
                     done += await self._vanished(key, name)

@@ -71,6 +71,7 @@ class FileVolumes:
             case Reverted():
                 async with self._locked():
                     layer = await self._known(LAYER + desired.snapshot_id, "snapshot", desired.snapshot_id)
+                    await self._closed(VOLUME + desired.volume_id)
                     await self._overlay(VOLUME + desired.volume_id, layer, desired.size_gb * GIB)
             case Absent(kind="volume"):
                 async with self._locked():
@@ -112,6 +113,7 @@ class FileVolumes:
         """Bring bytes into a volume that is there: a new file takes its place when it is whole."""
         name, size = VOLUME + desired.id, desired.size_gb * GIB
         await self._known(name, "volume", desired.id)
+        await self._closed(name)
         if isinstance(desired.source, FromImage):
             await self._over_image(desired.source, name, size, moved)
         elif isinstance(desired.source, FromBackup):
@@ -157,6 +159,7 @@ class FileVolumes:
         """What the volume holds now becomes a layer, the volume a new file over it; returns the layer's name."""
         name, layer = VOLUME + volume_id, LAYER + layer_id
         await self._known(name, "volume", volume_id)
+        await self._closed(name)
         if dead:
             await self._away(self._mark_dead, layer)
         whole = await self._away(self._link, name, layer)
@@ -170,6 +173,12 @@ class FileVolumes:
         with contextlib.suppress(FileExistsError):
             os.link(self._path(name), self._path(layer))
         return self._path(name).samefile(self._path(layer))
+
+    async def _closed(self, name: str) -> None:
+        """No machine may have a file open that is about to be under another: it would write on into the layer. Raises
+        DeviceFailed."""
+        if await self._away(self._path(name).exists):
+            await qemu.run("info", "-f", "qcow2", self._path(name))
 
     async def _known(self, name: str, noun: str, key: str) -> str:
         if not await self._away(self._path(name).exists):
