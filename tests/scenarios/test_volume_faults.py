@@ -194,3 +194,20 @@ def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
     world.http.delete(f"/volumes/{key}")
     world.wait(f"/volumes/{key}", "")
     world.nothing_left()
+
+
+def test_the_story_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    with running_cloud(tmp_path, database=postgres_url) as cloud:
+        world = World(cloud, SimVolumes())
+        world.play()
+        assert world.http.get("/volumes/detail?metadata={'a':'b'}&with_count=1&sort=name,size:asc").json()["count"] == 0
+        for path in (
+            "summary",
+            "detail?created_at=gt:2001-01-01T00:00:00",
+            "detail?bootable=true&size=1&all_tenants=1",
+        ):
+            assert world.http.get(f"/volumes/{path}").status_code == 200
+        for path in ("/os-hosts/hagane@sim", "/types?is_public=none", "/backups/detail", "/messages", "/os-services"):
+            assert world.http.get(path).status_code == 200, path
+        world.nothing_left()
+        world.http.close()
