@@ -6,8 +6,8 @@ They are left alone here.
 
 import shutil
 
-from hagane.lab import fabric, host, netns, ovs, rack_tor
-from hagane.lab.process import Daemon, stop
+from hagane.lab import central, fabric, host, netns, ovs, rack_tor
+from hagane.lab.process import Daemon, pid_of, run, stop
 from hagane.lab.rack_place import Rack
 
 
@@ -27,8 +27,11 @@ async def up(rack: Rack, name: str) -> None:
 
 
 async def down(rack: Rack, name: str) -> None:
-    """End the daemons, ovn-controller first: it takes its chassis back. Then remove the namespace."""
+    """End the daemons, take the chassis out of OVN (a signal leaves it there), remove the namespace."""
     for daemon in reversed(daemons(rack, name)):
         await stop(daemon)
+    if pid_of(central.daemons(rack.site)[1]) is not None:
+        where = central.address(rack.site).sb
+        await run("ovn-sbctl", f"--db={where}", "--timeout=10", "--if-exists", "chassis-del", name)
     await fabric.detach(rack.site, name)
     await netns.delete(rack.site.netns(name))
