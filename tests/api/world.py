@@ -244,6 +244,14 @@ class World:
                       "description": SECRET}  # fmt: skip
         self.ids["port_forwardings"] = self._make(http, f"{v2}/floatingips/{floating}/port_forwardings",
                                                   {"port_forwarding": forwarding}, "port_forwarding", "id")  # fmt: skip
+        quality = {"policy": {"name": SECRET, "project_id": self.victim.project_id, "description": SECRET}}
+        self.ids["policies"] = policy = self._make(self.admin, f"{v2}/qos/policies", quality, "policy", "id")
+        for kind, values in (("bandwidth_limit", {"max_kbps": 9}), ("dscp_marking", {"dscp_mark": 26}),
+                             ("minimum_bandwidth", {"min_kbps": 8})):  # fmt: skip
+            rule = {f"{kind}_rule": values}
+            made = self._make(self.admin, f"{v2}/qos/policies/{policy}/{kind}_rules", rule, f"{kind}_rule", "id")
+            self.ids[f"{kind}_rules"] = self.ids[f"alias-{kind.replace('_', '-')}-rules"] = made
+        self.ids["rule-types"] = "dscp_marking"
 
     def _compute(self) -> None:
         v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id

@@ -26,6 +26,8 @@ _NOT_FOUND = {
     "SecurityGroupRuleNotFound": "Security group rule {id} does not exist",
     "AddressGroupNotFound": "Address group {id} could not be found.",
     "AddressesNotFound": "Addresses {addresses} not found in the address group {id}.",
+    "QosPolicyNotFound": "QoS policy {id} could not be found.",
+    "QosRuleNotFound": "QoS rule {id} for policy {policy_id} could not be found.",
     "RbacPolicyNotFound": "RBAC policy of type {object_type} with ID {id} not found",
     "TagNotFound": "Tag {tag} could not be found.",
     "TagResourceNotFound": "Resource {resource} {id} could not be found.",
@@ -127,6 +129,13 @@ _CONFLICT = {
     "SecurityGroupRuleExists": "Security group rule already exists. Rule id is {rule_id}.",
     "DuplicateSecurityGroupRuleInPost": "Duplicate Security Group Rule in POST.",
     "AddressGroupInUse": "Address group {id} is in use on one or more security group rules.",
+    "QosPolicyInUse": "QoS Policy {id} is used by {object_type} {object_id}.",
+    "QoSPolicyDefaultAlreadyExists": "A default QoS policy exists for project {project_id}.",
+    "QoSRulesConflict": "Rule {type} conflicts with rule {rule_id} which already exists in QoS Policy {id}.",
+    "QoSRuleParameterConflict": (
+        "Unable to add the rule with value {value} to the policy {id} as the existing rule of type {rule} has value "
+        "{existing}."
+    ),
     "DuplicateRbacPolicy": "An RBAC policy already exists with those values.",
     "RbacPolicyInUse": (
         "RBAC policy on object {id} cannot be removed because other objects depend on it.\nDetails: {details}"
@@ -225,6 +234,8 @@ _UNAVAILABLE = {
 }
 _FORBIDDEN = {
     "PolicyNotAuthorized": "{rule} is disallowed by policy",
+    "PolicyRemoveAuthorizationError": ("Failed to remove provided policy {id} because you are not authorized."),
+    "NotAuthorized": "Not authorized.",
     "AdminRequired": "User does not have admin privileges: {reason}.",
 }
 

@@ -9,7 +9,7 @@ as every other address. Every change wakes "floatingip".
 from collections.abc import Sequence
 
 from hagane.api.http import Request
-from hagane.network import floating_link, forward_row, port_make, port_row, router_row, subnet_row
+from hagane.network import floating_link, forward_row, port_make, port_row, qos_row, router_row, subnet_row
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -41,6 +41,7 @@ class FloatingIp(NetResource):
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         network = await Network(self.cloud).find(request, tx, row["floating_network_id"])
+        await qos_row.check(tx, row["qos_policy_id"], request.caller.project_id, sees_all=self.sees_all(request))
         if not network["router_external"]:
             raise self._refuse(f"Network {network['id']} is not a valid external network")
         subnets = [s for s in await subnet_row.of_network(tx, network["id"]) if s["ip_version"] == 4]
@@ -81,6 +82,7 @@ class FloatingIp(NetResource):
             fixed = changes.get("fixed_ip_address")
             port_id = changes.get("port_id", old["port_id"] if fixed else None)
             changes |= await floating_link.link(self, request, tx, old, port_id, fixed)
+        await qos_row.check_change(tx, old, changes, request.caller.project_id, sees_all=self.sees_all(request))
         await work.wake(tx, "floatingip", old["id"], request_id=request.id)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
-from hagane.network import dependent, metadata, plugged, rbac, segment, subnet_row
+from hagane.network import dependent, metadata, plugged, qos_row, rbac, segment, subnet_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
@@ -51,6 +51,7 @@ class Network(NetResource):
         Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),
         Attr("ipv4_address_scope", Id(), filter=False),
         Attr("ipv6_address_scope", Id(), filter=False),
+        Attr("qos_policy_id", Id(nullable=True), write="cu", default=None),
     )  # fmt: skip
     indexes = ("project_id", "name")
     special: ClassVar[Mapping[str, Special]] = {"shared": by_shared("network", "network.id")}
@@ -75,6 +76,8 @@ class Network(NetResource):
         row["mtu"] = segment.mtu(row)
         if row["is_default"]:
             await self._only_default(tx, row)
+        row["qos_policy_id"] = row["qos_policy_id"] or await qos_row.default_of(tx, row["project_id"])
+        await qos_row.check(tx, row["qos_policy_id"], request.caller.project_id, sees_all=self.sees_all(request))
         await rbac.network_flags(tx, row, shared=row.pop("shared"), external=row["router_external"])
         await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
@@ -97,6 +100,9 @@ class Network(NetResource):
             await rbac.change_flags(tx, old, changes)
         if "segmentation_id" in changes:
             await plugged.moving(tx, self.cloud, old | changes, request_id=request.id)
+        me = request.caller.project_id
+        if await qos_row.check_change(tx, old, changes, me, sees_all=self.sees_all(request)):
+            await qos_row.wake_network(tx, old["id"], request_id=request.id)
         await dependent.wake(tx, old["id"], request_id=request.id)
 
     async def _check_mtu(self, tx: Tx, network: Row, mtu: int) -> None:

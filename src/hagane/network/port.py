@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, plugged, port_change, port_row, quota, rbac, tag
+from hagane.network import address, plugged, port_change, port_row, qos_row, quota, rbac, tag
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -58,6 +58,8 @@ class Port(NetResource):
         self.check(request, "create", target, row, given)
         if row["device_owner"]:
             await port_change.refuse_foreign_router(tx, row, sees_all=self.sees_all(request))
+        me, sees_all = request.caller.project_id, self.sees_all(request)
+        await qos_row.check(tx, row["qos_policy_id"], me, sees_all=sees_all)
         await quota.charge(tx, row["project_id"], "port")
         await complete(tx, row, network)
         await self.table.insert(tx, row)
@@ -73,6 +75,8 @@ class Port(NetResource):
             raise error("NetworkNotFound", id=old["network_id"])
         if "device_id" in changes or "device_owner" in changes:
             await port_change.refuse_foreign_router(tx, old | changes, sees_all=self.sees_all(request))
+        me, sees_all = request.caller.project_id, self.sees_all(request)
+        await qos_row.check_change(tx, old, changes, me, sees_all=sees_all)
         await port_change.complete(tx, network, old, changes)
         await plugged.changing(tx, self.cloud, network, old, changes, request_id=request.id)
         await work.wake(tx, "port", old["id"], request_id=request.id)

@@ -37,9 +37,11 @@ ATTRS = (
     Attr("dns_name", Checked(rule=dns_name, kind="text"), write="cu", default=""),
     Attr("dns_assignment", Checked(), filter=False),
     Attr("propagate_uplink_status", Flag(), write="cu", default=True),
+    Attr("qos_policy_id", Id(nullable=True), write="cu", default=None),
 )  # fmt: skip
 
-INDEXES = ("network_id, mac_address", "network_id, device_owner", "project_id", "device_id", "binding_host_id")
+INDEXES = ("network_id, mac_address", "network_id, device_owner", "project_id", "device_id", "binding_host_id",
+           "qos_policy_id")  # fmt: skip
 PORT = Table("port", tuple(Column(a.name, a.type.column, a.key) for a in ATTRS if a.stored), INDEXES)
 
 MEMBERSHIP = Table(

@@ -119,6 +119,9 @@ _USERS = {
     WHERE security_group_id = :id AND port.project_id {} LIMIT 1""",
     "address_group": "SELECT 1 FROM security_group_rule WHERE remote_address_group_id = :id AND project_id {} LIMIT 1",
     "address_scope": "SELECT 1 FROM subnetpool WHERE address_scope_id = :id AND project_id {} LIMIT 1",
+    "qos_policy": """SELECT 1 FROM port WHERE qos_policy_id = :id AND project_id {0} UNION ALL
+    SELECT 1 FROM network WHERE qos_policy_id = :id AND project_id {0} UNION ALL
+    SELECT 1 FROM floatingip WHERE qos_policy_id = :id AND project_id {0} LIMIT 1""",
     "subnetpool": "SELECT 1 FROM subnet WHERE subnetpool_id = :id AND project_id {} LIMIT 1",
 }
 

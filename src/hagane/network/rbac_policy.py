@@ -1,4 +1,5 @@
-"""The RBAC API: a project shares its network, security group, address group, address scope or subnet pool."""
+"""The RBAC API: a project shares its network, security group, address group, address scope,
+subnet pool or QoS policy."""
 
 from typing import Any
 
@@ -12,6 +13,7 @@ from hagane.network.attr import UNSET, Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error, invalid
 from hagane.network.network import Network
+from hagane.network.qos_policy import QosPolicy
 from hagane.network.security_group import SecurityGroup
 from hagane.network.subnetpool import SubnetPool
 from hagane.network.value import Checked, Id, Text
@@ -19,7 +21,7 @@ from hagane.state.database import Row, Tx
 
 OBJECTS: dict[str, type[NetResource]] = {
     "address_group": AddressGroup, "address_scope": AddressScope, "network": Network,
-    "security_group": SecurityGroup, "subnetpool": SubnetPool,
+    "qos_policy": QosPolicy, "security_group": SecurityGroup, "subnetpool": SubnetPool,
 }  # fmt: skip
 
 

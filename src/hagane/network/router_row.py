@@ -61,12 +61,13 @@ FLOATING_ATTRS = (
     Attr("port_id", Id(nullable=True), write="cu", default=None),
     Attr("fixed_ip_address", Checked(rule=ip_or_none, kind="text"), write="cu", default=None),
     Attr("status", Text()),
+    Attr("qos_policy_id", Id(nullable=True), write="cu", default=None),
     Attr("port_details", Checked(), stored=False, filter=False, sort=False),
     Attr("port_forwardings", Checked(), stored=False, filter=False, sort=False),
     Attr("dns_name", Checked(rule=relative_name, kind="text"), write="c", default=""),
     Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="c", default=""),
 )
-FLOATING_INDEXES = ("project_id", "port_id", "router_id", "floating_network_id")
+FLOATING_INDEXES = ("project_id", "port_id", "router_id", "floating_network_id", "qos_policy_id")
 FLOATING = Table(
     "floatingip", tuple(Column(a.name, a.type.column, a.key) for a in FLOATING_ATTRS if a.stored), FLOATING_INDEXES
 )

@@ -36,6 +36,7 @@ from hagane.network import (
     forward_row,
     port_row,
     project,
+    qos_row,
     quota,
     rbac,
     root,
@@ -56,6 +57,9 @@ from hagane.network.floatingip import FloatingIp
 from hagane.network.forward import PortForwarding
 from hagane.network.network import Network
 from hagane.network.port import Port
+from hagane.network.qos_policy import QosPolicy
+from hagane.network.qos_rule import RULES as QOS_RULES
+from hagane.network.qos_type import QosTypes
 from hagane.network.quota_api import Quotas
 from hagane.network.rbac_policy import RbacPolicy
 from hagane.network.router import Router
@@ -67,12 +71,14 @@ from hagane.state.table import Table
 
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
-    AddressGroup, RbacPolicy, PortForwarding,
+    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
     Network.table, subnet_row.SUBNET, port_row.PORT, port_row.MEMBERSHIP, router_row.ROUTER, router_row.FLOATING,
     forward_row.FORWARD,
+    qos_row.POLICY,
+    qos_row.RULE,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
     rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
 )  # fmt: skip
@@ -84,7 +90,7 @@ def service(cloud: Cloud) -> Service:
     on_project_deleted(cloud, project.deleted)
     resources = [kind(cloud) for kind in RESOURCES]
     routes = [route for resource in resources for route in resource.routes()]
-    for part in (Quotas(cloud, policy), Agents(cloud, policy), Availability(cloud, policy)):
+    for part in (Quotas(cloud, policy), QosTypes(cloud, policy), Agents(cloud, policy), Availability(cloud, policy)):
         routes += part.routes()
     routes += [*tag_api.routes_of(resources), *extension.ROUTES, *root.ROUTES]
     return Service("network", "/network", policy, envelope, wording=wording, title="Networking", routes=routes)

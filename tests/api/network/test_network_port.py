@@ -10,7 +10,7 @@ OWN = {
     "id", "name", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
     "network_id", "admin_state_up", "status", "mac_address", "fixed_ips", "device_id", "device_owner",
     "security_groups", "allowed_address_pairs", "extra_dhcp_opts", "port_security_enabled", "binding:vnic_type",
-    "dns_name", "dns_assignment", "propagate_uplink_status",
+    "dns_name", "dns_assignment", "propagate_uplink_status", "qos_policy_id",
 }  # fmt: skip
 BINDING = {"binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"}
 

@@ -166,7 +166,7 @@ def test_a_floating_ip_stands_for_a_port(alice: Net, root: Net, outside: Any, in
     assert set(floating) == {
         "id", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
         "floating_ip_address", "floating_network_id", "router_id", "port_id", "fixed_ip_address", "status",
-        "port_details", "dns_name", "dns_domain",
+        "port_details", "port_forwardings", "qos_policy_id", "dns_name", "dns_domain",
     }  # fmt: skip
     assert (floating["status"], floating["port_id"], floating["port_details"]) == ("DOWN", None, None)
     port = alice.port(network, name="p")

@@ -10,7 +10,7 @@ from typing import Any
 from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
-from hagane.reconcile.ovn import dhcp_option, group, switch
+from hagane.reconcile.ovn import dhcp_option, group, qos, switch
 from hagane.state.database import Row
 
 ROUTER_OWNERS = frozenset(
@@ -42,9 +42,10 @@ def port(
     dns: list[str],
     metadata: dict[str, str],
     gateways: Sequence[str] = (),
+    rules: Sequence[Row] = (),
 ) -> list[Desired]:
     """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address; `gateways`: of
-    the rack of a Nic that carries the port directly."""
+    the rack of a Nic that carries the port directly; `rules`: of its QoS policy."""
     if row["device_owner"] in ROUTER_OWNERS:
         return [_router_side(row, network)]
     me = owner(row["id"])
@@ -55,7 +56,7 @@ def port(
         "enabled": row["admin_state_up"],
         "addresses": _addresses(row),
         "port_security": _port_security(row),
-        "options": _options(row),
+        "options": _options(row) | qos.options(network, rules),
         "dhcpv4_options": _dhcp(row, network, subnets, own_dhcp, 4),
         "dhcpv6_options": _dhcp(row, network, subnets, own_dhcp, 6),
         "ha_chassis_group": None,
@@ -76,7 +77,7 @@ def port(
         parent=(Table.SWITCH, switch.owner(row["network_id"]), "ports"),
         member_of={(Table.PORT_GROUP, "ports"): groups},
     )
-    return [lsp, *own_dhcp.values(), *outside]
+    return [lsp, *own_dhcp.values(), *outside, *qos.port(me, row, network, rules)]
 
 
 def _outside(row: Row, gateways: Sequence[str]) -> list[Desired]:

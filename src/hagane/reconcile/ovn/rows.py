@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import RACK, gateways_of
-from hagane.network import forward_row
+from hagane.network import forward_row, qos_row
 from hagane.network.address import INTERFACE
 from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
@@ -14,7 +14,7 @@ from hagane.network.router_row import FLOATING, ROUTER
 from hagane.network.security_group_row import GROUP, RULE
 from hagane.network.subnet_row import SUBNET
 from hagane.ovn.desired import Desired
-from hagane.reconcile.ovn import forward, group, port, router, switch
+from hagane.reconcile.ovn import forward, group, port, qos, router, switch
 from hagane.reconcile.ovn.engine import ChassisSeen
 from hagane.state.database import Reader, Row
 from hagane.state.table import Op, Table
@@ -45,10 +45,13 @@ class Compiler:
         special = {row["network_id"] for row in ports.values() if row.get("extra_dhcp_opts")}
         metadata = await self._metadata(special)
         gateways = await self._rack_gateways(row for row in ports.values() if kind_of(row) == DIRECT)
+        policies = {key: qos.effective(row, networks.get(row["network_id"])) for key, row in ports.items()}
+        rules = await qos_row.rules_of(self._reader, {policy for policy in policies.values() if policy})
         return {
             key: port.port(
                 ports[key], networks[ports[key]["network_id"]], subnets, dns=self._dns,
                 metadata=metadata[ports[key]["network_id"]], gateways=gateways.get(key, ()),
+                rules=rules.get(policies[key] or "", ()),
             )
             if key in ports and port.compiled(ports[key]) and ports[key]["network_id"] in networks
             else []
@@ -79,15 +82,35 @@ class Compiler:
         free = {key: row["router_id"] for key, row in rows.items() if row["router_id"] and not row["port_id"]}
         forwards = await forward_row.of(self._reader, free)
         behind = await self._behind({free[key] for key, found in forwards.items() if found})
+        limits = await self._floating_limits(rows)
         return {
             key: [
                 *router.floating(rows[key]),
+                *limits.get(key, ()),
                 *forward.forwards(rows[key], forwards.get(key, ()), behind.get(rows[key]["router_id"], ())),
             ]
             if key in rows
             else []
             for key in keys
         }
+
+    async def _floating_limits(self, rows: dict[str, Row]) -> Wanted:
+        """What floating IPs with a router and a QoS policy, their own or their network's, have in OVN of it."""
+        linked = {key: row for key, row in rows.items() if row["router_id"]}
+        networks = await self._by_id(Network.table, {row["floating_network_id"] for row in linked.values()})
+        policies = {
+            key: policy
+            for key, row in linked.items()
+            if (policy := qos.effective(row, networks.get(row["floating_network_id"])))
+        }
+        routers = await self._by_id(ROUTER, {linked[key]["router_id"] for key in policies})
+        rules = await qos_row.rules_of(self._reader, set(policies.values()))
+        found: Wanted = {}
+        for key, policy in policies.items():
+            gateway = routers.get(linked[key]["router_id"], {}).get("gateway_port_id")
+            if gateway:
+                found[key] = qos.floating(router.floating_owner(key), linked[key], gateway, rules[policy])
+        return found
 
     async def _behind(self, router_ids: Collection[str]) -> dict[str, list[str]]:
         """Router -> the networks on which it has an interface."""

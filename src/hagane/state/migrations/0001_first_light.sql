@@ -163,6 +163,7 @@ CREATE TABLE floatingip (
   port_id TEXT,
   fixed_ip_address TEXT,
   status TEXT,
+  qos_policy_id TEXT,
   dns_name TEXT,
   dns_domain TEXT,
   PRIMARY KEY (id)
@@ -175,6 +176,8 @@ CREATE INDEX floatingip_1 ON floatingip (port_id);
 CREATE INDEX floatingip_2 ON floatingip (router_id);
 
 CREATE INDEX floatingip_3 ON floatingip (floating_network_id);
+
+CREATE INDEX floatingip_4 ON floatingip (qos_policy_id);
 
 CREATE TABLE host (
   id TEXT NOT NULL,
@@ -486,6 +489,7 @@ CREATE TABLE network (
   availability_zone_hints TEXT,
   ipv4_address_scope TEXT,
   ipv6_address_scope TEXT,
+  qos_policy_id TEXT,
   PRIMARY KEY (id)
 );
 
@@ -792,6 +796,7 @@ CREATE TABLE port (
   dns_name TEXT,
   dns_assignment TEXT,
   propagate_uplink_status BIGINT,
+  qos_policy_id TEXT,
   PRIMARY KEY (id)
 );
 
@@ -804,6 +809,8 @@ CREATE INDEX port_2 ON port (project_id);
 CREATE INDEX port_3 ON port (device_id);
 
 CREATE INDEX port_4 ON port (binding_host_id);
+
+CREATE INDEX port_5 ON port (qos_policy_id);
 
 CREATE TABLE port_forwarding (
   id TEXT NOT NULL,
@@ -831,6 +838,36 @@ CREATE TABLE port_security_group (
 );
 
 CREATE INDEX port_security_group_0 ON port_security_group (security_group_id);
+
+CREATE TABLE qos_policy (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  is_default BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX qos_policy_0 ON qos_policy (project_id, is_default);
+
+CREATE TABLE qos_rule (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  policy_id TEXT,
+  type TEXT,
+  direction TEXT,
+  max_kbps BIGINT,
+  max_burst_kbps BIGINT,
+  min_kbps BIGINT,
+  dscp_mark BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX qos_rule_0 ON qos_rule (policy_id);
 
 CREATE TABLE rack (
   id TEXT NOT NULL,
