@@ -15,11 +15,13 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake_all
 from hagane.volume import base
+from hagane.volume.backup_row import BACKUP
 from hagane.volume.pool import POOL, SERVICE, backend
 from hagane.volume.row import SNAPSHOT, VOLUME
 
 log = logging.getLogger(__name__)
 LOOK, SWEEP = 10.0, 3600.0  # seconds
+PATIENCE = 8.0  # seconds that a backend may take to tell its room
 
 
 def pool_name(name: str) -> str:
@@ -53,7 +55,8 @@ class Backends:
 
     async def _resume(self, tx: Tx) -> None:
         """Whatever was under way is looked at again; its work rows are there, unless somebody restored a backup."""
-        for kind, table in ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name)):
+        kinds = ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name), (base.BACKUP, BACKUP.name))
+        for kind, table in kinds:
             await wake_all(tx, kind, f"SELECT id AS key FROM {table} WHERE status LIKE '%ing'", {})
 
     async def _watch(self) -> None:
@@ -72,7 +75,7 @@ class Backends:
 
     async def look(self) -> None:
         """Note the room of every pool."""
-        rows = [await self._seen(name, driver) for name, driver in self._drivers.items()]
+        rows = await asyncio.gather(*(self._seen(name, driver) for name, driver in self._drivers.items()))
 
         async def work(tx: Tx) -> None:
             for row in rows:
@@ -88,10 +91,14 @@ class Backends:
 
     async def _seen(self, name: str, driver: VolumeDriver) -> Row:
         row: Row = {"name": pool_name(name), "driver": driver.family, "seen_at": clock.now(), "reason": ""}
+        nothing: Row = {"total_gb": 0.0, "free_gb": 0.0, "capabilities": {}}
         try:
-            space = await driver.space()
+            async with asyncio.timeout(PATIENCE):
+                space = await driver.space()
         except HaganeError as error:
-            return row | {"total_gb": 0.0, "free_gb": 0.0, "capabilities": {}, "reason": error.message}
+            return row | nothing | {"reason": error.message}
+        except TimeoutError:
+            return row | nothing | {"reason": f"It has not answered for {PATIENCE:.0f} seconds."}
         facts = {"total_gb": space.total_gb, "free_gb": space.free_gb, "capabilities": dict(space.capabilities)}
         return row | facts
 

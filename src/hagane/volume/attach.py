@@ -17,6 +17,9 @@ from hagane.volume.attachment_row import ATTACHED, ATTACHING, RESERVED, status_b
 from hagane.volume.base import bad_volume, missing
 from hagane.volume.row import ATTACHMENT, VOLUME, zero
 
+OURS = "hagane"
+"""A connector with this key is compute's: only compute may end its attachment, as it takes the disk out first."""
+
 
 class Connections:
     """The ways to volumes, provided by whoever has the backends."""

@@ -174,9 +174,5 @@ async def detach_any(tx: Tx, row: Row, wanted: str | None) -> Row | None:
 
 def refuse_in_use(row: Row) -> None:
     """A Server's disk is detached by the Server's API, which takes it out of the machine first. Raises Conflict."""
-    if row["instance_uuid"] and row["connection"] and row["attach_status"] == ATTACHED and row["connector"] == OURS:
+    if row["attach_status"] == ATTACHED and (row["connector"] or {}).get(attach.OURS):
         raise Conflict(f"Detach volume from instance {row['instance_uuid']} using the Compute API", code="InUse")
-
-
-OURS = {"hagane": True}
-"""The connector of attachments that compute made: nobody else may end them."""

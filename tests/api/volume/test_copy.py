@@ -210,6 +210,30 @@ def test_an_attachment_goes_its_way(volumes: Volumes) -> None:
     assert (volumes.show(key)["status"], volumes.show(key)["attachments"]) == ("available", [])
 
 
+def test_what_compute_attached_only_compute_detaches(volumes: Volumes) -> None:
+    from hagane.state.secret import Secrets
+    from hagane.volume import attach
+
+    key, cloud = volumes.make()["id"], volumes.cloud
+    info = {"driver_volume_type": "iscsi", "data": {"target_lun": 1, "auth_password": "hush-hush"}}
+
+    async def connect(tx: Any) -> str:
+        row = await attach.reserve(tx, await attach.get(tx, key), SERVER)
+        connector = {attach.OURS: True, "host": "sim1", "mountpoint": "/dev/vdb"}
+        await attach.connected(tx, Secrets(cloud.config.state), row["id"], connector, info)
+        await attach.complete(tx, row["id"], device="/dev/vdb")
+        return str(row["id"])
+
+    made = cloud.run(lambda: cloud.hagane.cloud.db.write(connect))
+    kept = cloud.run(lambda: cloud.hagane.cloud.db.fetch("SELECT * FROM volume_attachment"))
+    assert "hush-hush" not in str(kept)
+    assert volumes.show(key)["attachments"][0]["device"] == "/dev/vdb"
+    volumes.ask("DELETE", f"/attachments/{made}", status=409)
+    volumes.act(key, "os-detach", {}, status=409)
+    cloud.run(lambda: cloud.hagane.cloud.db.write(lambda tx: attach.detach(tx, made)))
+    assert volumes.show(key)["status"] == "available"
+
+
 def test_the_older_way_to_attach(volumes: Volumes) -> None:
     key = volumes.make()["id"]
     volumes.act(key, "os-reserve")
