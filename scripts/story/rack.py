@@ -65,7 +65,7 @@ def _inspect(stage: Stage) -> None:
                        evidence=json.dumps(facts))  # fmt: skip
     nics = decoded(stage.client.ask(ADMIN, "baremetal", "port", "list", "--long", "-f", "json"))
     links = {nic["address"]: (nic["local_link_connection"] or {}).get("port_id") for nic in nics}
-    text = f"by LLDP each of {len(links)} NICs told its SwitchPort: {', '.join(sorted(map(str, links.values())))}"
+    text = f"LLDP told where the NICs hang that nobody had named: {', '.join(sorted(map(str, links.values())))}"
     stage.screen.proof(text, holds=len(links) == 6 and all(links.values()), evidence=json.dumps(links))
 
 

@@ -35,11 +35,11 @@ def _node(rack: Rack, machine: MachineDescription) -> Iterator[str]:
     yield from _table("[[node]]", {**facts, "traits": list(machine.traits), **boot})
     yield from _table("[node.driver_info]", _access(rack, machine))
     capabilities = f"boot_mode:{machine.boot_mode}" + (",secure_boot:true" if machine.secure_boot else "")
-    size = machine.disks_gb[0] if machine.disks_gb else 0
-    facts = {"cpus": machine.vcpus, "memory_mb": machine.memory_mb, "local_gb": size, "cpu_arch": "x86_64"}
-    yield from _table("[node.properties]", {**facts, "capabilities": capabilities})
+    yield from _table("[node.properties]", {"capabilities": capabilities})
     for number, (mac, port) in enumerate(rack.nics(machine)):
-        yield from _table("[[node.nic]]", {"mac": mac, "switch": rack.switch, "port": port, "pxe": number == 0})
+        # Where the first NIC hangs must be known for the ramdisk to be reached; the others it finds out by LLDP.
+        link = {"switch": rack.switch, "port": port} if number == 0 else {}
+        yield from _table("[[node.nic]]", {"mac": mac, **link, "pxe": number == 0})
 
 
 def _access(rack: Rack, machine: MachineDescription) -> dict[str, object]:

@@ -6,6 +6,7 @@ from uuid import uuid4
 from hagane.baremetal.lldp import link_of
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.node_row import INVENTORY
+from hagane.baremetal.rack import RACK, switch_of
 from hagane.drivers.bmc.base import BmcSeen
 from hagane.errors import DeviceFailed
 from hagane.reconcile.node_job import Job
@@ -68,18 +69,26 @@ async def _nics(tx: Tx, node_id: str, found: list[dict[str, Any]], lldp: dict[st
     for nic in found:
         mac = str(nic["mac_address"]).lower()
         link = link_of(nic.get("lldp") or lldp.get(str(nic.get("name"))) or [])
+        place = await _place(tx, link)
         row = await Nics.table.get(tx, address=mac)
         if row is None:
             new += 1
-            await Nics.table.insert(tx, _new(node_id, mac, link, pxe=not boots or mac == boots))
+            await Nics.table.insert(tx, _new(node_id, mac, link, pxe=not boots or mac == boots) | place)
         elif row["node_id"] != node_id:
             raise DeviceFailed(f"The Nic {mac} was found here, but it is enrolled as one of node {row['node_id']}.")
         else:
-            changes: Row = {"link": (row["link"] or {}) | link} if link else {}
+            changes: Row = {"link": (row["link"] or {}) | link, **place} if link else {}
             changes |= {"pxe_enabled": mac == boots} if boots else {}
             if changes:
                 await Nics.table.update(tx, {"id": row["id"]}, changes | {"updated_at": clock.now()})
     return new
+
+
+async def _place(tx: Tx, link: Row) -> Row:
+    """The physical network of the rack whose switch LLDP named."""
+    switch = await switch_of(tx, link) if link else None
+    rack = await RACK.get(tx, id=switch["rack_id"]) if switch else None
+    return {"physical_network": rack["physical_network"]} if rack else {}
 
 
 def _new(node_id: str, mac: str, link: Row, *, pxe: bool) -> Row:
