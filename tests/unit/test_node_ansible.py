@@ -1,5 +1,10 @@
 """Nodes whose deploy interface is ansible: key, kernel command line, and which playbook may be named."""
 
+import base64
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +54,27 @@ async def test_all_but_the_image_is_the_ramdisks_own(tmp_path: Path) -> None:
     assert busy.value.code == "AgentBusy" and [one.id for one in await agent.commands()][-1] == command.id
     await runs.close()
     assert (await agent.result(command.id)).state == "FAILED"
+
+
+def test_what_a_tenant_wrote_is_no_template(tmp_path: Path) -> None:
+    """A Server may be called anything, and its name reaches the playbook: Ansible must not evaluate it here."""
+    mark = tmp_path / "evaluated"
+    told = {
+        "name": f"{{{{ lookup('pipe', 'touch {mark}') }}}}", "{{ 1 + 1 }}": ["{{ 2 + 2 }}", 3, None, True, {}],
+        "odd": "\"quoted\" \\ back\n\tü \U0001f600 \x7f \x85 # : ' - {% raw %}", "k" * 2000: "",
+    }  # fmt: skip
+    variables = ansible._variables(tmp_path, {"node": told})
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(
+        "- {hosts: localhost, connection: local, gather_facts: false, tasks: "
+        f"[{{copy: {{dest: {tmp_path}/seen, content: '{{{{ node | to_json | b64encode }}}}'}}}}]}}\n"
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    argv = [ansible._program(), "-i", "localhost,", "-e", f"@{variables}", str(playbook)]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(base64.b64decode((tmp_path / "seen").read_text())) == told
+    assert not mark.exists()
 
 
 def test_an_address_never_shows_its_token() -> None:

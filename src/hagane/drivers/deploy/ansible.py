@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -33,6 +34,7 @@ DEFAULT = PLAYBOOKS / "deploy.yml"
 PREPARE = "standby.prepare_image"
 SECONDS = 3600.0
 SSH_PORT = 22
+_ODD = re.compile(r"[^ !#-\[\]-~]")  # what a quoted text of YAML may not hold as it is, and all that is not ASCII
 
 
 def key_of(secret: bytes) -> Ed25519PrivateKey:
@@ -175,10 +177,22 @@ def _inventory(folder: Path, port: int, key: Ed25519PrivateKey) -> Path:
 
 
 def _variables(folder: Path, variables: Mapping[str, Any]) -> Path:
-    file = folder / "variables.json"
+    file = folder / "variables.yml"
     file.touch(0o600)
-    file.write_text(json.dumps(variables))
+    file.write_text(unsafe(variables))
     return file
+
+
+def unsafe(value: Any) -> str:
+    """A value as YAML in which every text is tagged as data. Ansible takes other text for templates and evaluates them
+    on this machine, and tenants write some of it (the name of a Server, instance_info)."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"? {unsafe(str(key))} : {unsafe(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(unsafe, value)) + "]"
+    if isinstance(value, str) and value:  # Ansible would take an empty one that is tagged for none
+        return '!unsafe "' + _ODD.sub(lambda odd: f"\\U{ord(odd[0]):08x}", value) + '"'
+    return json.dumps(value)
 
 
 async def _play(argv: list[str], folder: Path, said: Any) -> list[str]:
