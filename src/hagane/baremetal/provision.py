@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from hagane.state.database import Reader, Row
 
@@ -65,6 +65,14 @@ class NodeImage:
     size: int
     hash_algo: str  # "sha512" or "sha256"
     hash_value: str
+
+
+def checksum_of(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Algorithm and value of the checksum that instance_info names for its image; ("...", "") where it names none."""
+    if info.get("image_os_hash_value"):
+        return str(info.get("image_os_hash_algo") or "sha512"), str(info["image_os_hash_value"])
+    value = str(info.get("image_checksum") or "")
+    return {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}.get(len(value), "sha256"), value
 
 
 class Provision(Protocol):

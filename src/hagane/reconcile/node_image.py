@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from hagane.baremetal.plug import plugs
-from hagane.baremetal.provision import NodeImage
+from hagane.baremetal.provision import NodeImage, checksum_of
 from hagane.drivers import configdrive
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed
@@ -24,7 +24,7 @@ async def order(job: Job) -> dict[str, Any]:
         raise DeviceFailed("instance_info has no image_source: there is nothing to deploy.")
     mode = _mode(job)
     if not plugs(job.row):  # a simulated machine, or one whose network is not ours: it fetches the image by itself
-        algorithm, value = _named(info)
+        algorithm, value = checksum_of(info)
         found = NodeImage(str(info["image_source"]), str(info["image_source"]),
                           str(info.get("image_disk_format") or "raw"), 0, algorithm, value)  # fmt: skip
     else:
@@ -59,13 +59,6 @@ async def drive(given: Any) -> str | None:
         files["openstack/latest/user_data"] = text
     made = await asyncio.to_thread(lambda: gzip.compress(configdrive.build(files)))
     return base64.b64encode(made).decode()
-
-
-def _named(info: dict[str, Any]) -> tuple[str, str]:
-    if info.get("image_os_hash_value"):
-        return str(info.get("image_os_hash_algo") or "sha512"), str(info["image_os_hash_value"])
-    value = str(info.get("image_checksum") or "")
-    return {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}.get(len(value), "sha256"), value
 
 
 async def bootloader(job: Job) -> tuple[str, dict[str, Any]]:

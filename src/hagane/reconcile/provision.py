@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened
-from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start
+from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start, checksum_of
 from hagane.baremetal.service_port import SERVICE_OWNER, device
 from hagane.cloud import Cloud
 from hagane.drivers.boot.base import BootPlan, Ramdisk
@@ -217,7 +217,7 @@ class ProvisionPart:
             raise Invalid(f"Node {node['id']} has no image_source in its instance_info.")
         if "://" in source:
             raise Invalid(f"image_source {source} is no image of the image service: Nodes reach nothing outside.")
-        raw = await self.images.ready(source)
+        raw = await self.images.ready(source, checksum_of(info))
         self._streams.forget(str(node["id"]))
         url = f"{base_url}/image/{self._tokens.make(str(node['id']), source)}"
         return NodeImage(source, url, "raw", raw.size, HASH, raw.sha512)

@@ -48,9 +48,12 @@ class RawImages:
         self._folder = cloud.config.state / "nodes" / "images"
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def ready(self, image_id: str) -> Raw:
-        """The image's raw bytes, made first if need be. Raises NotFound, Invalid, Unavailable, DeviceFailed."""
+    async def ready(self, image_id: str, claimed: tuple[str, str] = ("", "")) -> Raw:
+        """The image's raw bytes, made first if need be. `claimed`: algorithm and value of the checksum that the image
+        has in the eyes of who asks. Raises NotFound, Invalid, Unavailable, DeviceFailed."""
         image, checksum = await self._image(self._cloud.db, image_id)
+        if claimed[1]:
+            await _agreed(image, checksum, *claimed)
         if image.format == "raw":
             return Raw(image.path, image.size, checksum)
         lock = self._locks.setdefault(image_id, asyncio.Lock())
@@ -115,10 +118,24 @@ def _remove(files: Iterable[Path]) -> None:
         file.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _hashed(file: Path) -> Raw:
+async def _agreed(image: ImageInfo, checksum: str, algorithm: str, value: str) -> None:
+    """Raises Invalid when the checksum that was named for the image is another one than it has."""
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        raise Invalid(f"The checksum of image {image.id} cannot be verified: {algorithm} is no known algorithm.")
+    found = checksum if algorithm == HASH else await asyncio.to_thread(_digest, image.path, algorithm)
+    if found.lower() != value.lower():
+        raise Invalid(f"The {algorithm} checksum that was named for image {image.id} is {value}, and the image has "
+                      f"{found}. Name the right one or none: openstack baremetal node set --instance-info "
+                      "image_checksum=...")  # fmt: skip
+
+
+def _digest(file: Path, algorithm: str) -> str:
     with file.open("rb") as content:
-        digest = hashlib.file_digest(content, HASH).hexdigest()
-    return Raw(file, file.stat().st_size, digest)
+        return hashlib.file_digest(content, algorithm).hexdigest()
+
+
+def _hashed(file: Path) -> Raw:
+    return Raw(file, file.stat().st_size, _digest(file, HASH))
 
 
 async def _qemu_img(*words: str) -> None:
