@@ -153,7 +153,8 @@ class World:
             "network/v2.0/ports", "network/v2.0/routers", "network/v2.0/floatingips", "network/v2.0/security-groups",
             "network/v2.0/subnetpools", "network/v2.0/address-groups", "network/v2.0/rbac-policies",
             "volume/v3/volumes/detail", "volume/v3/snapshots/detail", "volume/v3/backups/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
-            f"identity/v3/users/{self.victim.user_id}/application_credentials",
+            f"identity/v3/users/{self.victim.user_id}/application_credentials", "identity/v3/credentials",
+            f"identity/v3/OS-TRUST/trusts?trustor_user_id={self.victim.user_id}",
         ):  # fmt: skip
             answer = self.victim.http.get(path, headers=LATEST)
             assert answer.status_code == 200, (path, answer.text)
@@ -180,6 +181,7 @@ class World:
         credential = {"application_credential": {"name": SECRET, "access_rules": [rule]}}
         made = self._make(self.victim.http, f"{v3}/users/{user}/application_credentials", credential,
                           "application_credential")  # fmt: skip
+        self._given_away(v3, user)
         service = self._make(self.admin, f"{v3}/services", {"service": {"type": "limited"}}, "service", "id")
         about = {"service_id": service, "resource_name": "things"}
         registered = {"registered_limits": [about | {"default_limit": 1}]}
@@ -191,6 +193,19 @@ class World:
             "application_credentials": made["id"], "access_rules": made["access_rules"][0]["id"], "domains": "default",
             "projects": self.victim.project_id, "users": user, "implies": self.ids["roles"], "tags": SECRET,
         }  # fmt: skip
+
+    def _given_away(self, v3: str, user: str) -> None:
+        """Keys and credentials of the victim's, and a trust in the administrator."""
+        key = {"tenant_id": self.victim.project_id}
+        self.ids["OS-EC2"] = self._make(self.victim.http, f"{v3}/users/{user}/credentials/OS-EC2", key,
+                                        "credential", "access")  # fmt: skip
+        credential = {"type": "cert", "blob": SECRET, "user_id": user, "project_id": self.victim.project_id}
+        self.ids["credentials"] = self._make(self.victim.http, f"{v3}/credentials", {"credential": credential},
+                                             "credential", "id")  # fmt: skip
+        administrator = self.admin.get(f"{v3}/users?name=admin").json()["users"][0]["id"]
+        trust = {"trustor_user_id": user, "trustee_user_id": administrator, "impersonation": True, "note": SECRET,
+                 "project_id": self.victim.project_id, "roles": [{"name": "member"}]}  # fmt: skip
+        self.ids["trusts"] = self._make(self.victim.http, f"{v3}/OS-TRUST/trusts", {"trust": trust}, "trust", "id")
 
     def _image(self) -> None:
         body = {"name": SECRET, "disk_format": "raw", "container_format": "bare", "tags": [SECRET]}

@@ -10,7 +10,7 @@ from hagane.api.http import Request
 from hagane.api.resource import Attr
 from hagane.api.types import Str
 from hagane.errors import Forbidden
-from hagane.identity.base import V3, IdentityResource, enforce
+from hagane.identity.base import V3, IdentityResource, enforce, not_delegated
 from hagane.identity.glob import fits
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
@@ -43,10 +43,12 @@ class AccessRule(IdentityResource):
         return _of(request.params["user"])
 
     def visible(self, request: Request) -> list[Sql]:
+        not_delegated(request.caller, credentials=True)
         return [Sql("identity_access_rule.user_id = :owner", {"owner": request.params["user"]})]
 
     async def find(self, request: Request, reader: Reader, key: str, verb: str = "get") -> Row:
         enforce(request, self.rule(verb), _of(request.params["user"]))
+        not_delegated(request.caller, credentials=True)
         row = await self.table.get(reader, id=key, user_id=request.params["user"])
         if row is None:
             raise self.not_found(key)

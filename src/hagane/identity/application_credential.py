@@ -4,22 +4,30 @@ The secret is shown once, in the answer that creates it. What a credential may d
 that moment: roles taken from the user are gone from its tokens. Access rules narrow it to named requests.
 """
 
-import time
-from collections.abc import Sequence
-from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import BadValue, Bool, Custom, Enum, ListOf, Obj, Str
-from hagane.errors import Conflict, Invalid, NotFound
+from hagane.errors import Conflict, Invalid
 from hagane.identity.access_rule import AccessRule, access_rules_of
-from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, refused
+from hagane.identity.base import (
+    NAME,
+    REF,
+    V3,
+    IdentityResource,
+    could_not_find,
+    enforce,
+    not_delegated,
+    refused,
+    role_part,
+)
+from hagane.identity.expiry import expiry
 from hagane.identity.password import Passwords, hash_made, make_secret
 from hagane.identity.revocation import revoke
 from hagane.identity.role import Role
-from hagane.state import clock
+from hagane.identity.role_pick import role_id, with_implied
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
@@ -31,12 +39,6 @@ _RULE = Obj(
         "service": REF,
         "method": Enum(values=("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")),
     }
-)
-
-
-_MALFORMED = (
-    " The server could not comply with the request since it is either malformed or otherwise incorrect. The client is"
-    " assumed to be in error."
 )
 
 
@@ -75,6 +77,7 @@ class ApplicationCredential(IdentityResource):
         return {"user_id": request.params["user"]}
 
     def visible(self, request: Request) -> list[Sql]:
+        not_delegated(request.caller, credentials=True)
         owner = Sql("identity_application_credential.user_id = :owner", {"owner": request.params["user"]})
         return [owner]
 
@@ -82,6 +85,7 @@ class ApplicationCredential(IdentityResource):
         """Who asks must own the credential itself, whatever user the path names."""
         row = await self.table.get(reader, id=key)
         enforce(request, self.rule(verb), {"user_id": row["user_id"] if row else request.params["user"]})
+        not_delegated(request.caller, credentials=True)
         if row is None:
             raise self.not_found(key)
         return row
@@ -91,7 +95,7 @@ class ApplicationCredential(IdentityResource):
         ids = {role_id for row in rows for role_id in row["role_ids"]}
         known = {row["id"]: row for row in await Role.table.select(reader, {"id": list(ids)})}
         for row in rows:
-            row["roles"] = [_role(known[role_id]) for role_id in row["role_ids"] if role_id in known]
+            row["roles"] = [role_part(known[role_id]) for role_id in row["role_ids"] if role_id in known]
         views = await super().present(request, rows, reader)
         for view, row in zip(views, rows, strict=True):
             if row["access_rule_ids"]:
@@ -122,6 +126,7 @@ class ApplicationCredential(IdentityResource):
     def _enforce_managing(self, request: Request, verb: str) -> None:
         """Asked before anything else: a credential that is not unrestricted manages no credentials."""
         enforce(request, self.rule(verb), {"user_id": request.params["user"]})
+        not_delegated(request.caller, credentials=True)
         if request.caller.application_credential_id and request.caller.more.get("restricted", True):
             raise refused(
                 "Using method 'application_credential' is not allowed for managing additional application credentials."
@@ -135,7 +140,7 @@ class ApplicationCredential(IdentityResource):
         if not caller.project_id:
             raise Invalid("Invalid application credential: a project-scoped token is needed")
         row |= {"user_id": caller.user_id, "project_id": caller.project_id}
-        row["expires_at"] = _expiry(row["expires_at"])
+        row["expires_at"] = expiry(row["expires_at"])
         row["role_ids"] = await self._roles(request, tx, row.pop("roles"))
         rules = row.pop("access_rules")
         row["access_rule_ids"] = (
@@ -147,8 +152,8 @@ class ApplicationCredential(IdentityResource):
         mine = request.caller.role_ids
         if not wanted:
             return list(mine)
-        ids = [await _role_id(tx, role) for role in wanted]
-        closure = await _with_implied(tx, ids)
+        ids = [await role_id(tx, role) for role in wanted]
+        closure = await with_implied(tx, ids)
         if not {*ids, *closure} <= set(mine):
             raise Invalid(
                 "Invalid application credential: Cannot create an application credential with unassigned role"
@@ -187,43 +192,3 @@ class ApplicationCredential(IdentityResource):
             self._enforce_managing(request, "delete")
         await super().delete_row(request, tx, row)
         await revoke(tx, row["id"])
-
-
-def _role(row: Row) -> dict[str, Any]:
-    shown = {name: row[name] for name in ("id", "name", "description", "options")}
-    return shown | {"domain_id": row["domain_id"] or None}
-
-
-def _expiry(text: str | None) -> str | None:
-    """A time as rows keep it. Raises Invalid."""
-    if not text:
-        return None
-    try:
-        moment = clock.utc(text)
-    except ValueError as error:
-        raise Invalid("Timestamp not in expected format." + _MALFORMED) from error
-    if moment.replace(tzinfo=UTC).timestamp() <= time.time():
-        raise Invalid("The 'expires_at' must not be before now." + _MALFORMED)
-    return moment.isoformat(timespec="microseconds")
-
-
-async def _role_id(tx: Tx, wanted: dict[str, str]) -> str:
-    if "id" in wanted:
-        return wanted["id"]
-    rows = await Role.table.select(tx, {"name": wanted.get("name", ""), "domain_id": ""})
-    if not rows:
-        raise NotFound(f"Role {wanted.get('name', '')} is not defined")
-    return str(rows[0]["id"])
-
-
-_IMPLIED_BY = """WITH RECURSIVE held(id) AS (
-  SELECT id FROM identity_role WHERE id = :id
-  UNION SELECT i.implied_id FROM identity_implied_role i JOIN held ON i.prior_id = held.id)
-SELECT held.id FROM held JOIN identity_role r ON r.id = held.id WHERE r.domain_id = ''"""
-
-
-async def _with_implied(tx: Tx, ids: Sequence[str]) -> list[str]:
-    found: dict[str, None] = {}
-    for role_id in ids:
-        found |= {row[0]: None for row in await tx.fetch_tuples(_IMPLIED_BY, {"id": role_id})}
-    return list(found)

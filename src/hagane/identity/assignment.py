@@ -40,10 +40,16 @@ held(id) AS (
   AND ((a.inherited = 0 AND a.kind = CAST(:kind AS TEXT) AND a.target_id = :target)
     OR (a.inherited = 1 AND CAST(:kind AS TEXT) = 'project' AND a.target_id IN (SELECT up.id FROM up)))
   UNION SELECT i.implied_id FROM identity_implied_role i JOIN held ON i.prior_id = held.id)
-SELECT r.id, r.name FROM identity_role r JOIN held ON held.id = r.id WHERE r.domain_id = '' ORDER BY r.name"""
+SELECT r.id, r.name, r.domain_id FROM identity_role r JOIN held ON held.id = r.id ORDER BY r.name"""
 
 
 async def roles_of(reader: Reader, user_id: str, kind: Kind, target_id: str) -> list[tuple[str, str]]:
     """(id, name) of the roles that a user has there, implied and inherited ones included, by own and group grants."""
     rows = await reader.fetch_tuples(_HELD, {"user": user_id, "kind": kind, "target": target_id})
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1]) for row in rows if not row[2]]
+
+
+async def role_ids_of(reader: Reader, user_id: str, project_id: str) -> set[str]:
+    """Ids of the same roles on a project, with those of domains, which no token shows."""
+    params = {"user": user_id, "kind": "project", "target": project_id}
+    return {row[0] for row in await reader.fetch_tuples(_HELD, params)}

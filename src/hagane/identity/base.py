@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 from hagane.api.faults import REASON
-from hagane.api.http import Request, Response, empty, json_response
+from hagane.api.http import Caller, Request, Response, empty, json_response
 from hagane.api.listing import Page
 from hagane.api.resource import Attr, Resource
 from hagane.api.service import Route
@@ -27,7 +27,7 @@ V3 = PREFIX + "/v3"
 NAME = Str(255, min=1, pattern=r"[\S]+")
 SHORT_NAME = Str(64, min=1, pattern=r"[\S]+")
 REF = Str(64, min=1, pattern=r"^[a-zA-Z0-9-]+\Z")
-SECRET = ("password", "original_password", "secret")  # attributes whose value no error repeats
+SECRET = ("password", "original_password", "secret", "blob")  # attributes whose value no error repeats
 CHANGED = "identity"
 """The topic of `tx.notify`: cached tokens are worthless. `identity:<id>` says it of one user, project or token."""
 
@@ -37,6 +37,9 @@ _INEXACT = {
     "endswith": "LENGTH({column}) >= LENGTH({value})"
     " AND SUBSTR({column}, LENGTH({column}) - LENGTH({value}) + 1) = {value}",
 }
+
+
+UNAUTHORIZED = "You are not authorized to perform the requested action."
 
 
 def could_not_find(kind: str, key: str) -> NotFound:
@@ -82,6 +85,24 @@ def enforce(request: Request, rule: str, target: dict[str, Any] | None = None) -
     """Ask the policy. `target` names things as the real service's rules do: {"target": {"user": {...}}, ...}."""
     if not request.allowed(rule, target):
         raise refused(rule)
+
+
+def not_delegated(caller: Caller, action: str = "", *, trusts: bool = False, credentials: bool = False) -> None:
+    """Refuse tokens that were not made for their user: those of credentials and, unless let pass, of trusts.
+
+    They must not give themselves more than they were given. Without `action` the refusal does not say what for.
+    """
+    by_trust = bool(caller.more.get("trust_id")) and not trusts
+    by_credential = bool(caller.more.get("delegated")) and not (credentials and caller.application_credential_id)
+    if by_trust or by_credential:
+        raise refused(action.rstrip(".")) if action else Forbidden(UNAUTHORIZED, detail="the token is delegated")
+
+
+def role_part(row: Row) -> dict[str, Any]:
+    """A role within something else, without links."""
+    return {name: row[name] for name in ("id", "name", "description", "options")} | {
+        "domain_id": row["domain_id"] or None
+    }
 
 
 def links(request: Request, path: str = "") -> dict[str, Any]:

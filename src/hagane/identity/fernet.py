@@ -1,6 +1,6 @@
 """The text of a token: what it claims, packed, encrypted and signed; no row is stored for it.
 
-    format byte + msgpack [user, methods, issued, expires, audit ids, scope, application credential]  →  Fernet  →  text
+    format byte + msgpack [user, methods, issued, expires, audit ids, scope, credential, trust]  →  Fernet  →  text
 
 Ids that are UUIDs travel as 16 bytes and methods as one bit each, which keeps a project-scoped token at 204 characters
 (the real service's have about as many; some clients keep tokens in columns of 255). The claim says who and until when;
@@ -18,7 +18,18 @@ from cryptography.fernet import InvalidToken
 
 from hagane.state.keyring import KeyRing
 
-METHODS = ("password", "token", "application_credential", "external", "mapped", "totp", "oauth1", "trust")
+EC2_METHOD = "ec2credential"
+METHODS = (
+    "password",
+    "token",
+    "application_credential",
+    "external",
+    "mapped",
+    "totp",
+    "oauth1",
+    "trust",
+    "ec2credential",
+)
 """Names of authentication methods by their bit. Append only: tokens outlive an upgrade."""
 
 CACHED = 8192  # decoded tokens kept, about 1 kB each
@@ -40,6 +51,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     domain_id: str | None = None
     system: bool = False
     application_credential_id: str | None = None
+    trust_id: str | None = None
 
     def expired(self, now: float) -> bool:
         return now >= self.expires_at
@@ -56,6 +68,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     scope: str = ""  # p, d, s: project, domain, system
     scope_id: bytes = b""
     application_credential: bytes | None = None
+    trust: bytes | None = None
 
 
 class TokenCodec:
@@ -109,7 +122,8 @@ def _pack(token: Token) -> _Packed:
         scope, scope_id = "d", _pack_id(token.domain_id)
     elif token.system:
         scope = "s"
-    application_credential = token.application_credential_id
+    delegated = (token.application_credential_id, token.trust_id)
+    application_credential, trust = (None if key is None else _pack_id(key) for key in delegated)
     return _Packed(
         user=_pack_id(token.user_id),
         methods=sum(1 << METHODS.index(method) for method in set(token.methods)),
@@ -118,13 +132,15 @@ def _pack(token: Token) -> _Packed:
         audit_ids=tuple(_pack_audit(audit) for audit in token.audit_ids),
         scope=scope,
         scope_id=scope_id,
-        application_credential=_pack_id(application_credential) if application_credential is not None else None,
+        application_credential=application_credential,
+        trust=trust,
     )
 
 
 def _unpack(packed: _Packed) -> Token:
     scope_id = _unpack_id(packed.scope_id) if packed.scope_id else None
-    application_credential = packed.application_credential
+    delegated = (packed.application_credential, packed.trust)
+    application_credential, trust = (None if key is None else _unpack_id(key) for key in delegated)
     return Token(
         user_id=_unpack_id(packed.user),
         methods=tuple(method for bit, method in enumerate(METHODS) if packed.methods >> bit & 1),
@@ -134,7 +150,8 @@ def _unpack(packed: _Packed) -> Token:
         project_id=scope_id if packed.scope == "p" else None,
         domain_id=scope_id if packed.scope == "d" else None,
         system=packed.scope == "s",
-        application_credential_id=None if application_credential is None else _unpack_id(application_credential),
+        application_credential_id=application_credential,
+        trust_id=trust,
     )
 
 

@@ -10,16 +10,18 @@ from typing import Any
 
 from hagane.api.http import Request, Response
 from hagane.cloud import Cloud
-from hagane.errors import Invalid, Unauthenticated
+from hagane.errors import Forbidden, Invalid, Unauthenticated
 from hagane.identity.assignment import roles_of
-from hagane.identity.base import expected, refused
+from hagane.identity.base import UNAUTHORIZED, expected, refused
 from hagane.identity.login_method import Methods, Proof, denied, domain_of
 from hagane.identity.login_shape import validate
 from hagane.identity.project import Project
 from hagane.identity.revocation import purge
 from hagane.identity.ticket import Ticket, audit_id
 from hagane.identity.token import GRACE, Tokens
-from hagane.identity.token_load import Worthless, user_of
+from hagane.identity.token_load import Withdrawn, Worthless, user_of
+from hagane.identity.trust import Trust, consume, live
+from hagane.state import clock
 from hagane.state.database import Row
 
 SCOPES = ("project", "domain", "unscoped", "system", "OS-TRUST:trust")
@@ -47,14 +49,23 @@ class Login:
         ticket = await self._ticket(auth, proof, started)
         try:
             token = await self.tokens.issue(ticket)
+        except Withdrawn as error:
+            raise Forbidden(UNAUTHORIZED, detail=error.why) from error
         except Worthless as error:
             raise denied(error.why) from error
         await self._methods.hold(proof)
+        if ticket.trust_id is not None:
+            await self._consume(ticket.trust_id)
         self._issued += 1
         if self._issued % PURGE == 0:
             await self.db.write(lambda tx: purge(tx, self._seconds + GRACE))
         encoded = await self.tokens.answer(token, catalog="nocatalog" not in request.args)
         return Response(201, encoded, {"x-subject-token": token.text})
+
+    async def _consume(self, trust_id: str) -> None:
+        """A token of a trust costs one of its uses."""
+        if not await self.db.write(lambda tx: consume(tx, trust_id)):
+            raise denied("the trust is gone or used up")
 
     async def _project(self, wanted: dict[str, Any]) -> Row | None:
         if not wanted.get("name"):
@@ -74,9 +85,8 @@ class Login:
             scope["application_credential_id"] = proof.credential["id"]
         else:
             scope = await self._scope(auth["scope"], proof) if "scope" in auth else await self._default(proof)
-        expires = float(int(started + self._seconds))
-        if proof.expires_at is not None:
-            expires = min(expires, proof.expires_at)
+        ends = (float(int(started + self._seconds)), proof.expires_at, scope.pop("until", None))
+        expires = min(moment for moment in ends if moment is not None)
         audit = (audit_id(),) if proof.chain is None else (audit_id(), proof.chain)
         return Ticket(
             user_id=proof.user_id,
@@ -93,8 +103,10 @@ class Login:
             raise expected("system, project, domain, OS-TRUST:trust or unscoped", "scope")
         if "unscoped" in wanted:
             return {}
-        if not isinstance(wanted, dict) or "OS-TRUST:trust" in wanted:
-            raise denied("there are no trusts")
+        if not isinstance(wanted, dict):
+            raise denied("a scope of one word")
+        if "OS-TRUST:trust" in wanted:
+            return await self._trust(wanted["OS-TRUST:trust"])
         if proof.source is not None and proof.source.system and "system" not in wanted:
             raise refused(
                 "Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed."
@@ -106,6 +118,15 @@ class Login:
         if row is None:
             raise denied(f"no such {kind}")
         return {f"{kind}_id": row["id"]}
+
+    async def _trust(self, wanted: Any) -> dict[str, Any]:
+        if not isinstance(wanted, dict) or not wanted.get("id"):
+            raise expected("trust_id", "trust")
+        rows = await Trust.table.select(self.db, {"id": wanted["id"]}, conditions=[live()])
+        if not rows:
+            raise denied("no such trust")
+        ends = clock.seconds(rows[0]["expires_at"]) if rows[0]["expires_at"] else None
+        return {"project_id": rows[0]["project_id"], "trust_id": rows[0]["id"], "until": ends}
 
     async def _default(self, proof: Proof) -> dict[str, Any]:
         """The user's default project, if it is enabled and the user has a role there; else unscoped."""

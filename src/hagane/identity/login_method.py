@@ -17,7 +17,7 @@ from hagane.identity.project import ROOT, Project
 from hagane.identity.throttle import Throttle, TooMany, address_of
 from hagane.identity.ticket import Ticket
 from hagane.identity.token import MISSING, Tokens
-from hagane.identity.token_load import Worthless, user_of
+from hagane.identity.token_load import PRIMARY, Worthless, user_of
 from hagane.identity.user import User
 from hagane.state import clock
 from hagane.state.database import Reader, Row
@@ -126,7 +126,9 @@ class Methods:
             source = (await self.tokens.find(data["id"])).ticket
         except Worthless as error:
             raise NotFound(str(error)) from error
-        if source.application_credential_id is not None:
+        if source.trust_id is not None:
+            raise refused("Using trust-scoped token to create another token. Create a new trust-scoped token instead")
+        if not set(source.methods) <= PRIMARY:
             raise refused("Using a delegated token to create another token is not allowed.")
         methods = ("token", *source.methods)
         return Proof(source.user_id, methods, source.expires_at, source.audit_ids[-1], source=source)

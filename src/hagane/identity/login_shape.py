@@ -21,7 +21,8 @@ _IDENTITY = Obj(
     open=True,
 )
 _AUTH = Obj(fields={"identity": _IDENTITY}, required=("identity",), open=True)
-_SCOPE = Obj(fields={"project": _IN_DOMAIN, "domain": _REF}, open=True)
+_SCOPE = Obj(fields={"project": _IN_DOMAIN, "domain": _REF, "OS-TRUST:trust": Obj(fields={"id": Str(None)}, open=True)},
+             open=True)  # fmt: skip
 
 
 def validate(auth: Any) -> None:

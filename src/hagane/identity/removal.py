@@ -18,6 +18,11 @@ SELECT 1 FROM identity_assignment a WHERE a.role_id = :role AND a.kind = 'projec
 AND a.actor_id = identity_application_credential.user_id
 AND a.target_id = identity_application_credential.project_id)"""
 
+_PASSED_ON = """WITH RECURSIVE down(id) AS (
+  SELECT id FROM identity_trust WHERE redelegated_trust_id = :id
+  UNION SELECT t.id FROM identity_trust t JOIN down ON t.redelegated_trust_id = down.id)
+SELECT id FROM down"""
+
 
 class Hooks:
     """What other APIs have asked to be called for."""
@@ -43,6 +48,8 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
     await _each(tx, "DELETE FROM identity_application_credential WHERE project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_limit WHERE project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_limit WHERE domain_id IN ({})", ids)
+    await _each(tx, "DELETE FROM identity_credential WHERE project_id IN ({})", ids)
+    await _each(tx, "DELETE FROM identity_trust WHERE project_id IN ({})", ids)
     await _each(tx, "UPDATE identity_user SET default_project_id = NULL WHERE default_project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_project WHERE id IN ({})", ids)
     await revoke(tx, *ids)
@@ -54,10 +61,21 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
 async def remove_users(tx: Tx, ids: Sequence[str]) -> None:
     """Delete users with memberships, grants and credentials; their tokens end."""
     await _each(tx, "DELETE FROM identity_assignment WHERE actor_id IN ({})", ids)
-    for table in ("member", "application_credential", "access_rule"):
+    for table in ("member", "application_credential", "access_rule", "credential"):
         await _each(tx, f"DELETE FROM identity_{table} WHERE user_id IN ({{}})", ids)
+    for side in ("trustor", "trustee"):
+        await _each(tx, f"DELETE FROM identity_trust WHERE {side}_user_id IN ({{}})", ids)
     await _each(tx, "DELETE FROM identity_user WHERE id IN ({})", ids)
     await revoke(tx, *ids)
+
+
+async def remove_trusts(tx: Tx, ids: Sequence[str]) -> None:
+    """Delete trusts with all that were passed on from them; their tokens end."""
+    every = list(ids)
+    for key in ids:
+        every += [row[0] for row in await tx.fetch_tuples(_PASSED_ON, {"id": key})]
+    await _each(tx, "DELETE FROM identity_trust WHERE id IN ({})", every)
+    await revoke(tx, *every)
 
 
 async def remove_groups(tx: Tx, ids: Sequence[str]) -> None:

@@ -13,7 +13,9 @@ from hagane.identity.assignment_list import AssignmentList
 from hagane.identity.auth import Auth
 from hagane.identity.base import PREFIX, V3, envelope, wording
 from hagane.identity.catalog import CatalogService, Endpoint, Region
+from hagane.identity.credential import Credential
 from hagane.identity.domain import Domain
+from hagane.identity.ec2 import Ec2
 from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
 from hagane.identity.limit import Limit, RegisteredLimit
@@ -23,11 +25,12 @@ from hagane.identity.revocation import REVOCATION
 from hagane.identity.role import IMPLIED, Role
 from hagane.identity.throttle import Throttle
 from hagane.identity.token import Tokens
+from hagane.identity.trust import Trust
 from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
-          RegisteredLimit, Limit)  # fmt: skip
+          RegisteredLimit, Limit, Trust, Credential)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
 
@@ -40,7 +43,13 @@ def service(cloud: Cloud) -> Service:
     cloud.provide(Tokens, Tokens(cloud))
     cloud.provide(Passwords, Passwords(cloud.config.bcrypt_cost))
     cloud.provide(Throttle, Throttle())
-    parts = (*(resource(cloud) for resource in (Domain, *STORED)), Auth(cloud), Grants(cloud), AssignmentList(cloud))
+    parts = (
+        *(resource(cloud) for resource in (Domain, *STORED)),
+        Auth(cloud),
+        Ec2(cloud),
+        Grants(cloud),
+        AssignmentList(cloud),
+    )
     made.routes = [*_versions(), *(route for part in parts for route in part.routes())]
     return made
 

@@ -14,12 +14,12 @@ from collections import OrderedDict
 
 from hagane.api.http import Caller, Request
 from hagane.cloud import Cloud
-from hagane.errors import Unauthenticated
+from hagane.errors import Forbidden, Unauthenticated
 from hagane.identity.access_rule import allows
-from hagane.identity.base import CHANGED
+from hagane.identity.base import CHANGED, UNAUTHORIZED
 from hagane.identity.catalog_view import Catalog
-from hagane.identity.fernet import TokenCodec
-from hagane.identity.ticket import Ticket, scoped, subjects
+from hagane.identity.fernet import EC2_METHOD, TokenCodec
+from hagane.identity.ticket import Ticket, scoped
 from hagane.identity.token_load import Token, Worthless, load
 
 GRACE = 172_800.0  # seconds for which ?allow_expired still validates a token, as the real service does
@@ -81,7 +81,7 @@ class Tokens:
         self._drop(token.text)
         until = min(token.ticket.expires_at, time.time() + RECHECK)
         self._known[token.text] = token, until
-        for subject in subjects(token.ticket):
+        for subject in token.subjects:
             self._of.setdefault(subject, set()).add(token.text)
         while len(self._known) > MOST:
             self._drop(next(iter(self._known)))
@@ -90,7 +90,7 @@ class Tokens:
         known = self._known.pop(text, None)
         if known is None:
             return
-        for subject in subjects(known[0].ticket):
+        for subject in known[0].subjects:
             texts = self._of[subject]
             texts.discard(text)
             if not texts:
@@ -120,4 +120,7 @@ async def authenticate(request: Request) -> Caller:
         raise Unauthenticated(MISSING, detail=error.why) from error
     if token.access_rules is not None and not allows(token.access_rules, request):
         raise Unauthenticated(MISSING, detail="the access rules of the application credential do not allow this")
+    if EC2_METHOD in token.ticket.methods and request.service.type == "identity":
+        # Whoever holds a signed request of somebody's may use services with it, not change who that somebody is.
+        raise Forbidden(UNAUTHORIZED, detail="a token of a signature is no authorization for the identity service")
     return token.caller

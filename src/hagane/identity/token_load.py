@@ -10,12 +10,16 @@ from hagane.api.http import Caller
 from hagane.identity.access_rule import access_rules_of
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import SYSTEM, Kind, roles_of
+from hagane.identity.base import role_part
 from hagane.identity.revocation import is_revoked
 from hagane.identity.ticket import Ticket, iso, scoped, subjects
+from hagane.identity.trust_load import Broken, Delegation, delegation
 from hagane.state.database import Reader, Row
 
 _encode = msgspec.json.Encoder().encode
 
+PRIMARY = {"password", "token", "totp", "external", "mapped"}
+"""Methods by which users prove who they are themselves. Tokens of any other kind give less than their user has."""
 _USER = """SELECT u.id, u.name, u.enabled, u.password_hash, u.password_expires_at, u.default_project_id, u.options,
 d.id AS domain_id, d.name AS domain_name, d.enabled AS domain_enabled
 FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id = :id"""
@@ -32,6 +36,10 @@ class Worthless(Exception):
         self.why = why
 
 
+class Withdrawn(Worthless):
+    """The trust that a token is of does not give what it says any more."""
+
+
 @dataclass(slots=True)
 class Token:
     """A valid token: what handlers ask for (`caller`), what is answered (`body`, without the catalog)."""
@@ -41,6 +49,7 @@ class Token:
     caller: Caller
     body: bytes
     access_rules: list[Row] | None = None
+    subjects: tuple[str, ...] = ()  # whose end or change ends what is known of it
 
 
 async def user_of(reader: Reader, user_id: str) -> Row | None:
@@ -55,24 +64,42 @@ async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0)
     user = await user_of(reader, ticket.user_id)
     if user is None or not user["enabled"] or not user["domain_enabled"]:
         raise Worthless("The user or its domain is disabled or gone")
-    view = _user_part(ticket, user)
+    given = await _trust(reader, ticket)
+    acting = given.trustor if given is not None and given.trust["impersonation"] else user
+    view = _user_part(ticket, acting)
     scope = await _scope(reader, ticket, view)
-    domains = {user["domain_id"], scope.get("domain_id") or user["domain_id"]}
-    if await is_revoked(reader, [*subjects(ticket), *domains], ticket.issued_at):
+    domains = {user["domain_id"], acting["domain_id"], scope.get("domain_id") or user["domain_id"]}
+    ends = (*subjects(ticket), *(given.subjects if given else ()))
+    if await is_revoked(reader, [*ends, *domains], ticket.issued_at):
         raise Worthless("The token has been revoked")
     roles: list[tuple[str, str]] = []
-    if scoped(ticket):
-        roles = await roles_of(reader, ticket.user_id, *_target(ticket))
     credential = await _credential(reader, ticket)
+    if given is not None:
+        view["OS-TRUST:trust"] = given.part
+        view["roles"] = [role_part(row) for row in given.roles]
+        view.pop("is_domain", None)
+        roles = [(row["id"], row["name"]) for row in given.roles]
+    elif scoped(ticket):
+        roles = await roles_of(reader, ticket.user_id, *_target(ticket))
     if credential is not None:
         roles = [role for role in roles if role[0] in credential["role_ids"]]
         view["application_credential"] = _credential_part(credential)
     if scoped(ticket):
         if not roles:
             raise Worthless(f"User {ticket.user_id} has no access to {_place(ticket)}")
-        view["roles"] = [{"id": role_id, "name": name} for role_id, name in roles]
-    caller = _caller(ticket, user, scope, roles, restricted=credential is not None and not credential["unrestricted"])
-    return Token(text, ticket, caller, _encode(view), credential["access_rules"] if credential else None)
+        view.setdefault("roles", [{"id": role_id, "name": name} for role_id, name in roles])
+    caller = _caller(ticket, acting, scope, roles, restricted=credential is not None and not credential["unrestricted"])
+    rules = credential["access_rules"] if credential else None
+    return Token(text, ticket, caller, _encode(view), rules, tuple(dict.fromkeys(ends)))
+
+
+async def _trust(reader: Reader, ticket: Ticket) -> Delegation | None:
+    if ticket.trust_id is None:
+        return None
+    try:
+        return await delegation(reader, ticket.trust_id, ticket.user_id)
+    except Broken as error:
+        raise (Worthless if error.gone else Withdrawn)(str(error)) from error
 
 
 def _user_part(ticket: Ticket, user: Row) -> dict[str, Any]:
@@ -160,5 +187,9 @@ def _caller(ticket: Ticket, user: Row, scope: Row, roles: list[tuple[str, str]],
         audit_id=ticket.audit_ids[0],
         expires_at=iso(ticket.expires_at),
         application_credential_id=ticket.application_credential_id,
-        more={"restricted": restricted},
+        more={
+            "restricted": restricted,
+            "delegated": not set(ticket.methods) <= PRIMARY,
+            "trust_id": ticket.trust_id,
+        },
     )

@@ -245,6 +245,20 @@ CREATE INDEX identity_assignment_0 ON identity_assignment (target_id);
 
 CREATE INDEX identity_assignment_1 ON identity_assignment (role_id);
 
+CREATE TABLE identity_credential (
+  id TEXT NOT NULL,
+  type TEXT,
+  user_id TEXT,
+  project_id TEXT,
+  encrypted_blob TEXT,
+  extra TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_credential_0 ON identity_credential (user_id, type);
+
+CREATE INDEX identity_credential_1 ON identity_credential (project_id);
+
 CREATE TABLE identity_endpoint (
   id TEXT NOT NULL,
   interface TEXT,
@@ -374,6 +388,29 @@ CREATE TABLE identity_service (
   extra TEXT,
   PRIMARY KEY (id)
 );
+
+CREATE TABLE identity_trust (
+  id TEXT NOT NULL,
+  trustor_user_id TEXT,
+  trustee_user_id TEXT,
+  project_id TEXT,
+  impersonation BIGINT,
+  expires_at TEXT,
+  remaining_uses BIGINT,
+  redelegated_trust_id TEXT,
+  redelegation_count BIGINT,
+  role_ids TEXT,
+  extra TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_trust_0 ON identity_trust (trustor_user_id);
+
+CREATE INDEX identity_trust_1 ON identity_trust (trustee_user_id);
+
+CREATE INDEX identity_trust_2 ON identity_trust (project_id);
+
+CREATE INDEX identity_trust_3 ON identity_trust (redelegated_trust_id);
 
 CREATE TABLE identity_user (
   id TEXT NOT NULL,
