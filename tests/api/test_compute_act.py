@@ -53,6 +53,19 @@ def test_reboot_pause_rebuild(s: Shop, server: str) -> None:
     assert s.act(server, reboot={"type": "warm"}).status_code == 400
 
 
+def test_suspend(s: Shop, server: str) -> None:
+    assert s.act(server, suspend=None).status_code == 202
+    shown = s.wait(server, "SUSPENDED")
+    assert (shown["OS-EXT-STS:vm_state"], shown["OS-EXT-STS:power_state"]) == ("suspended", 4)
+    answer = s.act(server, suspend=None)
+    assert (answer.status_code, message(answer)) == (
+        409, f"Cannot 'suspend' instance {server} while it is in vm_state suspended")  # fmt: skip
+    assert [one["id"] for one in s.call("GET", "/servers?status=SUSPENDED").json()["servers"]] == [server]
+    assert s.act(server, resume=None).status_code == 202
+    s.wait(server)
+    assert s.act(server, resume=None).status_code == 409
+
+
 def test_lock(s: Shop, server: str) -> None:
     assert s.act(server, lock={"locked_reason": "careful"}).status_code == 202
     shown = s.show(server)
@@ -66,7 +79,7 @@ def test_lock(s: Shop, server: str) -> None:
 
 def test_what_is_not_offered(s: Shop, server: str) -> None:
     """Unknown actions are refused, not forgotten."""
-    for name in ("suspend", "resize", "shelve", "migrate", "evacuate", "nonsense"):
+    for name in ("resize", "shelve", "migrate", "evacuate", "nonsense"):
         answer = s.act(server, **{name: None})
         assert answer.status_code == 400
         assert message(answer).startswith(f"There is no such action: {name}")

@@ -16,7 +16,7 @@ from hagane.errors import Conflict, DeviceFailed, HaganeError, NotFound, Unavail
 from tests.conformance.hosts import Host, LibvirtHost, RealPlace, libvirt_host, sim_host
 
 REAL = pytest.param("libvirt", marks=pytest.mark.real)
-ON, OFF, PAUSED = Power.ON, Power.OFF, Power.PAUSED
+ON, OFF, PAUSED, SUSPENDED = Power.ON, Power.OFF, Power.PAUSED, Power.SUSPENDED
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +79,21 @@ CASES: dict[str, list[Change]] = {
         Change({}, None),
         Change({"power": PAUSED}, False, {"power": PAUSED}),
         Change({"power": ON}, False, {"power": ON, "boots": 1}),
+    ],
+    "suspend and wake up": [
+        Change({}, None),
+        Change({"power": SUSPENDED}, None, {"power": SUSPENDED, "boots": 1}),
+        Change({"power": ON}, None, {"power": ON, "boots": 1, "nics": {nic(1).port_id}, "disks": {"root"}}),
+    ],
+    "a boot instead of waking up": [
+        Change({}, None),
+        Change({"power": SUSPENDED}, None, {"power": SUSPENDED}),
+        Change({"power": ON, "boots": 2}, None, {"power": ON, "boots": 2}),
+    ],
+    "a suspended machine is stopped": [
+        Change({"power": PAUSED}, None),
+        Change({"power": SUSPENDED}, None, {"power": SUSPENDED}),
+        Change({"power": OFF}, None, {"power": OFF}),
     ],
     "a machine starts paused": [
         Change({"power": PAUSED}, None, {"power": PAUSED}),

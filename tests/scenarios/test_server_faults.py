@@ -57,6 +57,11 @@ async def stop(w: World, server_id: str) -> None:
     await w.settled(server_id)
 
 
+async def suspend(w: World, server_id: str) -> None:
+    await action(suspend=None)(w, server_id)
+    await w.settled(server_id)
+
+
 SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     # name: what comes before, the scenario, the status when nothing fails
     "create": ([], create, "ACTIVE"),
@@ -66,6 +71,9 @@ SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     "reboot": ([], action(reboot={"type": "SOFT"}), "ACTIVE"),
     "hard reboot": ([], action(reboot={"type": "HARD"}), "ACTIVE"),
     "pause": ([], action(pause=None), "PAUSED"),
+    "suspend": ([], action(suspend=None), "SUSPENDED"),
+    "resume": ([suspend], action(resume=None), "ACTIVE"),
+    "reboot of a suspended one": ([suspend], action(reboot={"type": "HARD"}), "ACTIVE"),
     "rebuild": ([], rebuild, "ACTIVE"),
     "snapshot": ([], action(createImage={"name": "copy"}), "ACTIVE"),
     "attach": ([], attach, "ACTIVE"),
@@ -146,9 +154,9 @@ async def honest(w: World, server_id: str, shown: dict[str, Any]) -> None:
     """What is shown is what the Host has."""
     row = await w.row(server_id)
     seen = (await w.hosts[row["host"]].read())[server_id]
-    power = {"ACTIVE": "on", "SHUTOFF": "off", "PAUSED": "paused"}[shown["status"]]
+    power = {"ACTIVE": "on", "SHUTOFF": "off", "PAUSED": "paused", "SUSPENDED": "suspended"}[shown["status"]]
     assert seen.power == power, (shown["status"], seen)
-    assert seen.nics == {nic["port_id"] for nic in row["nics"]} or seen.power == "off"
+    assert seen.nics == {nic["port_id"] for nic in row["nics"]} or seen.power in ("off", "suspended")
 
 
 async def operations(w: World, name: str) -> list[str]:

@@ -45,6 +45,14 @@ GONE = Notice({"vm_state": "error", "power_state": 0})
         ({}, seen(Power.CRASHED), UP, Notice({"power_state": 6, "vm_state": "stopped", "power": "off"})),
         ({}, seen(Power.PAUSED), UP, Notice({"power_state": 3, "vm_state": "paused"})),
         ({}, None, UP, GONE),
+        ({"power": "suspended", "vm_state": "suspended", "power_state": 4}, seen(Power.SUSPENDED), UP, Settled()),
+        ({}, seen(Power.SUSPENDED), UP, Notice({"power_state": 4, "vm_state": "suspended", "power": "suspended"})),
+        (
+            {"power": "suspended", "vm_state": "suspended", "power_state": 4},
+            seen(),
+            UP,
+            Notice({"power_state": 1, "vm_state": "active", "power": "on"}),
+        ),
         ({"vm_state": "stopped", "power": "off", "power_state": 4}, seen(Power.OFF), UP, Settled()),
         ({"vm_state": "stopped", "power": "off", "power_state": 4}, seen(Power.ON), UP, Apply()),  # the row holds
         ({"nics": [{"port_id": "p"}]}, seen(Power.ON, "p"), UP, Settled()),

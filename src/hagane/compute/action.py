@@ -145,7 +145,7 @@ def simple(
 
 
 def power_actions(cloud: Cloud) -> dict[str, Action]:
-    """start, stop, pause, unpause."""
+    """start, stop, pause, unpause, suspend, resume."""
     return {
         "os-start": simple(cloud, "start", "start", "servers:start", [VmState.STOPPED], lambda row: {
             "power": "on", "boots": row["boots"] + 1, "soft": False, "task_state": Task.POWERING_ON}),
@@ -155,4 +155,8 @@ def power_actions(cloud: Cloud) -> dict[str, Action]:
             "power": "paused", "task_state": Task.PAUSING}, refuse=lambda row: refuse_steel(row, "paused")),
         "unpause": simple(cloud, "unpause", "unpause", "os-pause-server:unpause", [VmState.PAUSED], lambda row: {
             "power": "on", "task_state": Task.UNPAUSING}, refuse=lambda row: refuse_steel(row, "paused")),
+        "suspend": simple(cloud, "suspend", "suspend", "os-suspend-server:suspend", [VmState.ACTIVE], lambda row: {
+            "power": "suspended", "task_state": Task.SUSPENDING}, refuse=lambda row: refuse_steel(row, "suspended")),
+        "resume": simple(cloud, "resume", "resume", "os-suspend-server:resume", [VmState.SUSPENDED], lambda row: {
+            "power": "on", "task_state": Task.RESUMING}, refuse=lambda row: refuse_steel(row, "suspended")),
     }  # fmt: skip

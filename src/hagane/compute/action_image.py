@@ -40,7 +40,7 @@ async def _snapshot(request: Request, tx: Tx, value: dict[str, Any]) -> str:
     metadata = value.get("metadata", {})
     if not at(request, 39):
         check_metadata(metadata, await quota.limits_of(tx, request.caller.project_id or ""))
-    refuse_state(row, "createImage", [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED])
+    refuse_state(row, "createImage", [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED])
     base = await _base(request, tx, row)
     image_id = await new_image(
         tx, name=value["name"], owner=request.caller.project_id, properties=_properties(row, base) | metadata,

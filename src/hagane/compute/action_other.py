@@ -44,7 +44,7 @@ def actions(cloud: Cloud) -> dict[str, Action]:
 
 
 _ANY = Custom(rule=lambda field, value: value, nullable=True)
-_REBOOTING = (None, Task.REBOOTING, Task.REBOOTING_HARD, Task.PAUSING, Task.UNPAUSING)
+_REBOOTING = (None, Task.REBOOTING, Task.REBOOTING_HARD, Task.PAUSING, Task.UNPAUSING, Task.SUSPENDING)
 
 
 class Verbs:
@@ -63,7 +63,7 @@ class Verbs:
             if soft:
                 refuse_state(row, "reboot", [VmState.ACTIVE])
             else:
-                fit = [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.ERROR]
+                fit = [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR]
                 refuse_state(row, "reboot", fit, _REBOOTING)
             changes = {"boots": row["boots"] + 1, "soft": soft, "power": "on"}
             task = Task.REBOOTING if soft else Task.REBOOTING_HARD

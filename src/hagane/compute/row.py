@@ -29,6 +29,7 @@ class VmState(StrEnum):
     ACTIVE = "active"
     STOPPED = "stopped"
     PAUSED = "paused"
+    SUSPENDED = "suspended"  # its memory is on the Host's disk
     RESCUED = "rescued"  # bare metal: a rescue system runs from memory
     ERROR = "error"
 
@@ -45,6 +46,8 @@ class Task(StrEnum):
     REBUILDING = "rebuilding"
     PAUSING = "pausing"
     UNPAUSING = "unpausing"
+    SUSPENDING = "suspending"
+    RESUMING = "resuming"
     RESCUING = "rescuing"
     UNRESCUING = "unrescuing"
     SNAPSHOT = "image_snapshot"
@@ -85,7 +88,7 @@ SERVER = Table(
         Column("access_ipv6"),
         Column("reservation_id"),
         Column("launch_index", "int"),
-        Column("power"),  # wanted: on, off, paused
+        Column("power"),  # wanted: on, off, paused, suspended
         Column("boots", "int"),  # raised by each start and reboot
         Column("soft", "bool"),  # ask the guest first
         Column("disk_version", "int"),  # raised by a rebuild: a new disk
@@ -124,6 +127,7 @@ _STATUS: dict[str, dict[str, str]] = {
     "building": {"": "BUILD"},
     "stopped": {"": "SHUTOFF", "rebuilding": "REBUILD"},
     "paused": {"": "PAUSED", "rebuilding": "REBUILD"},
+    "suspended": {"": "SUSPENDED"},
     "rescued": {"": "RESCUE"},
     "error": {"": "ERROR", "rebuilding": "REBUILD"},
 }  # fmt: skip

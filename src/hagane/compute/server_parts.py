@@ -83,7 +83,8 @@ class Metadata:
             row = await find(tx, request)
             need(request, api(f"server-metadata:{verb}"), row)
             refuse_locked(request, row)
-            fit = [VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED, VmState.BUILDING, VmState.ERROR]
+            fit = [VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED, VmState.BUILDING,
+                   VmState.ERROR]  # fmt: skip
             refuse_state(row, f"{verb.partition('_')[0]} metadata", fit, (), launched=False)
             metadata = change(row["metadata"])
             check_metadata(metadata, await quota.limits_of(tx, row["project_id"]))
@@ -168,7 +169,8 @@ class Tags:
             row = await find(tx, request)
             need(request, api(f"os-server-tags:{verb}"), row)
             word = f"{verb.partition('_')[0]} tag{'s' if verb.endswith('_all') else ''}"
-            refuse_state(row, word, [VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED], (), launched=False)
+            fit = [VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED]
+            refuse_state(row, word, fit, (), launched=False)
             await SERVER.update(tx, {"id": row["id"]}, {"tags": change(row["tags"]), "updated_at": clock.now()})
 
         await self.db.write(work)

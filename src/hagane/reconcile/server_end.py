@@ -25,6 +25,7 @@ MOST_TRIES = 3  # Hosts on which a Server is tried, as the real service does
 REVERTED = {  # what an action that failed leaves, where that is not ERROR
     Task.POWERING_ON: {"power": "off"}, Task.POWERING_OFF: {"power": "on"},
     Task.PAUSING: {"power": "on"}, Task.UNPAUSING: {"power": "paused"},
+    Task.SUSPENDING: {"power": "on"}, Task.RESUMING: {"power": "suspended"},
     Task.SNAPSHOT: {}, Task.UPLOADING: {}, None: {},
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic,
 from hagane.image.store import ImageInfo
 
 GIB = 1 << 30
-_POWER = {"on": Power.ON, "off": Power.OFF, "paused": Power.PAUSED}
+_POWER = {"on": Power.ON, "off": Power.OFF, "paused": Power.PAUSED, "suspended": Power.SUSPENDED}
 
 
 def machine_of(

@@ -64,11 +64,14 @@ class Notice:
 
 Step = Settled | Place | Apply | Snapshot | Remove | Forget | Blocked | Notice
 
-_STATE = {Power.ON: RUNNING, Power.PAUSED: PAUSED, Power.OFF: SHUTDOWN, Power.CRASHED: CRASHED}
+_STATE = {
+    Power.ON: RUNNING, Power.PAUSED: PAUSED, Power.OFF: SHUTDOWN, Power.SUSPENDED: SHUTDOWN, Power.CRASHED: CRASHED,
+}  # fmt: skip
 _VM = {
     Power.ON: VmState.ACTIVE,
     Power.PAUSED: VmState.PAUSED,
     Power.OFF: VmState.STOPPED,
+    Power.SUSPENDED: VmState.SUSPENDED,
     Power.CRASHED: VmState.STOPPED,
 }
 SNAPSHOTS = (Task.SNAPSHOT, Task.UPLOADING)
@@ -108,6 +111,8 @@ def _observe(row: Row, seen: Seen | None) -> Step:
     changes = {"power_state": _STATE[seen.power], "vm_state": _VM[seen.power]}
     if seen.power in (Power.OFF, Power.CRASHED) and row["power"] != "off":
         changes["power"] = "off"
+    elif (seen.power is Power.SUSPENDED) != (row["power"] == "suspended"):
+        changes["power"] = "suspended" if seen.power is Power.SUSPENDED else "on"
     changes = {name: value for name, value in changes.items() if row[name] != value}
     if changes:
         return Notice(changes)
@@ -117,7 +122,7 @@ def _observe(row: Row, seen: Seen | None) -> Step:
 
 def finished(row: Row, seen: Seen) -> dict[str, Any]:
     """The columns of a Server whose machine is now as it was asked to be."""
-    vm_state = {"on": VmState.ACTIVE, "off": VmState.STOPPED, "paused": VmState.PAUSED}[row["power"]]
+    vm_state = _VM[seen.power if row["power"] == "suspended" else Power(row["power"])]
     return {
         "vm_state": vm_state,
         "task_state": None,

@@ -23,6 +23,7 @@ class Power(StrEnum):
     ON = "on"
     OFF = "off"
     PAUSED = "paused"
+    SUSPENDED = "suspended"  # off, its memory kept on the Host: the next start goes on where it was
     CRASHED = "crashed"
 
 

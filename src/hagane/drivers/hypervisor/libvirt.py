@@ -180,6 +180,10 @@ class Libvirt:
                 await run(domain.pause, machine_id)
             case step.Resume():
                 await run(domain.resume, machine_id)
+            case step.Suspend():
+                await run(domain.suspend, machine_id, bulk=True, seconds=COPY_SECONDS)
+            case step.Discard():
+                await run(domain.discard, machine_id)
             case step.DropDisk(key):
                 await run(storage.drop_disk, machine_id, key)
 

@@ -136,6 +136,16 @@ def resume(connection: Any, machine_id: str) -> None:
     connection.lookupByUUIDString(domain_uuid(machine_id)).resume()
 
 
+def suspend(connection: Any, machine_id: str) -> None:
+    connection.lookupByUUIDString(domain_uuid(machine_id)).managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+
+def discard(connection: Any, machine_id: str) -> None:
+    domain = connection.lookupByUUIDString(domain_uuid(machine_id))
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+
+
 def press_power(connection: Any, machine_id: str) -> None:
     """Ask the guest to shut down, as the power button does."""
     domain = find(connection, machine_id)
@@ -239,6 +249,8 @@ def abort_copy(connection: Any, machine_id: str) -> None:
 def _look(domain: Any) -> Look:
     state, reason = domain.state()
     power, why = _power(state, reason)
+    if power is Power.OFF and domain.hasManagedSaveImage():
+        power, why = Power.SUSPENDED, ""
     current = parse(domain.XMLDesc(0))
     if power in (Power.ON, Power.PAUSED):
         stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if domain.isPersistent() else None

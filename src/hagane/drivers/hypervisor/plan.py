@@ -99,6 +99,16 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """Write the memory to the Host's disk and end the machine; the next start reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget the memory that was kept: the next start is a boot."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropDisk:
     """Delete a disk that is not wanted any more."""
 
@@ -107,11 +117,26 @@ class DropDisk:
 
 TOLD: Mapping[type, str] = {
     Stop: "stop", Unplug: "unplug", Plug: "plug", Detach: "detach", Attach: "attach", Start: "start", Pause: "pause",
-    Resume: "resume",
+    Resume: "resume", Suspend: "suspend",
 }  # fmt: skip
 """Steps that a driver tells as soon as it begins them, and what they are called in a machine's events."""
 
-Step = MakeDisk | MakeDrive | Stop | Unplug | Plug | Detach | Attach | Define | Start | Pause | Resume | DropDisk
+Step = (
+    MakeDisk
+    | MakeDrive
+    | Stop
+    | Unplug
+    | Plug
+    | Detach
+    | Attach
+    | Define
+    | Start
+    | Pause
+    | Resume
+    | Suspend
+    | Discard
+    | DropDisk
+)
 
 
 def drive_key(machine: Machine) -> str | None:
@@ -125,19 +150,24 @@ def plan(have: Have, want: Machine) -> list[Step]:
     """The steps from `have` to `want`, in order; none when they agree."""
     running = have.power in (Power.ON, Power.PAUSED)
     up = want.power in (Power.ON, Power.PAUSED)
-    stop = running and (not up or want.boots > have.boots)
+    kept, keep = have.power is Power.SUSPENDED, want.power is Power.SUSPENDED
+    stop = running and not keep and (not up or want.boots > have.boots)
     stays = running and not stop
     steps: list[Step] = list(_make(have, want))
     if stop:
         # A paused guest cannot answer a request to shut down.
         steps.append(Stop(soft=want.soft and have.power is Power.ON))
-    if stays:
+    if kept and not keep and (not up or want.boots > have.boots):
+        steps.append(Discard())
+    if stays and not keep:  # what is plugged in goes to sleep with the machine
         steps += _replug(have, want)
     if not have.current:
         steps.append(Define())
     if up and not stays:
         steps.append(Start(paused=want.power is Power.PAUSED))
-    if stays and have.power is not want.power:
+    if running and keep:  # a machine that is off has no memory to keep
+        steps.append(Suspend())
+    elif stays and have.power is not want.power:
         steps.append(Pause() if want.power is Power.PAUSED else Resume())
     return [*steps, *_drop(have, want)]
 

@@ -244,6 +244,12 @@ class SimHypervisor:
             case step.Pause() | step.Resume():
                 await wait(self.delays.pause)
                 record.power = Power.PAUSED if isinstance(todo, step.Pause) else Power.ON
+            case step.Suspend():
+                await wait(self.delays.suspend)
+                record.power, record.reason, record.ended = Power.SUSPENDED, "", self._clock()
+                self._hang_up(machine.id)
+            case step.Discard():
+                record.power = Power.OFF
             case step.DropDisk(key):
                 record.volumes = tuple(other for other in record.volumes if other != key)
         self._keep(machine.id, record)
@@ -252,7 +258,11 @@ class SimHypervisor:
         stored = record.stored
         if stored is None:
             raise Unavailable("the machine changed meanwhile")
+        woken = record.power is Power.SUSPENDED and record.live is not None
         record.power, record.reason = Power.PAUSED if paused else Power.ON, ""
+        record.ended = None
+        if woken:
+            return  # it is as it was when it was suspended
         record.live, record.nics = stored, stored.nics
         drive = step.drive_key(stored)
         record.attached = (*(disk.key for disk in stored.disks), *([drive] if drive else ()))

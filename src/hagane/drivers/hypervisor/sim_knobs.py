@@ -20,6 +20,7 @@ class Delays:
     plug: float = 0.03
     unplug: float = 0.25
     pause: float = 0.005
+    suspend: float = 0.2
     remove: float = 0.02
     snapshot: float = 0.2
 
