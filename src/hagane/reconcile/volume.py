@@ -6,6 +6,7 @@ step was planned for. So a kill between any two calls leaves work, never a leak;
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -21,8 +22,9 @@ from hagane.reconcile.volume_plan import Step, grown, made, returned, volume_ste
 from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import Claim, wake
-from hagane.volume import base, end, message, pool, quota, retype
+from hagane.volume import base, end, message, pool, retype
 from hagane.volume.row import SNAPSHOT, VOLUME
+from hagane.volume.task import give_back
 from hagane.volume.type_row import TYPE
 
 log = logging.getLogger(__name__)
@@ -45,15 +47,15 @@ class VolumeReconciler:
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
         ids = [claim.key for claim in keys]
         rows = {row["id"]: row for row in await VOLUME.select(self._db, {"id": ids})}
-        sql = "SELECT volume_id, count(*) FROM volume_snapshot GROUP BY volume_id"
-        counts = {row[0]: int(row[1]) for row in await self._db.fetch_tuples(sql)}
+        shots = await SNAPSHOT.select(self._db, {"volume_id": ids}, columns=("volume_id",))
+        counts = Counter(row["volume_id"] for row in shots)
         answers: dict[str, Answer] = {}
         for claim in keys:
             row = rows.get(claim.key)
             if row is None:
                 answers[claim.key] = Done()
                 continue
-            step = volume_step(row, snapshots=counts.get(row["id"], 0))
+            step = volume_step(row, snapshots=counts[row["id"]])
             answers[claim.key] = self._do(row, step, claim) if step.verb else Done()
         return answers
 
@@ -100,8 +102,7 @@ class VolumeReconciler:
                 return
             if step.action:
                 await message.tell(tx, message.VOLUME, row, step.action, error.message, claim.request_id)
-            if step.verb == "grow":
-                await _uncount_growth(tx, row)
+            await give_back(tx, row)
             await _tell_backup(tx, row)
 
         await self._db.write(work)
@@ -225,12 +226,6 @@ async def _tell_backup(tx: Tx, row: Row) -> None:
     """A backup may wait for the volume that it is restored into."""
     if row["status"] == "creating" and row["backup_id"]:
         await wake(tx, base.BACKUP, row["backup_id"])
-
-
-async def _uncount_growth(tx: Tx, row: Row) -> None:
-    more = (row["task"] or {}).get("size", row["size"]) - row["size"]
-    kind = await TYPE.get(tx, id=row["type_id"])
-    await quota.add(tx, row["project_id"], quota.with_type({"gigabytes": -more}, kind["name"] if kind else ""))
 
 
 def backup_path(cloud: Cloud, backup_id: str) -> Path:

@@ -16,6 +16,7 @@ from hagane.volume import attach, end, snapshot, volume
 from hagane.volume.base import bad_volume, is_admin, need, target
 from hagane.volume.kinds import ANY, BOOLEAN
 from hagane.volume.row import ATTACHMENT, SNAPSHOT, VOLUME
+from hagane.volume.task import give_back
 from hagane.volume.verb import Answer, Verb
 from hagane.volume.volume_connect import detach_any, unreserve
 
@@ -77,6 +78,7 @@ class AdminActions:
                 hidden = row["admin_metadata"] or {}
                 more["admin_metadata"] = {name: text for name, text in hidden.items() if name != "attached_mode"}
             if "status" in changes:
+                await give_back(tx, row)
                 more |= {"previous_status": None, "task": {}, "fault": None}
             await VOLUME.update(tx, {"id": row["id"]}, changes | more)
 

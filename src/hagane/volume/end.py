@@ -7,6 +7,7 @@ from hagane.state.work import wake
 from hagane.volume import base, quota
 from hagane.volume.base import bad_volume
 from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
+from hagane.volume.task import give_back
 from hagane.volume.type_row import names_of
 
 DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
@@ -22,6 +23,7 @@ async def delete(
         words = "" if force else f"status must be {_either(DELETABLE)} and "
         raise bad_volume(f"Volume {words}must not be migrating, attached, belong to a group, have snapshots, awaiting"
                          " a transfer, or be disassociated from snapshots after volume transfer.")  # fmt: skip
+    await give_back(tx, row)
     now = clock.now()
     for snapshot in snapshots:
         await SNAPSHOT.update(tx, {"id": snapshot["id"]}, {"status": "deleting", "updated_at": now})

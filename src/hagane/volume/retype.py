@@ -7,14 +7,8 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.volume import message, pool, quota
 from hagane.volume.row import SNAPSHOT, VOLUME
+from hagane.volume.task import type_counts
 from hagane.volume.type_row import TYPE, is_multiattach
-
-
-async def counted(tx: Tx, row: Row, type_name: str) -> dict[str, int]:
-    """What a volume and its snapshots count for in their type's own quotas."""
-    sizes = [snapshot["size"] for snapshot in await SNAPSHOT.select(tx, {"volume_id": row["id"]}, columns=("size",))]
-    found = {"volumes": 1, "gigabytes": row["size"] + sum(sizes), "snapshots": len(sizes)}
-    return {f"{name}_{type_name}": number for name, number in found.items()}
 
 
 async def finish(tx: Tx, row: Row) -> None:
@@ -33,6 +27,6 @@ async def finish(tx: Tx, row: Row) -> None:
         leaving = new
         await message.tell(tx, message.VOLUME, current, "allocate", "No backend suits the new type here.", None)
     if leaving is not None:
-        left = await counted(tx, current, leaving["name"])
+        left = await type_counts(tx, current, leaving["name"])
         await quota.add(tx, current["project_id"], {name: -number for name, number in left.items()})
     await VOLUME.update(tx, {"id": row["id"]}, changes | {"updated_at": clock.now()})

@@ -12,10 +12,11 @@ from hagane.image.store import base_image, new_image
 from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake
-from hagane.volume import attach, base, quota, retype, type_row
+from hagane.volume import attach, base, quota, type_row
 from hagane.volume.base import at, bad_volume, invalid, need, target
 from hagane.volume.kinds import ANY, BOOLEAN, SIZE, WORD
 from hagane.volume.row import IMAGE, SNAPSHOT, VOLUME, store_items
+from hagane.volume.task import type_counts
 from hagane.volume.verb import Answer, Verb
 from hagane.volume.volume import find
 from hagane.volume.volume_create import fits
@@ -143,7 +144,7 @@ class OwnerActions:
                     need(request, "volume:multiattach", target(row))
             if row["status"] not in ("available", "in-use") or new["id"] == row["type_id"]:
                 raise bad_volume(_NO_RETYPE)
-            await quota.take(tx, row["project_id"], await retype.counted(tx, row, new["name"]), "volumes")
+            await quota.take(tx, row["project_id"], await type_counts(tx, row, new["name"]), "volumes")
             await self._begin(tx, row, "retyping", {"type_id": new["id"]}, request)
             return None
 

@@ -1,5 +1,6 @@
 """What is made from volumes and done to them: snapshots, copies, images, backups, transfers, attachments, retypes."""
 
+import time
 from typing import Any
 
 import httpx
@@ -275,6 +276,30 @@ def test_what_is_read_only_is_attached_so_or_not_at_all(volumes: Volumes) -> Non
     volumes.act(key, "os-attach", {"instance_uuid": SERVER, "mountpoint": "/dev/vdc"}, status=400)
     made = volumes.ask("POST", "/attachments", {"attachment": {"volume_uuid": key}})["attachment"]
     assert made["attach_mode"] == "ro"
+
+
+@pytest.mark.parametrize("verb", ["os-reset_status", "os-force_delete"])
+def test_what_a_task_had_counted_is_given_back_when_it_is_ended(volumes: Volumes, root: Volumes, verb: str) -> None:
+    from hagane.errors import Unavailable
+
+    key = volumes.make()["id"]
+
+    def silent(call: str) -> None:
+        if call == "Volume":
+            raise Unavailable("The backend does not answer.")
+
+    backend(volumes.cloud).hook = silent
+    try:
+        volumes.ask("POST", f"/volumes/{key}/action", {"os-extend": {"new_size": 5}}, status=202)
+        assert volumes.used()["totalGigabytesUsed"] == 5
+        root.ask("POST", f"/volumes/{key}/action", {verb: {"status": "available"}}, status=202)
+    finally:
+        backend(volumes.cloud).hook = lambda call: None
+    left = 1 if verb == "os-reset_status" else 0
+    until = time.monotonic() + 20
+    while volumes.used().get("totalGigabytesUsed", 0) != left and time.monotonic() < until:
+        time.sleep(0.05)
+    assert volumes.used().get("totalGigabytesUsed", 0) == left
 
 
 def test_an_administrator_frees_what_is_stuck(volumes: Volumes, root: Volumes) -> None:
