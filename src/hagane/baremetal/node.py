@@ -9,7 +9,7 @@ from typing import Any
 from hagane.api.http import Request, Response
 from hagane.api.service import Route
 from hagane.api.types import is_uuid
-from hagane.baremetal import patch, rack, service_port
+from hagane.baremetal import node_reach, patch, rack, service_port
 from hagane.baremetal.base import (
     CONDUCTOR,
     V1,
@@ -134,6 +134,7 @@ class Nodes(BareResource):
             check_name(row["name"], f"Cannot create node with invalid name '{row['name']}'")
         await self._unique(tx, row, row)
         await self._related(tx, row)
+        await node_reach.check(tx, request.caller, {}, row)
         row |= complete(row)
         row["provision_state"] = "enroll" if at(request, 11) else "available"
         sealed(self.secrets, row, row)
@@ -184,6 +185,7 @@ class Nodes(BareResource):
         before = self.document(old)
         changes = self.patch_changes(request, before, patch.apply(before, operations))
         await self._check_changes(request, tx, old, changes, reset=reset)
+        await node_reach.check(tx, request.caller, before, changes)
         stored = await self.store(tx, old, sealed(self.secrets, old, changes))
         await work.wake(tx, "node", old["id"], request_id=request.id)
         return stored

@@ -11,6 +11,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, ListOf, Obj, Str, Type
+from hagane.baremetal import node_reach
 from hagane.baremetal.base import V1, arguments, at, boolean, link, links, list_scope, moment, query, require, string
 from hagane.baremetal.driver import validate
 from hagane.baremetal.nic import Nics
@@ -256,6 +257,7 @@ class NodeParts:
             raise Invalid(f"Schema error for vif: {vif!r} is not of type 'string'")
 
         async def change(tx: Tx, row: Row) -> None:
+            await node_reach.check_port(tx, request.caller, vif)
             await attach(tx, row, vif, nic=body.get("port_uuid"), group=body.get("portgroup_uuid"))
             await work.wake(tx, "node", row["id"], request_id=request.id)
 

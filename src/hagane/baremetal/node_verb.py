@@ -10,7 +10,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, Int, ListOf, Obj, Str, Type
-from hagane.baremetal import node_console
+from hagane.baremetal import node_console, node_reach
 from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
 from hagane.baremetal.command import DEPLOYS, command, want
 from hagane.baremetal.driver import validate
@@ -77,6 +77,7 @@ class NodeVerbs:
             _check_arguments(request, verb, told)
             if verb in DEPLOYS:
                 _check_ready(row)
+                await node_reach.check(tx, request.caller, {}, {"instance_info": row["instance_info"]})
             await self._advance(request, tx, row, verb, told)
 
         await self.db.write(change)
