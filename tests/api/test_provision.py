@@ -165,10 +165,15 @@ def test_an_agent_speaks_of_its_own_node_only(cloud: Running, admin: Person, net
     found = node.ask(f"/baremetal/v1/lookup?node_uuid={other.id}&addresses={other.mac}", headers=VERSION)
     answer = json.loads(found.body)
     assert (found.status, answer["node"]["uuid"]) == (200, node.id)
-    beat = {"callback_url": "http://172.30.16.9:9999", "agent_token": answer["config"]["agent_token"],
+    beat = {"callback_url": f"http://{node.ip}:9999", "agent_token": answer["config"]["agent_token"],
             "agent_version": "9.0"}  # fmt: skip
     post: dict[str, Any] = {"method": "POST", "body": json.dumps(beat).encode(), "headers": VERSION}
     assert node.ask(f"/baremetal/v1/heartbeat/{other.id}", **post).status == 404
+    for elsewhere in (f"http://{other.ip}:9999", "http://127.0.0.1:9999", "http://localhost:9999", "http://x.test",
+                      f"http://{node.ip}@{other.ip}:9999", f"http://{node.ip}:0", f"http://{node.ip}:x"):  # fmt: skip
+        astray = post | {"body": json.dumps(beat | {"callback_url": elsewhere}).encode()}
+        answer = node.ask(f"/baremetal/v1/heartbeat/{node.id}", **astray)
+        assert (answer.status, b"callback_url" in answer.body) == (400, True), elsewhere
     assert node.ask(f"/baremetal/v1/heartbeat/{node.id}", **post).status == 202
     for one in (node, other):
         one.change(provision_state="manageable")

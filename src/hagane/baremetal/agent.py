@@ -2,8 +2,13 @@
 
 A ramdisk has no account. Lookup gives a Node's token once, and only in states in which a ramdisk of ours runs there;
 from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
+
+The ramdisk of a Node whose Nics are ours to plug comes through the provisioning service, which knows the Node by the
+address that it asks from (reconcile/provision_answer.py): whoever speaks for such a Node from elsewhere is a stranger,
+and nobody is called back but the machine that asks.
 """
 
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +22,8 @@ from hagane.baremetal.node_secret import STARS
 from hagane.errors import Invalid, NotFound
 from hagane.state.database import Row
 
+PROVISIONING = "hagane.provisioning"
+"""Key of an ASGI scope that only the provisioning service makes; its `client` is then a Node's own address."""
 HEARTBEAT = 300  # seconds after which a ramdisk that says nothing is taken for dead
 STATUSES = ("start", "end", "error")
 HEARTBEAT_BODY = Obj(fields={"callback_url": Str(), "agent_token": Str(), "agent_version": Str()},
@@ -42,7 +49,7 @@ class Agents:
         if not macs and key is None:
             raise Invalid("At least one of 'addresses' and 'node_uuid' parameters is required")
 
-        row, token = await self.gate.lookup(key, macs)
+        row, token = await self.gate.lookup(key, macs, inside=_address(request) is not None)
         keys = ("uuid", "properties", "instance_info", "driver_internal_info")
         node = self.nodes.views(request, [row], keys)[0]
         return json_response(200, {"node": node, "config": _config(row, (token or STARS) if at(request, 62) else "")})
@@ -55,11 +62,12 @@ class Agents:
         _check_fields(request, given)
         _may(request, "node:ipa_heartbeat")
 
-        given["callback_url"] = _url(given["callback_url"])
+        address = _address(request)
+        given["callback_url"] = _url(given["callback_url"], address)
         key = request.params["id"]
         if not is_uuid(key):
             key = (await self.nodes.load(self.db, key))["id"]
-        await self.gate.heartbeat(key, given, request_id=request.id)
+        await self.gate.heartbeat(key, given, inside=address is not None, request_id=request.id)
         return Response(202, b"", {}, media_type="")
 
     # -- inspection --------------------------------------------------------------------------------------------
@@ -70,7 +78,8 @@ class Agents:
         data = _found(await request.json())
         macs = _macs([str(nic["mac_address"]) for nic in data["inventory"]["interfaces"]])
 
-        found = await self.gate.found(args.get("node_uuid"), macs, data, request_id=request.id)
+        inside = _address(request) is not None
+        found = await self.gate.found(args.get("node_uuid"), macs, data, inside=inside, request_id=request.id)
         return json_response(202, {"uuid": found})
 
     def routes(self) -> list[Route]:
@@ -103,13 +112,20 @@ def _macs(given: list[str]) -> list[str]:
     return [text for text in plain if len(text) == 17 and set(text) <= set("0123456789abcdef:")]
 
 
-def _url(text: Any) -> str:
-    """A callback URL; an empty one is from a ramdisk that takes no commands. Raises Invalid."""
+def _address(request: Request) -> str | None:
+    """The address of a ramdisk that comes through the provisioning service; None: the request came otherwise."""
+    return str(request.scope["client"][0]) if PROVISIONING in request.scope else None
+
+
+def _url(text: Any, address: str | None) -> str:
+    """A callback URL, of this address if there is one; an empty one is from a ramdisk that takes no commands. Raises
+    Invalid."""
     if text == "":
         return ""
     try:
         parts = urlsplit(str(text))
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = good and (address is None or ip_address(parts.hostname or "") == ip_address(address))
     except ValueError:
         good = False
     if not good:

@@ -1,6 +1,9 @@
 """The doors for ramdisks, without HTTP: lookup, heartbeat, what an inspection found. The API and simulated machines use
 them.
 
+`inside`: whether one speaks through the provisioning service, or is simulated. Nobody else speaks for a Node whose Nics
+are ours to plug: its ramdisk is on no other network.
+
 A ramdisk has no account. Lookup gives a Node's token once, and only in states in which a ramdisk of ours runs there;
 from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
 """
@@ -14,6 +17,7 @@ from hagane.baremetal.node import NODE
 from hagane.baremetal.node_row import INVENTORY
 from hagane.baremetal.node_secret import opened, sealed
 from hagane.baremetal.node_state import LOOKUP, advance
+from hagane.baremetal.plug import plugs
 from hagane.errors import Invalid, NotFound
 from hagane.state import clock, work
 from hagane.state.database import Database, Reader, Row, Tx
@@ -24,11 +28,11 @@ class AgentGate:
     def __init__(self, db: Database, secrets: Secrets) -> None:
         self._db, self._secrets = db, secrets
 
-    async def lookup(self, key: str | None, macs: list[str]) -> tuple[Row, str | None]:
+    async def lookup(self, key: str | None, macs: list[str], *, inside: bool = True) -> tuple[Row, str | None]:
         """The Node, and its token if it is told now: whoever asks a second time gets none. Raises NotFound."""
 
         async def find(tx: Tx) -> tuple[Row, str | None]:
-            row = await _find(tx, key, macs)
+            row = await _find(tx, key, macs, inside=inside)
             if row["provision_state"] not in LOOKUP:
                 raise nobody()
             if opened(self._secrets, row).get("agent_token"):
@@ -41,12 +45,12 @@ class AgentGate:
 
         return await self._db.write(find)
 
-    async def heartbeat(self, key: str, given: Row, *, request_id: str | None = None) -> None:
+    async def heartbeat(self, key: str, given: Row, *, inside: bool = True, request_id: str | None = None) -> None:
         """A ramdisk says where it is and how it is. Raises NotFound, Invalid."""
 
         async def change(tx: Tx) -> None:
             row = await NODE.get(tx, id=key) or await NODE.get(tx, name=key)
-            if row is None:
+            if row is None or _elsewhere(row, inside=inside):
                 raise NotFound(f"Node {key} could not be found.")
             internal = row["driver_internal_info"]
             if internal.get("agent_url") not in (None, given["callback_url"]):
@@ -68,11 +72,13 @@ class AgentGate:
         if not known or not hmac.compare_digest(str(token).encode(), known.encode()):
             raise Invalid("Invalid or missing agent token received.")
 
-    async def found(self, key: str | None, macs: list[str], data: Row, *, request_id: str | None = None) -> str:
+    async def found(
+        self, key: str | None, macs: list[str], data: Row, *, inside: bool = True, request_id: str | None = None
+    ) -> str:  # fmt: skip
         """What an inspection found; returns the Node's id. Raises NotFound."""
 
         async def change(tx: Tx) -> str:
-            row = await _find(tx, key, macs)
+            row = await _find(tx, key, macs, inside=inside)
             if row["provision_state"] != "inspect wait":
                 raise nobody()
             plugin = {name: value for name, value in data.items() if name != "inventory"}
@@ -92,13 +98,17 @@ def nobody() -> NotFound:
     return NotFound("Resource could not be found.")
 
 
-async def _find(reader: Reader, key: str | None, macs: list[str]) -> Row:
+def _elsewhere(row: Row, *, inside: bool) -> bool:
+    return not inside and plugs(row)
+
+
+async def _find(reader: Reader, key: str | None, macs: list[str], *, inside: bool) -> Row:
     """The one Node of a UUID, or to which all known ones of the Nics belong. Raises NotFound."""
     if key is None:
         found = {nic["node_id"] for nic in await Nics.table.select(reader, {"address": macs})} if macs else set()
         key = found.pop() if len(found) == 1 else None
     row = await NODE.get(reader, id=key) if key is not None else None
-    if row is None:
+    if row is None or _elsewhere(row, inside=inside):
         raise nobody()
     return row
 

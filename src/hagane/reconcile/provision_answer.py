@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from hagane.api.asgi import Application
+from hagane.baremetal.agent import PROVISIONING
 from hagane.baremetal.node import NODE
 from hagane.baremetal.provision import Fetched
 from hagane.baremetal.service_port import OWNER, ROLES
@@ -161,6 +162,7 @@ async def delegate(app: Application, question: Question, path: str, query: str) 
         "type": "http", "method": question.method, "scheme": "http", "path": path, "raw_path": path.encode(),
         "query_string": query.encode(), "client": (question.client, 0),
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in question.headers.items()],
+        PROVISIONING: question.network_id,
     }  # fmt: skip
     await app(scope, receive, send)
     headers.pop("content-length", None)

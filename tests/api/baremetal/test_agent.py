@@ -54,6 +54,25 @@ def test_a_ramdisk_from_lookup_to_heartbeat(metal: httpx.Client, cloud: Running)
     at_state(cloud, node, "enroll")
 
 
+def test_nobody_speaks_for_a_node_on_our_networks_from_outside(metal: httpx.Client, cloud: Running) -> None:
+    """Its ramdisk comes through the provisioning service. The door of the API is open to anybody, who may know a MAC."""
+    mac = "52:54:00:aa:00:03"
+    node = enrol(metal, network_interface="neutron")["uuid"]
+    assert metal.put(f"/nodes/{node}/maintenance", json={}).status_code == 202
+    assert metal.post("/ports", json={"node_uuid": node, "address": mac}).status_code == 201
+    beat = {"callback_url": "http://192.0.2.1:9999", "agent_version": "10.0", "agent_token": "x"}
+    data = {"inventory": {"interfaces": [{"mac_address": mac}]}}
+    with anyone(cloud) as agent:
+        for state in ("wait call-back", "inspect wait"):
+            at_state(cloud, node, state)
+            assert fault(agent.get(f"/lookup?addresses={mac}"), 404) == "Resource could not be found."
+            assert fault(agent.get(f"/lookup?node_uuid={node}"), 404) == "Resource could not be found."
+            assert fault(agent.post(f"/heartbeat/{node}", json=beat), 404) == f"Node {node} could not be found."
+            assert fault(agent.post("/continue_inspection", json=data), 404) == "Resource could not be found."
+    assert "agent_secret_token" not in metal.get(f"/nodes/{node}").json()["driver_internal_info"]
+    at_state(cloud, node, "enroll")
+
+
 def test_continue_inspection(metal: httpx.Client, cloud: Running) -> None:
     node, mac = enrol(metal)["uuid"], "52:54:00:aa:00:02"
     metal.post("/ports", json={"node_uuid": node, "address": mac})
