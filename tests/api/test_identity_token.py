@@ -371,3 +371,18 @@ def test_guessing_gets_slow_for_the_guesser_only(
     assert timed(other, "first", 201) < 0.15
     assert 0.4 <= timed(person, "first", 201) < 0.7  # the right password waits too, and then all is forgotten
     assert timed(person, "guess", 401) < 0.15
+
+
+def test_what_ended_is_listed_for_services(person: Person) -> None:
+    http, path = person.http, f"{V3}/OS-REVOKE/events"
+    headers = {"X-Auth-Token": person.token}
+    assert person.anyone.get(path, headers=headers).status_code == 403
+    user, project = person.make("user", name=uuid4().hex), person.make("project", name=uuid4().hex)
+    http.delete(f"{V3}/users/{user}")
+    http.delete(f"{V3}/projects/{project}")
+    events = http.get(path).json()["events"]
+    assert [event["issued_before"] for event in events if event.get("user_id") == user]
+    last = next(event for event in events if event.get("project_id") == project)
+    assert set(last) == {"project_id", "issued_before", "revoked_at"}
+    assert http.get(path, params={"since": "2999-01-01T00:00:00Z"}).json()["events"] == []
+    assert http.get(path, params={"since": "yesterday"}).status_code == 400

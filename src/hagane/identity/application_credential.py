@@ -191,4 +191,4 @@ class ApplicationCredential(IdentityResource):
         if request.caller.application_credential_id and request.caller.more.get("restricted", True):
             self._enforce_managing(request, "delete")
         await super().delete_row(request, tx, row)
-        await revoke(tx, row["id"])
+        await revoke(tx, row["id"], kind="")

@@ -76,7 +76,7 @@ class Auth:
         subjects = [token.ticket.audit_ids[0]] + ([chain(token.ticket.audit_ids[0])] if cascade else [])
 
         async def work(tx: Tx) -> None:
-            await revoke(tx, *subjects)
+            await revoke(tx, *subjects, kind="audit_id")
 
         await self.tokens.db.write(work)
         return empty(204)

@@ -60,7 +60,7 @@ class Domain(IdentityResource):
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         await super().updating(request, tx, old, changes)
         if old["enabled"] and changes.get("enabled") is False:
-            await revoke(tx, old["id"])
+            await revoke(tx, old["id"], kind="domain_id")
         tx.notify(CHANGED)
 
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:

@@ -133,7 +133,7 @@ class Project(IdentityResource):
         children = [] if row["is_domain"] else await below(tx, row["id"])
         if await self.table.count(tx, {"id": children, "enabled": True}):
             raise Forbidden(f"Cannot disable project {row['id']} since its subtree contains enabled projects.")
-        await revoke(tx, row["id"])
+        await revoke(tx, row["id"], kind="domain_id" if row["is_domain"] else "project_id")
 
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
         if row["is_domain"]:

@@ -52,7 +52,7 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
     await _each(tx, "DELETE FROM identity_trust WHERE project_id IN ({})", ids)
     await _each(tx, "UPDATE identity_user SET default_project_id = NULL WHERE default_project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_project WHERE id IN ({})", ids)
-    await revoke(tx, *ids)
+    await revoke(tx, *ids, kind="project_id")
     for project_id in ids:
         for hook in asked.project:
             await hook(tx, project_id)
@@ -75,7 +75,7 @@ async def remove_trusts(tx: Tx, ids: Sequence[str]) -> None:
     for key in ids:
         every += [row[0] for row in await tx.fetch_tuples(_PASSED_ON, {"id": key})]
     await _each(tx, "DELETE FROM identity_trust WHERE id IN ({})", every)
-    await revoke(tx, *every)
+    await revoke(tx, *every, kind="OS-TRUST:trust_id")
 
 
 async def remove_groups(tx: Tx, ids: Sequence[str]) -> None:

@@ -10,16 +10,21 @@ from hagane.identity.base import CHANGED
 from hagane.state.database import Reader, Tx
 from hagane.state.table import Column, Table
 
-REVOCATION = Table("identity_revocation", (Column("subject", key=True), Column("until", "real")), ("until",))
+REVOCATION = Table(
+    "identity_revocation", (Column("subject", key=True), Column("until", "real"), Column("kind")), ("until",)
+)
 
-_UPSERT = """INSERT INTO identity_revocation (subject, until) VALUES (:subject, :until)
+_UPSERT = """INSERT INTO identity_revocation (subject, until, kind) VALUES (:subject, :until, :kind)
 ON CONFLICT (subject) DO UPDATE SET until = excluded.until"""
 
 
-async def revoke(tx: Tx, *subjects: str) -> None:
-    """End every token of these subjects that has been issued by now, in all processes."""
+async def revoke(tx: Tx, *subjects: str, kind: str = "user_id") -> None:
+    """End every token of these subjects that has been issued by now, in all processes.
+
+    `kind` says what they are, as the list of events calls it (revoke_event.py); empty: the list has no word for it.
+    """
     for subject in subjects:
-        await tx.execute(_UPSERT, {"subject": subject, "until": time.time()})
+        await tx.execute(_UPSERT, {"subject": subject, "until": time.time(), "kind": kind})
         tx.notify(f"{CHANGED}:{subject}")
 
 

@@ -22,6 +22,7 @@ from hagane.identity.limit import Limit, RegisteredLimit
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
+from hagane.identity.revoke_event import RevokeEvents
 from hagane.identity.role import IMPLIED, Role
 from hagane.identity.throttle import Throttle
 from hagane.identity.token import Tokens
@@ -47,6 +48,7 @@ def service(cloud: Cloud) -> Service:
         *(resource(cloud) for resource in (Domain, *STORED)),
         Auth(cloud),
         Ec2(cloud),
+        RevokeEvents(cloud),
         Grants(cloud),
         AssignmentList(cloud),
     )

@@ -363,6 +363,7 @@ CREATE UNIQUE INDEX identity_registered_limit_0 ON identity_registered_limit (se
 CREATE TABLE identity_revocation (
   subject TEXT NOT NULL,
   until DOUBLE PRECISION,
+  kind TEXT,
   PRIMARY KEY (subject)
 );
 
