@@ -42,6 +42,8 @@ BODIES: dict[str, list[Any]] = {
     "flavor_specs:create": [{"extra_specs": {"hw:y": "1"}}],
     "flavor_specs:update": [{"hw:x": "1"}],
     "interface:create": [{"interfaceAttachment": {"net_id": NOBODY}}],
+    "trunk:add_subports": [{"sub_ports": []}],
+    "trunk:remove_subports": [{"sub_ports": []}],
     "router:add_router_interface": [{"subnet_id": "x"}],
     "router:remove_router_interface": [{"subnet_id": "x"}],
     "quota:update": [{"quota": {"port": 500}}],
@@ -267,6 +269,9 @@ class World:
             made = self._make(self.admin, f"{v2}/qos/policies/{policy}/{kind}_rules", rule, f"{kind}_rule", "id")
             self.ids[f"{kind}_rules"] = self.ids[f"alias-{kind.replace('_', '-')}-rules"] = made
         self.ids["rule-types"] = "dscp_marking"
+        pair = [self._make(http, f"{v2}/ports", {"port": {"network_id": network}}, "port", "id") for _ in range(2)]
+        subports = [{"port_id": pair[1], "segmentation_type": "vlan", "segmentation_id": 7}]
+        make("trunks", port_id=pair[0], sub_ports=subports, description=SECRET)
 
     def _compute(self) -> None:
         v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id

@@ -29,6 +29,8 @@ _NOT_FOUND = {
     "QosPolicyNotFound": "QoS policy {id} could not be found.",
     "QosRuleNotFound": "QoS rule {id} for policy {policy_id} could not be found.",
     "RbacPolicyNotFound": "RBAC policy of type {object_type} with ID {id} not found",
+    "TrunkNotFound": "Trunk {id} could not be found.",
+    "SubPortNotFound": "SubPort {port_id} on trunk {id} could not be found.",
     "TagNotFound": "Tag {tag} could not be found.",
     "TagResourceNotFound": "Resource {resource} {id} could not be found.",
     "AgentNotFound": "Agent {id} could not be found.",
@@ -52,6 +54,15 @@ _CONFLICT = {
         "Failed to associate address scope: subnetpools within an address scope must have unique prefixes."
     ),
     "ServicePortInUse": "Port {id} cannot be deleted directly via the port API: {reason}.",
+    "PortInUseAsTrunkParent": "Port {port_id} is currently a parent port for trunk {id}.",
+    "PortInUseAsSubPort": "Port {port_id} is currently a subport for trunk {id}.",
+    "TrunkPortInUse": "Port {port_id} is in use by another trunk.",
+    "ParentPortInUse": "Port {port_id} is currently in use and is not eligible for use as a parent port.",
+    "DuplicateSubPort": "segmentation_type {type} and segmentation_id {number} already in use on trunk {id}.",
+    "SubPortMtuGreaterThanTrunkPortMtu": (
+        "MTU {mtu} of subport {port_id} cannot be greater than MTU {most} of trunk {id}."
+    ),
+    "TrunkDisabled": "Trunk {id} is currently disabled.",
     "PortInUse": (
         "Unable to complete operation on port {id} for network {network_id}. Port already has an attached device "
         "{device_id}."

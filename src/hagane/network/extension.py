@@ -155,6 +155,7 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
                               "2019-02-08T10:00:00-00:00"),
     "tag-creation": ("Tag creation extension", "Allow to create multiple tags for a resource",
                      "2024-23-07T10:00:00-00:00"),
+    "trunk": ("Trunk Extension", "Provides support for trunk ports", "2016-01-01T10:00:00-00:00"),
     "uplink-status-propagation": ("Uplink status propagation extension",
                                   "Provides ability to propagate port uplink status.", "2018-05-31T18:00:00-00:00"),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, plugged, port_change, port_row, qos_row, quota, rbac, tag
+from hagane.network import address, plugged, port_change, port_row, qos_row, quota, rbac, tag, trunk_row
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -83,6 +83,7 @@ class Port(NetResource):
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         await port_change.refuse_service_port(tx, row)
+        await trunk_row.refuse_in_use(tx, row["id"])
         await plugged.removing(tx, self.cloud, row, request_id=request.id)
         await port_row.unlink_floating(tx, row["id"], request_id=request.id)
         await address.release_all(tx, row["id"])

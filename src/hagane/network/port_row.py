@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from hagane.api.resource import REQUIRED, Attr
-from hagane.network import address, dns, forward_row, quota, tag
+from hagane.network import address, dns, forward_row, quota, tag, trunk_row
 from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
@@ -104,6 +104,7 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
     Floating IPs that stood for it are free again.
     """
     await unlink_floating(tx, row["id"], request_id=request_id)
+    await trunk_row.forget(tx, row["id"], request_id=request_id)
     await address.release_all(tx, row["id"])
     if row["security_groups"]:
         await leave_groups(tx, row["id"])

@@ -20,7 +20,7 @@ from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Sql, Table
 
 ATTRS = (
-    *standard(tags="c"),
+    *standard(),
     Attr("shared", Flag(), write="cu", default=False, stored=False, rule=True, sort=False),
     Attr("is_default", Flag(), write="cu", default=False, sort=False),
     Attr("rules", Checked(), stored=False, filter=False, sort=False),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
+from hagane.errors import NotFound
 from hagane.network import qos_row
 from hagane.network.attr import ROOT, UNSET, Given
 from hagane.network.child import Child
@@ -28,7 +29,8 @@ _OWN = (
     Attr("type", Text(), shown=False, filter=False, sort=False),
 )
 _DIRECTION = Attr("direction", OneOf(values=("egress", "ingress")), write="cu", default="egress")
-_KBPS = Checked(rule=kbps, kind="int")
+_KBPS = Checked(rule=kbps, kind="int", json_schema=(("type", ["integer", "string"]), ("minimum", 0)))
+_MARK = Checked(rule=Whole(values=MARKS).check, kind="int", json_schema=(("enum", list(MARKS)),))
 
 
 class QosRule(Child):
@@ -68,7 +70,12 @@ class QosRule(Child):
             if row is None:
                 raise error(self.missing, id=key, policy_id="")
             request.params[self.link] = row["policy_id"]
-        policy = await self.parent(request, reader)
+        try:
+            policy = await self.parent(request, reader)
+        except NotFound:
+            if self.alias:  # whoever may not see the policy is not told which one it is
+                raise error(self.missing, id=key, policy_id="") from None
+            raise
         found = await RULE.select(reader, {"id": key, "policy_id": policy["id"], "type": self.type})
         if not found:
             raise error(self.missing, id=key, policy_id=policy["id"])
@@ -121,7 +128,7 @@ class BandwidthLimit(QosRule):
 
 class DscpMarking(QosRule):
     type = DSCP
-    attrs = (*_OWN, Attr("dscp_mark", Whole(values=MARKS), write="cu", default=REQUIRED))
+    attrs = (*_OWN, Attr("dscp_mark", _MARK, write="cu", default=REQUIRED))
 
 
 class MinimumBandwidth(QosRule):

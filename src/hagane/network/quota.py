@@ -16,7 +16,7 @@ QUOTA = Table(
 
 DEFAULTS = {
     "network": 100, "subnet": 100, "port": 500, "router": 10, "floatingip": 50, "security_group": 10,
-    "security_group_rule": 100, "subnetpool": -1, "rbac_policy": 10,
+    "security_group_rule": 100, "subnetpool": -1, "rbac_policy": 10, "trunk": -1,
 }  # fmt: skip
 
 SET = Sql("network_quota.hard IS NOT NULL")

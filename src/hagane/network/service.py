@@ -46,6 +46,7 @@ from hagane.network import (
     subnet_row,
     tag,
     tag_api,
+    trunk_row,
 )
 from hagane.network.address_group import AddressGroup
 from hagane.network.address_scope import AddressScope
@@ -67,11 +68,12 @@ from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_rule import SecurityGroupRule
 from hagane.network.subnet import Subnet
 from hagane.network.subnetpool import SubnetPool
+from hagane.network.trunk import Trunk
 from hagane.state.table import Table
 
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
-    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES,
+    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
@@ -79,6 +81,8 @@ TABLES: tuple[Table, ...] = (
     forward_row.FORWARD,
     qos_row.POLICY,
     qos_row.RULE,
+    trunk_row.TRUNK,
+    trunk_row.SUBPORT,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
     rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
 )  # fmt: skip

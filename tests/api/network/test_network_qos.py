@@ -138,8 +138,9 @@ def test_types_are_those_that_ovn_enforces(root: Net, alice: Net) -> None:
 
 
 def test_policies_have_tags(root: Net, alice: Net) -> None:
-    made = policy(root, alice, tags=["red"])
+    made = policy(root, alice)
     path = f"/qos/policies/{made['id']}/tags"
+    root.ask("PUT", path + "/red", status=201)
     root.ask("PUT", path + "/blue", status=201)
     assert alice.get(path)["tags"] == ["red", "blue"]
     assert [p["id"] for p in alice.get("/qos/policies", tags="red,blue")["policies"]] == [made["id"]]

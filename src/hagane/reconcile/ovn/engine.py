@@ -241,6 +241,7 @@ class SimOvn:
         self.ready = asyncio.Event()
         self._chassis = list(chassis)
         self._listeners: list[Callable[[str], None]] = []
+        self._carried: dict[str, set[str]] = {}  # a trunk's port and its subports, as far as seen
 
     async def start(self) -> None:
         self.ready.set()
@@ -264,11 +265,15 @@ class SimOvn:
         for row in desired:
             self.rows.setdefault(owner_of(row.key), {})[row.table, row.key] = row
             if row.key.startswith("port:") and row.table == NB.PORT:
+                if parent := row.columns.get("parent_name"):
+                    self._carried.setdefault(parent, set()).add(row.key.removeprefix("port:"))
                 self._tell(row.key.removeprefix("port:"))
 
     def _tell(self, port_id: str) -> None:
+        """A port may be up or down now, and so may those that it carries."""
         for listener in self._listeners:
-            listener(port_id)
+            for each in (port_id, *self._carried.get(port_id, ())):
+                listener(each)
 
     async def settle(self, timeout: float) -> set[str]:
         return set()
@@ -289,6 +294,8 @@ class SimOvn:
         row = self.rows.get(f"port:{port_id}", {}).get((NB.PORT, f"port:{port_id}"))
         if row is None:
             return None
+        if parent := row.columns.get("parent_name"):
+            return self.up(parent)
         bound = "requested-chassis" in row.columns["options"] or row.columns["type"] == "router"
         return bound and bool(row.columns["enabled"])
 

@@ -43,9 +43,11 @@ def port(
     metadata: dict[str, str],
     gateways: Sequence[str] = (),
     rules: Sequence[Row] = (),
+    parent: tuple[str, int] | None = None,
 ) -> list[Desired]:
     """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address; `gateways`: of
-    the rack of a Nic that carries the port directly; `rules`: of its QoS policy."""
+    the rack of a Nic that carries the port directly; `rules`: of its QoS policy; `parent`: of a
+    subport, the port that carries it and its tag."""
     if row["device_owner"] in ROUTER_OWNERS:
         return [_router_side(row, network)]
     me = owner(row["id"])
@@ -60,6 +62,8 @@ def port(
         "dhcpv4_options": _dhcp(row, network, subnets, own_dhcp, 4),
         "dhcpv6_options": _dhcp(row, network, subnets, own_dhcp, 6),
         "ha_chassis_group": None,
+        "parent_name": parent[0] if parent else None,
+        "tag": parent[1] if parent else None,
     }
     outside = _outside(row, gateways) if kind_of(row) == DIRECT else []
     if outside:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import RACK, gateways_of
-from hagane.network import forward_row, qos_row
+from hagane.network import forward_row, qos_row, trunk_row
 from hagane.network.address import INTERFACE
 from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
@@ -46,12 +46,14 @@ class Compiler:
         metadata = await self._metadata(special)
         gateways = await self._rack_gateways(row for row in ports.values() if kind_of(row) == DIRECT)
         policies = {key: qos.effective(row, networks.get(row["network_id"])) for key, row in ports.items()}
+        parents = await trunk_row.parents(self._reader, list(ports.values()))
         rules = await qos_row.rules_of(self._reader, {policy for policy in policies.values() if policy})
         return {
             key: port.port(
                 ports[key], networks[ports[key]["network_id"]], subnets, dns=self._dns,
                 metadata=metadata[ports[key]["network_id"]], gateways=gateways.get(key, ()),
                 rules=rules.get(policies[key] or "", ()),
+                parent=parents.get(key),
             )
             if key in ports and port.compiled(ports[key]) and ports[key]["network_id"] in networks
             else []

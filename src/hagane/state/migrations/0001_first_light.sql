@@ -1189,6 +1189,17 @@ CREATE INDEX subnetpool_0 ON subnetpool (project_id);
 
 CREATE INDEX subnetpool_1 ON subnetpool (address_scope_id);
 
+CREATE TABLE subport (
+  port_id TEXT NOT NULL,
+  trunk_id TEXT,
+  segmentation_type TEXT,
+  segmentation_id BIGINT,
+  profile TEXT,
+  PRIMARY KEY (port_id)
+);
+
+CREATE UNIQUE INDEX subport_0 ON subport (trunk_id, segmentation_id);
+
 CREATE TABLE switch (
   id TEXT NOT NULL,
   rack_id TEXT,
@@ -1227,6 +1238,24 @@ CREATE TABLE switch_port (
 CREATE INDEX switch_port_0 ON switch_port (nic_id);
 
 CREATE INDEX switch_port_1 ON switch_port (owner);
+
+CREATE TABLE trunk (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  admin_state_up BIGINT,
+  port_id TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX trunk_0 ON trunk (port_id);
+
+CREATE INDEX trunk_1 ON trunk (project_id);
 
 CREATE TABLE volume (
   id TEXT NOT NULL,
