@@ -21,6 +21,8 @@ from hagane.drivers.volume.base import (
     Snapshot,
     Volume,
     VolumeDriver,
+    clean,
+    temporary,
 )
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.lvm import LvmVolumes
@@ -261,6 +263,15 @@ async def test_a_vanished_file_is_said_in_words(tmp_path: Path) -> None:
     driver._path(f"volume.{key}").unlink()
     with pytest.raises(DeviceFailed, match="its file is gone"):
         await driver.connection(key)
+
+
+def test_what_the_dead_left_half_made_goes(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    alive, dead = temporary(path), tmp_path / "backup.part-999999999-abcdef01"
+    for file in (path, alive, dead):
+        file.touch()
+    assert clean(tmp_path) == [dead]
+    assert sorted(tmp_path.iterdir()) == sorted([path, alive])
 
 
 async def test_the_folder_may_be_seen_elsewhere(tmp_path: Path) -> None:

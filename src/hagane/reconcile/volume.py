@@ -9,7 +9,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 from hagane.cloud import Cloud
 from hagane.drivers.volume import base as driver
@@ -186,8 +185,7 @@ class VolumeReconciler:
 
     async def _upload(self, row: Row, claim: Claim) -> Row:
         """Save into a file beside the images, and stream it into the image."""
-        task, own = row["task"], f"upload-{uuid4().hex}"
-        path = scratch(self._cloud) / own
+        task, path = row["task"], driver.temporary(scratch(self._cloud) / row["id"])
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         try:
             await self._backends.of(row["host"]).save(row["id"], path, task["disk_format"])

@@ -1,8 +1,10 @@
 """What of block storage runs beside the API: the backends of this process and the reconcilers that use them."""
 
+import asyncio
 from collections.abc import Sequence
 
 from hagane.cloud import Cloud
+from hagane.drivers.volume.base import clean
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.volume import VolumeReconciler
@@ -29,6 +31,7 @@ class VolumePart:
 
     async def start(self) -> None:
         await self._cloud.db.write(seed)
+        await asyncio.to_thread(clean, self._cloud.config.state / "backups")  # what a kill left half-made
         await self.backends.start()
 
     async def stop(self) -> None:

@@ -9,10 +9,12 @@ anybody needs them. Errors: DeviceFailed (it cannot be; say why in words), Unava
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 GIB = 1 << 30
 Moved = Callable[[int], None]
@@ -132,6 +134,22 @@ class VolumeDriver(Protocol):
 
 def quiet(percent: int) -> None:
     """For who does not want to know."""
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` for a file in the making, which says whose it is."""
+    return path.with_name(f"{path.name}.part-{os.getpid()}-{uuid4().hex[:8]}")
+
+
+def clean(folder: Path) -> list[Path]:
+    """Remove files in the making whose process is dead; says which."""
+    gone = []
+    for path in folder.rglob("*.part-*") if folder.is_dir() else ():
+        owner = path.name.rpartition(".part-")[2].partition("-")[0]
+        if not (owner.isdecimal() and Path("/proc", owner).exists()):
+            path.unlink(missing_ok=True)
+            gone.append(path)
+    return gone
 
 
 async def chunks(path: Path, size: int = 1 << 20) -> AsyncIterator[bytes]:

@@ -9,7 +9,6 @@ import contextlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from hagane.drivers.volume import qemu
 from hagane.drivers.volume.base import (
@@ -27,6 +26,7 @@ from hagane.drivers.volume.base import (
     Space,
     Volume,
     quiet,
+    temporary,
 )
 from hagane.errors import DeviceFailed, Unavailable
 
@@ -165,7 +165,7 @@ class BlockVolumes(ABC):
     ) -> None:
         self._demand(await self._sizes(), prefix, key)
         source, form = self._address(prefix + key), {"vhd": "vpc"}.get(disk_format, disk_format)
-        temp = path.with_name(f"{path.name}.{uuid4().hex[:8]}")
+        temp = temporary(path)
         try:
             if parent is None:
                 await qemu.run("convert", "-f", "raw", "-O", form, source, temp, moved=moved)

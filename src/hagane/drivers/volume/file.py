@@ -39,6 +39,7 @@ from hagane.drivers.volume.base import (
     Space,
     Volume,
     quiet,
+    temporary,
 )
 from hagane.errors import DeviceFailed, Unavailable
 
@@ -268,7 +269,7 @@ class FileVolumes:
         """With a parent: an empty file over the source, whose ground is then exchanged for the parent, which copies
         what differs."""
         form, source = {"vhd": "vpc"}.get(disk_format, disk_format), self._path(name).absolute()
-        temp = path.with_name(f"{path.name}.{uuid4().hex[:8]}")
+        temp = temporary(path)
         try:
             if parent is not None:
                 await qemu.run("create", "-q", "-f", "qcow2", "-b", source, "-F", "qcow2", temp)
