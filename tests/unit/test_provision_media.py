@@ -92,6 +92,16 @@ async def test_where_bmcs_see_us(tmp_path: Path) -> None:
     assert media.url(v6, "net", "cleaning").startswith("http://[::1]:8775/")
 
 
+async def test_no_row_keeps_the_process_from_starting(tmp_path: Path) -> None:
+    """Who may edit a Node may write any address; and another program may have the port."""
+    bad = NODE | {"driver_info": {"redfish_address": "https://[::1"}}
+    media = World(tmp_path, "").media
+    with pytest.raises(Invalid, match="is no URL"):
+        media.url(bad, "net", "cleaning")
+    media.expect([bad])
+    World(tmp_path, "192.0.2.77:8775").media.expect([NODE])
+
+
 async def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
     media = World(tmp_path, "192.0.2.77:8775").media
     with pytest.raises(Invalid, match="Set media_listen"):

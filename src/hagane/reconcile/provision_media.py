@@ -63,14 +63,15 @@ class Media:
         return f"http://{shown}:{port}/{'/'.join(parts)}/{self._proof(parts)}.iso"
 
     def expect(self, nodes: Iterable[Row]) -> None:
-        """Listen for the BMCs of these Nodes: one of them may be reading its CD while this process starts."""
+        """Listen for the BMCs of these Nodes: one of them may be reading its CD while this process starts. What cannot
+        be is said when such a Node boots: no row keeps the process from starting."""
         for node in nodes:
             try:
                 host, port = self._place(node)
-            except Invalid:
-                continue
-            if self._listens and f"{host}:{port}" not in self._open:
-                self._begin(host, port)
+                if self._listens and f"{host}:{port}" not in self._open:
+                    self._begin(host, port)
+            except Invalid as error:
+                log.warning("no virtual media for node %s: %s", node["id"], error.message)
 
     async def close(self) -> None:
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -96,7 +97,11 @@ class Media:
             return host.strip("[]"), int(port)
         info = node["driver_info"] or {}
         address = str(info.get("redfish_address") or "")
-        return _toward(urlsplit(address if "://" in address else f"https://{address}").hostname or ""), PORT
+        try:
+            host = urlsplit(address if "://" in address else f"https://{address}").hostname or ""
+        except ValueError as error:
+            raise Invalid(f"redfish_address {address!r} is no URL: {error}.") from None
+        return _toward(host), PORT
 
     def _begin(self, host: str, port: int) -> None:
         """Listen at once: the kernel keeps connections until the event loop comes to it."""
