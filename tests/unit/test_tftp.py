@@ -162,6 +162,7 @@ async def test_a_stranger_cannot_take_all_transfers(place: Place) -> None:
         (b"\0\1x\0netascii\0BlkSize\x001468\0tsize\x000\0", "x", {"blksize": 1468, "tsize": 0}),
         (b"\0\1x\0octet\0blksize\x004\0windowsize\x00-1\0multicast\0\0", "x", {}),
         (b"\0\1x\0octet\0blksize\0", "x", {}),
+        (b"\0\1x\0octet\0tsize\0" + b"9" * 5000 + b"\0", "x", {}),
     ],
 )
 def test_requests(packet: bytes, name: str, options: dict[str, int]) -> None:

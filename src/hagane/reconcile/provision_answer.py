@@ -32,7 +32,7 @@ from hagane.state.database import Reader, Row
 NOTHING = Reply(404, b"Not Found\n", {"content-type": "text/plain"})
 BYTES, TEXT = "application/octet-stream", "text/plain; charset=utf-8"
 _OPEN = re.compile(r"/baremetal/?(v1/?)?\Z")
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)  # more digits are a machine's joke
 _WHO = """SELECT nic.node_id, port.device_owner, port.device_id FROM port
 JOIN allocation ON allocation.owner = port.id AND allocation.kind = 'ip' AND allocation.item = :ip
 JOIN {0} nic ON nic.plugged = port.id WHERE port.network_id = :network"""

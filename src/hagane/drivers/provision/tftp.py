@@ -44,7 +44,9 @@ def parse(packet: bytes) -> Request | None:
         return None
     words = packet[2:-1].decode("utf-8", "replace").split("\0")
     pairs = zip(words[2::2], words[3::2], strict=False)
-    known = {name.lower(): int(value) for name, value in pairs if value.isascii() and value.isdecimal()}
+    # A number of thousands of digits would be an error of int().
+    numbers = ((name.lower(), value) for name, value in pairs if value.isascii() and len(value) < 20)
+    known = {name: int(value) for name, value in numbers if value.isdecimal()}
     return Request(words[0], {name: value for name, value in known.items() if _sane(name, value)})
 
 
