@@ -8,6 +8,7 @@ from hagane.volume import base, quota
 from hagane.volume.base import bad_volume
 from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
 from hagane.volume.task import give_back
+from hagane.volume.transfer import TRANSFER
 from hagane.volume.type_row import names_of
 
 DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
@@ -68,7 +69,8 @@ async def forget(tx: Tx, row: Row) -> None:
     if not await VOLUME.delete(tx, {"id": row["id"]}):
         return
     await ITEM.delete(tx, {"owner_id": row["id"]})
-    await ATTACHMENT.delete(tx, {"volume_id": row["id"]})
+    for table in (ATTACHMENT, TRANSFER):
+        await table.delete(tx, {"volume_id": row["id"]})
     name = (await names_of(tx, [row["type_id"]])).get(row["type_id"], "")
     changes = quota.with_type({"volumes": -1, "gigabytes": -row["size"]}, name)
     await quota.add(tx, row["project_id"], changes)

@@ -188,6 +188,12 @@ def test_a_transfer_takes_the_key_and_the_quota_with_it(volumes: Volumes, path: 
     volumes.ask("GET", f"/volumes/{key}", status=404)
     assert volumes.used() == {}
     assert other.used() == {"totalVolumesUsed": 1, "totalGigabytesUsed": 2, "totalSnapshotsUsed": 1}
+    other.ask("DELETE", f"/volumes/{key}?cascade=true", status=202)
+    until = time.monotonic() + 20
+    while other.used() and time.monotonic() < until:
+        time.sleep(0.05)
+    left = "SELECT * FROM volume_transfer WHERE volume_id = :id"
+    assert volumes.cloud.run(lambda: volumes.cloud.hagane.cloud.db.fetch(left, {"id": key})) == []
     other.http.close()
 
 
