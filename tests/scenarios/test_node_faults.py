@@ -284,6 +284,19 @@ async def test_explain_says_the_cause_the_steps_and_the_way_out(tmp_path: Path) 
         assert any("node undeploy" in advice for advice in said.advice)
 
 
+async def test_what_nobody_foresaw_ends_at_the_deadline(tmp_path: Path) -> None:
+    """An odd answer of a ramdisk: asked again until the deadline, and then said."""
+    async with world(tmp_path) as w:
+        node = await _ready(w)
+        w.times.step["deploy"] = 0.3
+        w.machine(node).wrong.steps = [{"interface": "deploy", "step": "x", "priority": "high"}]
+        assert (await w.ask(node, "active")).status_code == 202
+        await _failed(w, node, "deploy failed", "An unforeseen error (ValueError) in the phase steps")
+        w.machine(node).wrong.steps = None
+        w.times.step["deploy"] = 20.0
+        await _recovers(w, node)
+
+
 async def test_a_command_that_never_ends(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         node = await _ready(w)

@@ -121,7 +121,7 @@ class NodeReconciler:
                 row = await job.proceed("")
                 continue
             try:
-                turn = await PHASES[step.phase](job)
+                turn = await self._phase(job)
             except (Unavailable, *REFUSALS) as error:
                 after = await self._refused(job, claim, error)
                 if isinstance(after, Wait):
@@ -134,6 +134,18 @@ class NodeReconciler:
             row = ended
         await self._tools.consoles.settle(row)
         return Done()
+
+    async def _phase(self, job: Job) -> Turn:
+        """Carry a phase out. What nobody foresaw (an odd answer of a ramdisk, an odd value in a row) may be over later,
+        and ends with the phase's deadline like any other wait: no Node hangs for ever. Raises what phases raise."""
+        try:
+            return await PHASES[job.phase](job)
+        except (HaganeError, Overtaken):
+            raise
+        except Exception as error:
+            log.exception("node %s: the phase %s went wrong", job.id, job.phase)
+            name = type(error).__name__
+            raise Unavailable(f"An unforeseen error ({name}) in the phase {job.phase}; the log tells more.") from error
 
     async def _turned(self, job: Job, turn: Turn) -> Row | Done | Wait:
         match turn:
@@ -161,8 +173,9 @@ class NodeReconciler:
                 return since + times.callback[job.kind]
             case "network" | "switch" | "open" | "adopt":
                 return since + times.network
-            case "steps":  # each step by itself
-                return float(job.life.get("step_since") or clock.wall()) + times.step[job.kind]
+            case "steps":  # each step by itself; the list of them is one, too
+                begun = job.life.get("step_since") or (clock.wall() if job.life.get("listed") else since)
+                return float(begun) + times.step[job.kind]
         return since + times.device
 
     def _overdue(self, job: Job, why: str) -> str:

@@ -63,7 +63,10 @@ def _ipmi(info: Row, other: str) -> IpmiBmc:
     name, password = (
         str(info.get(f"ipmi_{key}") or info.get(f"{other}_{key}") or "") for key in ("username", "password")
     )
-    return IpmiBmc(BmcAccess(str(info["ipmi_address"]), name, password, port=int(info.get("ipmi_port") or 623)))
+    port = str(info.get("ipmi_port") or 623)
+    if not (port.isascii() and port.isdecimal() and len(port) < 6):
+        raise DeviceFailed(f"ipmi_port {port[:20]!r} is no port.")
+    return IpmiBmc(BmcAccess(str(info["ipmi_address"]), name, password, port=int(port)))
 
 
 def _verify(value: object) -> bool | str:
