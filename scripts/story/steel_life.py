@@ -94,8 +94,8 @@ def _read(stage: Stage, node: str) -> None:
     stage.active(OTHER, "heir", "foreign", seconds=150)
     where = nodes_of(stage, "heir", who=OTHER)["heir"]
     url = stage.client.ask(OTHER, "console", "url", "show", "--serial", "heir", "-f", "value", "-c", "url").strip()
+    stage.booted(OTHER, "heir", seconds=150)
     with serial(url) as console:
-        stage.until(lambda: True if "heir" in console.run("hostname", seconds=5).text else None, 90, "heir has booted")
         found = console.run(f"{_reading()}; echo read")
     text = f"the other project's heir runs on {where}; on its disk there is nothing of the first tenant's mark"
     holds = where == node and MARKER not in found.text and "read" in found.text

@@ -112,6 +112,7 @@ def _foreign(stage: Stage) -> None:
     found = pinged(stage.guests.tell("anvil", ping(FOREIGN)).text)
     stage.screen.proof(f"the other project's bare metal at {FOREIGN} cannot be reached: {found}", holds=found.silent)
     url = stage.client.run(OTHER, "console", "url", "show", "--serial", "foreign", "-f", "value", "-c", "url").strip()
+    stage.booted(OTHER, "foreign", seconds=150)
     with serial(url) as console:
         own, _ = stage.until(lambda: _up(console.run("hostname; ip -4 -o addr show dev eth0").text), 60,
                              "foreign has its address")  # fmt: skip

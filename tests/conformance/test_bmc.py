@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -196,13 +196,22 @@ async def test_soft_off_and_console_of_a_machine_that_listens(rig: Rig) -> None:
 
 
 async def says_steel(rig: Rig) -> None:
+    """It echoes what is typed; and so it does in the same session after it was switched off and on."""
     output, send = await rig.driver.console()
-    await send(b"steel")
-    content = b""
-    async with asyncio.timeout(15):
-        while b"steel" not in content:
-            content += await anext(output)
+    await _echoes(output, send, b"steel")
+    await rig.driver.apply(BmcDesired(power=OFF))
+    await rig.driver.apply(BmcDesired(power=ON))
+    await rig.booted()
+    await _echoes(output, send, b"again")
     await output.aclose()
+
+
+async def _echoes(output: AsyncGenerator[bytes, None], send: Callable[[bytes], Awaitable[None]], word: bytes) -> None:
+    content = b""
+    async with asyncio.timeout(30):
+        while word not in content:
+            await send(word)
+            content += await anext(output)
 
 
 def test_a_password_is_never_shown() -> None:

@@ -1,4 +1,7 @@
-"""Serial over LAN (IPMI 2.0, chapter 15): a machine's serial port to one client, each packet acknowledged."""
+"""Serial over LAN (IPMI 2.0, chapter 15): a machine's serial port to one client, each packet acknowledged.
+
+The session is the BMC's, not the machine's: it goes on while the machine is switched off and on again.
+"""
 
 import asyncio
 import contextlib
@@ -8,10 +11,11 @@ from pathlib import Path
 from hagane.lab.bmc.rmcp import Session
 
 TRIES, SECONDS = 8, 0.5
+AGAIN = 0.1  # seconds between looks for the serial port of a machine that is off
 
 
 class SerialOverLan:
-    """One client's view of the serial port; it ends with the machine's power, or when the client falls silent."""
+    """One client's view of the serial port; it ends when the client ends it or falls silent."""
 
     CHUNK = 200
 
@@ -30,7 +34,7 @@ class SerialOverLan:
     async def open(self) -> None:
         """Connect to the serial port. QEMU takes one connection, so a second client waits for the first to end."""
         reader, self._writer = await asyncio.open_unix_connection(self._serial)
-        self._task = asyncio.create_task(self._pump(reader, self._writer))
+        self._task = asyncio.create_task(self._serve(reader, self._writer))
 
     def close(self) -> None:
         if self._task is not None:
@@ -50,17 +54,32 @@ class SerialOverLan:
         self._heard = sequence
         self._send(bytes([0, sequence, len(data), 0]))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._pump(reader, writer):
+            reader, writer = await self._again()
+            self._writer = writer
+
+    async def _again(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The serial port of the machine's next start."""
+        while True:
+            await asyncio.sleep(AGAIN)
+            with contextlib.suppress(OSError):
+                return await asyncio.open_unix_connection(self._serial)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Bring what the machine prints to the client; whether it was the machine that ended."""
         try:
             while data := await reader.read(self.CHUNK):
                 if not await self._deliver(data):
-                    return
+                    return False
         except OSError:
-            return
+            return True
         finally:
+            self._writer = None
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+        return True
 
     async def _deliver(self, data: bytes) -> bool:
         """Send until the client says that it has it."""
