@@ -28,7 +28,7 @@ OPEN = {
 """Paths that need no token in the real services either."""
 
 EVERYBODYS = {"domain:show", "extension:show", "region:show", "quota_class:show", "quota_set:defaults",
-              "volume_extension:show", "registered_limit:show"}  # fmt: skip
+              "volume_extension:show", "registered_limit:show", "default_security_group_rule:show"}  # fmt: skip
 """Routes of single things that belong to no project: readable, with nothing of the victim in them."""
 
 KEYED = {"os_volume_transfer:accept", "volume_transfers:accept"}

@@ -24,7 +24,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHUCAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYG
 BODIES: dict[str, list[Any]] = {
     "project:set_tags": [{"tags": ["x"]}],
     "region:put": [{"region": {}}],
-    "image:import": [{"method": {"name": "web-download"}}],
+    "image:import": [{"method": {"name": "glance-direct"}}],
     "router:add_extraroutes": [{"router": {"routes": []}}],
     "router:remove_extraroutes": [{"router": {"routes": []}}],
     "subnetpool:add_prefixes": [{"prefixes": ["10.9.0.0/16"]}],
@@ -216,6 +216,10 @@ class World:
         self.victim.http.put(f"/image/v2/images/{image}/file", content=SECRET.encode(), headers=octets)
         self._make(self.victim.http, f"/image/v2/images/{image}/members", {"member": SECRET})
         self.ids["members"] = SECRET
+        staged = self._make(self.victim.http, "/image/v2/images", body, "id")
+        self.victim.http.put(f"/image/v2/images/{staged}/stage", content=SECRET.encode(), headers=octets)
+        self._make(self.victim.http, f"/image/v2/images/{staged}/import", {"method": {"name": "glance-direct"}})
+        self.ids["image/tasks"] = self.admin.get("/image/v2/tasks").json()["tasks"][0]["id"]
 
     def _network(self) -> None:
         v2, http = "/network/v2.0", self.victim.http
@@ -271,6 +275,9 @@ class World:
         self.ids["rule-types"] = "dscp_marking"
         pair = [self._make(http, f"{v2}/ports", {"port": {"network_id": network}}, "port", "id") for _ in range(2)]
         subports = [{"port_id": pair[1], "segmentation_type": "vlan", "segmentation_id": 7}]
+        plain = self._make(self.admin, f"{v2}/default-security-group-rules", None, "default_security_group_rules", 0, "id",
+                           method="GET")  # fmt: skip
+        self.ids["default-security-group-rules"] = plain
         make("trunks", port_id=pair[0], sub_ports=subports, description=SECRET)
 
     def _compute(self) -> None:
@@ -425,6 +432,7 @@ def secrets(world: World, answer: httpx.Response, asked: str) -> list[str]:
     """What an answer gives away: words and ids of the victim that the request itself did not hold."""
     text = answer.content.decode("utf-8", "replace") + json.dumps(dict(answer.headers))
     own = {SECRET, *(value for value in world.ids.values() if len(value) > 30)}
-    everybodys = ("roles", "services", "endpoints", "regions", "registered_limits", "os-hypervisors")
+    everybodys = ("roles", "services", "endpoints", "regions", "registered_limits", "os-hypervisors",
+                  "default-security-group-rules")  # fmt: skip
     known = {world.ids[name] for name in everybodys}
     return sorted(word for word in own - known if word in text and word not in asked)

@@ -9,7 +9,7 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import Attr
 from hagane.api.service import Route
-from hagane.network import rbac
+from hagane.network import default_rule_row, rbac
 from hagane.network.attr import standard
 from hagane.network.base import NetResource
 from hagane.network.errors import bad_request, error
@@ -44,7 +44,8 @@ class AddressGroup(NetResource):
         return targets
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
-        if await RULE.count(tx, {"remote_address_group_id": row["id"]}):
+        named = {"remote_address_group_id": row["id"]}
+        if await RULE.count(tx, named) or await default_rule_row.TEMPLATE.count(tx, named):
             raise error("AddressGroupInUse", id=row["id"])
         await rbac.forget(tx, self.rbac, row["id"])
 

@@ -114,6 +114,9 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
     "router_availability_zone": ("Router Availability Zone", "Availability zone support for router.",
                                  "2015-01-01T10:00:00-00:00"),
     "security-group": ("security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
+    "security-groups-default-rules": ("Default rules for security groups",
+                                      "Configure set of security group rules used as default rules for every new "
+                                      "security group", "2022-12-19T10:00:00-00:00"),
     "security-groups-normalized-cidr": ("Normalized CIDR field for security group rules",
                                         "Add new field with normalized remote_ip_prefix cidr in SG rule",
                                         "2020-07-28T10:00:00-00:00"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from hagane.api.http import Request, Response
-from hagane.network import quota, rbac, security_group_row
+from hagane.network import default_rule_row, quota, rbac, security_group_row
 from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -58,7 +58,7 @@ class SecurityGroup(NetResource):
         row["is_default"] = False
 
     async def made(self, request: Request, tx: Tx, row: Row) -> None:
-        await security_group_row.store_rules(tx, row, security_group_row.egress_rules(row))
+        await security_group_row.store_rules(tx, row, await security_group_row.first_rules(tx, row))
         await work.wake(tx, "security_group", row["id"], request_id=request.id)
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
@@ -90,5 +90,6 @@ class SecurityGroup(NetResource):
                 await RULE.delete(tx, {"id": rule["id"]})
                 await quota.charge(tx, rule["project_id"], "security_group_rule", -1)
                 await work.wake(tx, "security_group", rule["security_group_id"], request_id=request.id)
+        await default_rule_row.TEMPLATE.delete(tx, {"remote_group_id": row["id"]})
         count = await RULE.delete(tx, {"security_group_id": row["id"]})
         await quota.charge(tx, row["project_id"], "security_group_rule", -count)

@@ -3,10 +3,10 @@
 from uuid import uuid4
 
 from hagane.api.resource import REQUIRED, Attr
-from hagane.network import quota
+from hagane.network import default_rule_row, quota
 from hagane.network.attr import UNSET, standard
 from hagane.network.present import Made
-from hagane.network.rule_value import ethertype, port_number, prefix, protocol
+from hagane.network.rule_value import ethertype, normalized, port_number, prefix, protocol
 from hagane.network.value import Checked, Flag, Id, OneOf, Text, Whole
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
@@ -66,9 +66,17 @@ def new_rule(group: Row, direction: str, version: str, **more: object) -> Row:
     return row | more
 
 
-def egress_rules(group: Row) -> list[Row]:
-    """What every new group begins with: everything may go out."""
-    return [new_rule(group, "egress", version) for version in ("IPv4", "IPv6")]
+async def first_rules(reader: Reader, group: Row) -> list[Row]:
+    """What a new group begins with: as the default rules say."""
+    rules = []
+    for template in await default_rule_row.of(reader, default=group["is_default"]):
+        body = {name: template[name] for name in default_rule_row.BODY}
+        if body["remote_group_id"] == default_rule_row.PARENT:
+            body["remote_group_id"] = group["id"]
+        cidr = normalized(body["remote_ip_prefix"])
+        direction, version = body.pop("direction"), body.pop("ethertype")
+        rules.append(new_rule(group, direction, version, normalized_cidr=cidr, **body))
+    return rules
 
 
 async def store_rules(tx: Tx, group: Row, rules: list[Row]) -> None:
@@ -95,7 +103,6 @@ async def ensure_default(tx: Tx, project: str) -> str:
     }  # fmt: skip
     await GROUP.insert(tx, group)
     await quota.charge(tx, project, "security_group", limited=False)
-    own = [new_rule(group, "ingress", version, remote_group_id=group["id"]) for version in ("IPv4", "IPv6")]
-    await store_rules(tx, group, egress_rules(group) + own)
+    await store_rules(tx, group, await first_rules(tx, group))
     await work.wake(tx, "security_group", group["id"])
     return str(group["id"])

@@ -32,6 +32,7 @@ from hagane.api.service import Service
 from hagane.cloud import Cloud
 from hagane.identity.removal import on_project_deleted
 from hagane.network import (
+    default_rule_row,
     extension,
     forward_row,
     port_row,
@@ -53,6 +54,7 @@ from hagane.network.address_scope import AddressScope
 from hagane.network.agent import Agents
 from hagane.network.availability import Availability
 from hagane.network.base import NetResource
+from hagane.network.default_rule import DefaultRule
 from hagane.network.fault import envelope, wording
 from hagane.network.floatingip import FloatingIp
 from hagane.network.forward import PortForwarding
@@ -73,7 +75,7 @@ from hagane.state.table import Table
 
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
-    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk,
+    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk, DefaultRule,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
@@ -83,6 +85,7 @@ TABLES: tuple[Table, ...] = (
     qos_row.RULE,
     trunk_row.TRUNK,
     trunk_row.SUBPORT,
+    default_rule_row.TEMPLATE,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
     rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
 )  # fmt: skip

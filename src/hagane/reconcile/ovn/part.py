@@ -17,6 +17,7 @@ from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import plugged_nodes
 from hagane.cloud import Cloud
 from hagane.errors import HaganeError
+from hagane.network import default_rule_row
 from hagane.network.agent import Chassis
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
@@ -76,6 +77,7 @@ class NetworkPart:
         cloud.provide(Chassis, OvnChassis(self.chassis))  # type: ignore[type-abstract]
 
     async def start(self) -> None:
+        await self._db.write(default_rule_row.seed)
         self.ovn.listen(self._port_heard, self._owner_heard, self._chassis_heard)
         await self.ovn.start()
         loop = asyncio.get_running_loop()

@@ -87,6 +87,24 @@ CREATE INDEX console_token_0 ON console_token (server_id);
 
 CREATE INDEX console_token_1 ON console_token (expires);
 
+CREATE TABLE default_security_group_rule (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  ethertype TEXT,
+  direction TEXT,
+  protocol TEXT,
+  port_range_min BIGINT,
+  port_range_max BIGINT,
+  remote_ip_prefix TEXT,
+  remote_address_group_id TEXT,
+  remote_group_id TEXT,
+  description TEXT,
+  used_in_default_sg BIGINT,
+  used_in_non_default_sg BIGINT,
+  removed BIGINT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE deploy_template (
   id TEXT NOT NULL,
   created_at TEXT,
