@@ -376,9 +376,9 @@ def test_documents(http: httpx.Client, cloud: Running) -> None:
         "id": "v2.15", "status": "CURRENT", "links": [{"rel": "self", "href": f"{cloud.url}/image/v2/"}],
     }  # fmt: skip
     assert httpx.get(f"{cloud.url}/image/versions").status_code == 200
-    for name in ("image", "images", "member", "members"):
+    for name in ("image", "images", "member", "members", "task", "tasks"):
         assert http.get(f"/image/v2/schemas/{name}").json()["name"] == name
-    assert http.get("/image/v2/info/import").json()["import-methods"]["value"] == []
+    assert http.get("/image/v2/info/import").json()["import-methods"]["value"] == ["glance-direct"]
     assert http.get("/image/v2/info/stores").json() == {"stores": [{"id": "file", "default": "true"}]}
     image = make(http)
     refused = http.post(f"{IMAGES}/{image['id']}/import", json={"method": {"name": "web-download"}})

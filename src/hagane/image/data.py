@@ -31,7 +31,7 @@ class Data:
         if row["status"] == "queued" and not (row["disk_format"] and row["container_format"]):
             missing = ", ".join(name for name in ("disk_format", "container_format") if not row[name])
             raise Invalid(f"Properties {missing} must be set prior to saving data.", code="FormatMissing")
-        await store.receive(self.cloud, row, request.stream(), size=_announced(request))
+        await store.receive(self.cloud, row, request.stream(), size=announced(request))
         return empty()
 
     async def download(self, request: Request) -> Response:
@@ -59,7 +59,7 @@ class Data:
         )
 
 
-def _announced(request: Request) -> int | None:
+def announced(request: Request) -> int | None:
     """The size that the client says the image has, where it says so. Raises Invalid."""
     said = request.headers.get("x-openstack-image-size")
     if said is None:

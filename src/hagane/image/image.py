@@ -4,6 +4,8 @@
        ▲                  │
        └── failed, refused, process killed (swept)
 
+    queued ──stage──▶ uploading ──import──▶ active      (staging.py)
+
 Whatever is not an attribute of the service is a free property of the image, a piece of text at the top level.
 """
 
@@ -27,7 +29,8 @@ UUID = r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 VISIBILITIES = ("community", "public", "private", "shared")
-STATUSES = ("queued", "saving", "active", "deactivated")
+STATUSES = ("queued", "saving", "uploading", "active", "deactivated")
+IMPORT_METHODS = ("glance-direct",)
 MOST_TAGS = MOST_PROPERTIES = 128
 _LINKS = frozenset({"self", "file", "schema", "stores", "direct_url"})
 _RESERVED = frozenset({"location", "locations", "deleted", "deleted_at"})
@@ -76,6 +79,7 @@ class Image(Resource):
         Attr("content_format", Str(), shown=False, wire="os_glance_content"),  # what the bytes are, whatever the label
         Attr("problem", Str(), shown=False, wire="os_glance_problem"),  # why no server can start from it
         Attr("upload", Str(), shown=False, wire="os_glance_upload"),  # the attempt whose bytes are the content
+        Attr("staged", Type(), shown=False, wire="os_glance_staged"),  # what staged bytes are, until they are imported
     )
 
     # -- who may see and do what ---------------------------------------------------------------------------------
@@ -120,6 +124,7 @@ class Image(Resource):
 
         row = await self.db.write(work)
         headers = {"location": f"{request.base_url}{self.path}/{row['id']}", "openstack-image-store-ids": STORE}
+        headers["openstack-image-import-methods"] = ",".join(IMPORT_METHODS)
         return json_response(201, view(row), headers)
 
     async def create_row(self, request: Request, tx: Tx, body: dict[str, Any]) -> Row:

@@ -30,10 +30,10 @@ _CONTROL = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir", "member
 
 def page(request: Request) -> Page:
     """Order and extent. Raises Invalid."""
-    return Page(_limit(request.args.get("limit")), request.args.get("marker") or None, _sorts(request))
+    return Page(limit(request.args.get("limit")), request.args.get("marker") or None, _sorts(request))
 
 
-def _limit(text: str | None) -> int:
+def limit(text: str | None) -> int:
     if text is None:
         return USUAL
     number = natural(text.removeprefix("-"))
@@ -73,12 +73,12 @@ def _sorts(request: Request) -> list[tuple[str, bool]]:
     return ordered
 
 
-def links(request: Request, found: Page) -> dict[str, Any]:
+def links(request: Request, found: Page, what: str = "images") -> dict[str, Any]:
     """`first`, `next` where there is more, and `schema`."""
     kept = [(name, value) for name, value in request.query if name != "marker"]
-    answer = {"first": "/v2/images" + (f"?{urlencode(kept)}" if kept else ""), "schema": "/v2/schemas/images"}
+    answer = {"first": f"/v2/{what}" + (f"?{urlencode(kept)}" if kept else ""), "schema": f"/v2/schemas/{what}"}
     if found.more:
-        answer["next"] = f"/v2/images?{urlencode([*kept, ('marker', found.last)])}"
+        answer["next"] = f"/v2/{what}?{urlencode([*kept, ('marker', found.last)])}"
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The JSON schema documents that image clients read before they write: image, images, member, members."""
+"""The JSON schema documents that image clients read before they write: image(s), member(s), task(s)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +73,28 @@ _MEMBER: dict[str, Any] = {
 }
 
 
+_TASK: dict[str, Any] = {
+    "id": _text("An identifier for the task") | {"pattern": _ID},
+    "type": _text("The type of task represented by this content")
+            | {"enum": ["import", "api_image_import", "location_import"]},
+    "status": _text("The current status of this task") | {"enum": ["pending", "processing", "success", "failure"]},
+    "input": {"description": "The parameters required by task, JSON blob", "type": ["null", "object"]},
+    "result": {"description": "The result of current task, JSON blob", "type": ["null", "object"]},
+    "owner": _text("An identifier for the owner of this task"),
+    "message": _text("Human-readable informative message only included when appropriate (usually on failure)"),
+    "image_id": _text("Image associated with the task"),
+    "request_id": _text("Human-readable informative request-id"),
+    "user_id": _text("User associated with the task"),
+    "expires_at": {"description": "Datetime when this resource would be subject to removal",
+                   "type": ["null", "string"]},
+    "created_at": _text("Datetime when this resource was created"),
+    "updated_at": _text("Datetime when this resource was updated"),
+    "self": {"readOnly": True, "type": "string"},
+    "schema": {"readOnly": True, "type": "string"},
+}  # fmt: skip
+_BRIEF_TASK = {name: kind for name, kind in _TASK.items() if name not in ("input", "result", "message")}
+
+
 def _link(rel: str, href: str) -> dict[str, str]:
     return {"rel": rel, "href": href}
 
@@ -86,6 +108,13 @@ def _document(name: str) -> dict[str, Any]:
             return {"name": name, "properties": _IMAGE, "additionalProperties": string, "links": links}
         case "member":
             return {"name": name, "properties": _MEMBER}
+        case "task":
+            return {"name": name, "properties": _TASK}
+        case "tasks":
+            many = {"type": "array", "items": {"name": "task", "properties": _BRIEF_TASK}}
+            links = [_link("first", "{first}"), _link("next", "{next}"), described]
+            return {"name": name, "properties": {name: many, "first": string, "next": string, "schema": string},
+                    "links": links}  # fmt: skip
         case "images":
             many = {"type": "array", "items": _document("image")}
             links = [_link("first", "{first}"), _link("next", "{next}"), described]
@@ -104,5 +133,5 @@ def routes() -> list[Route]:
 
         return answer
 
-    names = ("image", "images", "member", "members")
+    names = ("image", "images", "member", "members", "task", "tasks")
     return [Route("GET", f"{PREFIX}/v2/schemas/{name}", handler(name), f"schema:{name}") for name in names]

@@ -9,13 +9,14 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
-from hagane.errors import Invalid, NotFound
 from hagane.image import schema
-from hagane.image.base import PREFIX, STORE, ImagePolicy, enforce, envelope, json_object, wording
+from hagane.image.base import PREFIX, STORE, ImagePolicy, enforce, envelope, wording
 from hagane.image.data import Data
 from hagane.image.image import Image
 from hagane.image.member import Members, Tags
 from hagane.image.row import MEMBER, PROPERTY, TAG
+from hagane.image.staging import Staging
+from hagane.image.task import TASK, Tasks
 from hagane.state.table import Table
 
 VERSIONS = (
@@ -35,14 +36,11 @@ VERSIONS = (
     "2.1",
     "2.0",
 )
-TABLES: tuple[Table, ...] = (Image.table, TAG, PROPERTY, MEMBER)
+TABLES: tuple[Table, ...] = (Image.table, TAG, PROPERTY, MEMBER, TASK)
 
 
 class About:
-    """Version documents, stores, import methods."""
-
-    def __init__(self, images: Image) -> None:
-        self._images = images
+    """Version documents and stores."""
 
     async def choices(self, request: Request) -> Response:
         """The root: several versions to choose from."""
@@ -59,28 +57,6 @@ class About:
         detail = {"id": STORE, "default": "true", "type": "file", "properties": {}, "weight": 0}
         return json_response(200, {"stores": [detail]})
 
-    async def import_methods(self, request: Request) -> Response:
-        """None: images come in by upload."""
-        methods = {"description": "Import methods available.", "type": "array", "value": []}
-        return json_response(200, {"import-methods": methods})
-
-    async def import_image(self, request: Request) -> Response:
-        body = await json_object(request, "Import request requires a 'name' field.")
-        method = body.get("method")
-        name = method.get("name") if isinstance(method, dict) else None
-        if not isinstance(name, str):
-            raise Invalid("Import request requires a 'name' field.", code="MalformedBody")
-        await self._images.find(request, self._images.db, request.params["id"])
-        raise Invalid(f"Unknown import method name '{name}'.", code="UnknownImportMethod")
-
-    async def stage(self, request: Request) -> Response:
-        raise NotFound("'glance-direct' method is not available at this site.", code="NoStaging")
-
-    async def tasks(self, request: Request) -> Response:
-        """What runs on an image beside its requests: nothing."""
-        await self._images.find(request, self._images.db, request.params["id"])
-        return json_response(200, {"tasks": []})
-
     def routes(self) -> list[Route]:
         v2 = f"{PREFIX}/v2"
         return [
@@ -89,10 +65,6 @@ class About:
             Route("GET", f"{PREFIX}/versions", self.versions, "versions:list", auth=False),
             Route("GET", f"{v2}/info/stores", self.stores, "stores:list"),
             Route("GET", f"{v2}/info/stores/detail", self.stores_detail, "stores:detail", rule="stores_info_detail"),
-            Route("GET", f"{v2}/info/import", self.import_methods, "import:methods"),
-            Route("POST", f"{v2}/images/{{id}}/import", self.import_image, "image:import", status=202),
-            Route("PUT", f"{v2}/images/{{id}}/stage", self.stage, "image:stage", status=204, streams=True),
-            Route("GET", f"{v2}/images/{{id}}/tasks", self.tasks, "image:tasks", rule="get_image"),
         ]
 
 
@@ -106,7 +78,15 @@ def _versions(request: Request) -> dict[str, object]:
 def service(cloud: Cloud) -> Service:
     """All routes of the image API."""
     images = Image(cloud)
-    parts = (About(images), images, Data(cloud, images), Members(cloud, images), Tags(cloud, images))
+    parts = (
+        About(),
+        images,
+        Data(cloud, images),
+        Staging(cloud, images),
+        Tasks(cloud),
+        Members(cloud, images),
+        Tags(cloud, images),
+    )
     policy = Policy.load("image", Path(cloud.config.policy) if cloud.config.policy else None)
     cloud.provide(ImagePolicy, ImagePolicy(policy))
     return Service(

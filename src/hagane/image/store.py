@@ -2,13 +2,14 @@
 
     compute's createImage ── new_image(tx) ─▶ queued ── fill(cloud, id, bytes) ─▶ saving ─▶ active
     an upload over HTTP   ─────────────────────────────┘
+    stage over HTTP  ─▶ uploading: the bytes are here ── import_staged(tx) ─▶ active
 
-`fill` is the only way that bytes become an image. Each call is an attempt of its own: a later one takes over from an
+There is no other way that bytes become an image. Each call is an attempt of its own: a later one takes over from an
 earlier one, whose bytes then never become the image's. If an attempt fails in any way, the image is queued again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from hagane.state.database import Reader, Row, Tx
 
 HASH = "sha512"
 GIB = 1 << 30
+_UNDER_WAY = ("saving", "uploading")
+_EMPTY = {"status": "queued", "upload": None, "size": None, "staged": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,56 @@ async def receive(
 
     Raises Conflict when another attempt has the image.
     """
+
+    async def keep(attempt: str, written: Written) -> None:
+        if written.finding.refusal:
+            raise HaganeError(written.finding.refusal, code="InvalidImageData", status=415)
+        await _activate(cloud, row, attempt, written)
+
+    await _take(cloud, row, stream, size, over, "saving", keep)
+
+
+async def stage(cloud: Cloud, row: Row, stream: AsyncIterator[bytes], *, size: int | None = None) -> None:
+    """Take the bytes of a queued image, which become its content when they are imported. What they are is judged then.
+
+    Raises Conflict when another attempt has the image.
+    """
+
+    async def keep(attempt: str, written: Written) -> None:
+        async def work(tx: Tx) -> None:
+            where = {"id": row["id"], "status": "uploading", "upload": attempt}
+            facts = {"facts": _facts(written), "refusal": written.finding.refusal}
+            await _change(tx, where, {"status": "uploading", "size": written.size, "staged": facts})
+
+        await cloud.db.write(work)
+
+    await _take(cloud, row, stream, size, ("queued",), "uploading", keep)
+
+
+async def import_staged(tx: Tx, cloud: Cloud, row: Row) -> str:
+    """Make staged bytes the image's content; what is refused instead is said, and the image is queued again.
+
+    The file of refused bytes is the caller's to remove.
+    """
+    same = {"id": row["id"], "status": "uploading", "upload": row["upload"]}
+    staged = row["staged"]
+    room, refusal = await _room(tx, cloud, row["owner"], but=row["id"])
+    why = str(staged["refusal"]) or (refusal if staged["facts"]["size"] > room else "")
+    await _change(tx, same, _EMPTY | {"updated_at": clock.now()} if why else
+                  staged["facts"] | {"staged": None, "updated_at": clock.now()})  # fmt: skip
+    return why
+
+
+async def _take(
+    cloud: Cloud,
+    row: Row,
+    stream: AsyncIterator[bytes],
+    size: int | None,
+    over: tuple[str, ...],
+    status: str,
+    keep: Callable[[str, Written], Awaitable[None]],
+) -> None:
+    """Write the bytes of one attempt while the image has the status, then `keep` them; on any failure it is queued."""
     image_id, attempt = row["id"], uuid4().hex[:12]
     inspection = Inspection(row["disk_format"], row["container_format"])
     room, refusal = await _room(cloud.db, cloud, row["owner"])
@@ -146,7 +199,7 @@ async def receive(
     writer = Writer(content.path(cloud.config, image_id, attempt), inspection)
     try:
         await writer.open()  # before the row names it, so that a sweep never sees an attempt without its lock
-        await _claim(cloud, image_id, attempt, over)
+        await _claim(cloud, image_id, attempt, over, status)
         try:
             async for chunk in stream:
                 await writer.write(chunk)
@@ -154,7 +207,7 @@ async def receive(
                     raise TooLarge(refusal, code="SizeLimit")
             written = await writer.finish()
             _check(written, size)
-            await _activate(cloud, row, attempt, written)
+            await keep(attempt, written)
         except BaseException:
             await asyncio.shield(_requeue(cloud, image_id, attempt))
             raise
@@ -165,23 +218,23 @@ async def receive(
         await writer.close()
 
 
-async def _room(reader: Reader, cloud: Cloud, owner: str | None) -> tuple[int, str]:
-    """How many bytes the owner's next image may have, and what to say about more."""
+async def _room(reader: Reader, cloud: Cloud, owner: str | None, *, but: str = "") -> tuple[int, str]:
+    """How many bytes the owner's next image may have, and what to say about more. `but`: an image not to count."""
     most, quota = cloud.config.image_max_gb * GIB, cloud.config.image_quota_gb * GIB
     if quota:
-        sql = "SELECT COALESCE(SUM(size), 0) FROM image WHERE owner = :owner"
-        used = int((await reader.fetch_tuples(sql, {"owner": owner}))[0][0])
+        sql = "SELECT COALESCE(SUM(size), 0) FROM image WHERE owner = :owner AND id <> :but"
+        used = int((await reader.fetch_tuples(sql, {"owner": owner, "but": but}))[0][0])
         if quota - used < most:
             return max(0, quota - used), f"Image exceeds the storage quota: {used} bytes of {quota} are in use."
     return most, f"The incoming image is too large: the limit is {most} bytes."
 
 
-async def _claim(cloud: Cloud, image_id: str, attempt: str, over: tuple[str, ...]) -> None:
+async def _claim(cloud: Cloud, image_id: str, attempt: str, over: tuple[str, ...], status: str) -> None:
     """Make the image this attempt's. Raises Conflict, or NotFound if it is gone."""
 
     async def work(tx: Tx) -> None:
         where = {"id": image_id, "status": list(over)}
-        await _change(tx, where, {"status": "saving", "upload": attempt, "updated_at": clock.now()})
+        await _change(tx, where, {"status": status, "upload": attempt, "updated_at": clock.now()})
 
     await cloud.db.write(work)
 
@@ -211,8 +264,8 @@ async def _change(tx: Tx, where: dict[str, Any], changes: Row) -> None:
 
 async def _requeue(cloud: Cloud, image_id: str, attempt: str) -> int:
     async def work(tx: Tx) -> int:
-        where = {"id": image_id, "upload": attempt, "status": "saving"}
-        return await Image.table.update(tx, where, {"status": "queued", "upload": None, "updated_at": clock.now()})
+        where = {"id": image_id, "upload": attempt, "status": list(_UNDER_WAY)}
+        return await Image.table.update(tx, where, _EMPTY | {"updated_at": clock.now()})
 
     return await cloud.db.write(work)
 
@@ -220,8 +273,6 @@ async def _requeue(cloud: Cloud, image_id: str, attempt: str) -> int:
 def _check(written: Written, size: int | None) -> None:
     if size is not None and written.size != size:
         raise Invalid(f"Size mismatch: {size} bytes were announced and {written.size} received.", code="SizeMismatch")
-    if written.finding.refusal:
-        raise HaganeError(written.finding.refusal, code="InvalidImageData", status=415)
 
 
 def _facts(written: Written) -> Row:
@@ -241,7 +292,7 @@ def _facts(written: Written) -> Row:
 async def sweep(cloud: Cloud) -> list[str]:
     """Clean up after killed processes: half-made files go, their images are queued again. Says what it did."""
     done = []
-    for row in await Image.table.select(cloud.db, {"status": "saving"}):
+    for row in await Image.table.select(cloud.db, {"status": list(_UNDER_WAY), "staged": None}):
         with content.abandoned(content.path(cloud.config, row["id"], row["upload"])) as dead:
             if dead and await _requeue(cloud, row["id"], row["upload"]):
                 done.append(f"image {row['id']}: its upload broke off; it is queued again")

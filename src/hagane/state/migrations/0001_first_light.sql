@@ -472,6 +472,7 @@ CREATE TABLE image (
   content_format TEXT,
   problem TEXT,
   upload TEXT,
+  staged TEXT,
   PRIMARY KEY (id)
 );
 
@@ -508,6 +509,29 @@ CREATE TABLE image_tag (
 );
 
 CREATE INDEX image_tag_0 ON image_tag (tag);
+
+CREATE TABLE image_task (
+  id TEXT NOT NULL,
+  type TEXT,
+  status TEXT,
+  input TEXT,
+  result TEXT,
+  message TEXT,
+  owner TEXT,
+  image_id TEXT,
+  user_id TEXT,
+  request_id TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  expires_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX image_task_0 ON image_task (image_id);
+
+CREATE INDEX image_task_1 ON image_task (created_at, id);
+
+CREATE INDEX image_task_2 ON image_task (expires_at);
 
 CREATE TABLE keypair (
   user_id TEXT NOT NULL,

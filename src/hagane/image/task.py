@@ -1,0 +1,102 @@
+"""Tasks: how imports ended. They are shown for two days, to administrators all of them, to owners those of an image."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from hagane.api.http import Request, Response, json_response
+from hagane.api.listing import Page
+from hagane.api.service import Route
+from hagane.api.types import is_uuid
+from hagane.cloud import Cloud
+from hagane.errors import Invalid, NotFound
+from hagane.image import query
+from hagane.image.base import PREFIX, enforce
+from hagane.state import clock
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import Column, Op, Sql, Table
+
+KEPT = timedelta(hours=48)
+PATH = f"{PREFIX}/v2/tasks"
+TYPES, STATUSES = ("import",), ("pending", "processing", "success", "failure")
+TASK = Table(
+    "image_task",
+    (
+        Column("id", key=True), Column("type"), Column("status"), Column("input", "json"), Column("result", "json"),
+        Column("message"), Column("owner"), Column("image_id"), Column("user_id"), Column("request_id"),
+        Column("created_at"), Column("updated_at"), Column("expires_at"),
+    ),
+    ("image_id", "created_at, id", "expires_at"),
+)  # fmt: skip
+_SHORT = ("id", "type", "status", "owner", "image_id", "user_id", "request_id")
+_TIMES = ("created_at", "updated_at", "expires_at")
+
+
+async def new_task(tx: Tx, request: Request, image_id: str, given: dict[str, Any], *, failure: str) -> None:
+    """Note an import that is over. What is too old goes by the way."""
+    moment = clock.now()
+    await TASK.delete(tx, {"expires_at": Op("<", moment)})
+    row: Row = {"id": str(uuid4()), "type": "api_image_import", "status": "failure" if failure else "success"}
+    row |= {"input": given, "result": None if failure else {"image_id": image_id}, "message": failure}
+    row |= {"owner": request.caller.project_id, "user_id": request.caller.user_id, "request_id": request.id}
+    row |= {"image_id": image_id, "created_at": moment, "updated_at": moment}
+    row["expires_at"] = clock.after(KEPT.total_seconds())
+    await TASK.insert(tx, row)
+
+
+async def image_tasks(reader: Reader, image_id: str) -> list[Row]:
+    """The tasks of one image, oldest first."""
+    return await TASK.select(reader, {"image_id": image_id, "expires_at": Op(">", clock.now())}, order="created_at, id")
+
+
+class Tasks:
+    """`/tasks`: for administrators. They are made by imports only."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.db = cloud.db
+
+    def routes(self) -> list[Route]:
+        names = ("type", "status", "limit", "marker", "sort_key", "sort_dir")
+        return [
+            Route("GET", PATH, self.list, "task:list", rule="tasks_api_access", query=names),
+            Route("GET", f"{PATH}/{{id}}", self.show, "task:show", rule="tasks_api_access"),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        enforce(request, "tasks_api_access", {})
+        page = _page(request)
+        conditions = [Sql("image_task.expires_at > :now", {"now": clock.now()})]
+        where = {name: request.args[name] for name in ("type", "status") if request.args.get(name)}
+        rows = await page.rows(self.db, TASK, where, conditions) if page.limit else []
+        return json_response(200, {"tasks": [_brief(row) for row in rows]} | query.links(request, page, "tasks"))
+
+    async def show(self, request: Request) -> Response:
+        enforce(request, "tasks_api_access", {})
+        key = request.params["id"]
+        row = await TASK.get(self.db, id=key, expires_at=Op(">", clock.now()))
+        if row is None:
+            raise NotFound(f"No task found with ID {key}", code="TaskNotFound")
+        return json_response(200, _brief(row) | {name: row[name] for name in ("input", "result", "message")})
+
+
+def _page(request: Request) -> Page:
+    """Order and extent. Raises Invalid."""
+    args = request.args
+    for name, known in (("status", STATUSES), ("type", TYPES)):
+        if args.get(name) and args[name] not in known:
+            raise Invalid(f"Invalid {name} value: {args[name]}", code="BadFilter")
+    if args.get("marker") and not is_uuid(args["marker"]):
+        raise Invalid("Invalid marker format", code="BadMarker")
+    way, key = args.get("sort_dir", "desc"), args.get("sort_key", "created_at")
+    if way not in ("asc", "desc"):
+        raise Invalid(f"Invalid sort direction: {way}", code="BadSort")
+    if key not in (*_SHORT, *_TIMES):
+        raise Invalid(f"Invalid sort key: {key}", code="BadSort")
+    down = way == "desc"
+    return Page(query.limit(args.get("limit")), args.get("marker") or None, [(key, down), ("id", down)])
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    times = {name: clock.iso_z(row[name]) for name in _TIMES}
+    own = {"self": f"/v2/tasks/{row['id']}", "schema": "/v2/schemas/task"}
+    return {name: row[name] for name in _SHORT} | times | own
