@@ -43,8 +43,9 @@ def _counts(kind: str, name: str) -> bool:
 
 
 def _work(cloud: Cloud) -> dict[str, list[str]]:
-    """Work that waits. Hosts and the history are looked at again and again."""
+    """Work that waits. Hosts, the power of Nodes and the history are looked at again and again."""
+    always = "('host', 'history', 'node_power')"
     with sqlite3.connect(f"file:{cloud.site.state}/hagane.db?mode=ro", uri=True) as store:
-        rows = store.execute("SELECT kind, key, reason FROM work WHERE kind NOT IN ('host', 'history')").fetchall()
+        rows = store.execute(f"SELECT kind, key, reason FROM work WHERE kind NOT IN {always}").fetchall()
     store.close()
     return {"work": [" ".join(map(str, row)) for row in rows]} if rows else {}

@@ -1,0 +1,203 @@
+"""Port forwarding, QoS and trunks of a real cloud, by packets."""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.dataplane import frames, leaks
+from tests.dataplane.cloud import Cloud, running, until
+from tests.dataplane.space import Guest, exchange, serve_once
+from tests.dataplane.tenant import Tenant
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+VLAN, SOL_PACKET, PACKET_AUXDATA = 0x8100, 263, 8
+
+
+@dataclass
+class World:
+    """Two networks behind a router: `near` and `far` on one, each on its own Host; `beyond` on the other."""
+
+    cloud: Cloud
+    tenant: Tenant
+    green: Any
+    blue: Any
+    open: Any
+    near: Guest
+    far: Guest
+    beyond: Guest
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running(tmp_path_factory.mktemp("breadth")) as cloud:
+        tenant = Tenant(cloud)
+        assert list(tenant.api.security_groups())
+        before = leaks.look(cloud)
+        green, blue = tenant.network("green", "10.10.0.0/24"), tenant.network("blue", "10.20.0.0/24")
+        tenant.router("edge", green, blue)
+        group = tenant.open_group()
+        places = ((green, "host1"), (green, "host2"), (blue, "host2"))
+        guests = [tenant.machine(network, host, [group]) for network, host in places]
+        yield World(cloud, tenant, green, blue, group, *guests)
+        tenant.end()
+        leaks.none_left(cloud, before)
+
+
+def opens(connect: Any) -> bool:
+    try:
+        connect().close()
+    except OSError:
+        return False
+    return True
+
+
+def test_ports_of_a_floating_ip_lead_to_machines(world: World) -> None:
+    """From outside, and from machines on either network behind the router; to other ports there is nothing."""
+    api = world.tenant.api
+    floating = api.create_ip(floating_network_id=world.tenant.public.id)
+    address = floating.floating_ip_address
+    rules = [
+        api.create_floating_ip_port_forwarding(floating, protocol="tcp", internal_port_id=guest.port.id,
+                                               internal_ip_address=guest.ip, internal_port=80, external_port=outer)
+        for guest, outer in ((world.near, 8080), (world.beyond, 8081))
+    ]  # fmt: skip
+    with world.near.listen(80) as first, world.beyond.listen(80) as second:
+        for server, outer in ((first, 8080), (second, 8081)):
+            link = until(lambda outer=outer: socket.create_connection((address, outer), 1), 15, f"{outer} is open")
+            with link, serve_once(server, link) as other:
+                exchange(link, other)
+        for guest in (world.far, world.beyond):
+            link = until(lambda guest=guest: guest.connect(address, 8080), 10, f"{guest.ip} comes in as well")
+            with link, serve_once(first, link) as other:
+                exchange(link, other)
+        assert not opens(lambda: socket.create_connection((address, 8082), 1))
+        api.delete_floating_ip_port_forwarding(floating, rules[0])
+        until(lambda: not opens(lambda: socket.create_connection((address, 8080), 0.5)), 10, "8080 is shut")
+        assert opens(lambda: socket.create_connection((address, 8081), 2))
+    api.delete_floating_ip_port_forwarding(floating, rules[1])
+    api.delete_ip(floating)
+
+
+def marks(source: Guest, target: Guest) -> int:
+    """The code point (RFC 2474) that a ping of the source has when it arrives."""
+    wanted = socket.inet_aton(source.ip) + socket.inet_aton(target.ip)
+    with target.wire() as ear:
+        assert source.pings(target.ip)
+        while True:
+            got = ear.recv(4096)
+            if got[12:14] == b"\x08\x00" and got[26:34] == wanted:
+                return got[15] >> 2
+
+
+def seconds_for(source: Guest, target: Guest, size: int) -> float:
+    with target.listen(7100) as server, source.connect(target.ip, 7100) as client, serve_once(server, client) as other:
+        client.settimeout(60)
+        other.settimeout(60)
+        began, left = time.monotonic(), size
+        client.sendall(b"x" * min(size, 1000))
+        left -= len(other.recv(65536))
+        while left > 0:
+            client.sendall(b"x" * min(left, 20_000))
+            want = min(left, 20_000)
+            while want > 0:
+                got = len(other.recv(65536))
+                want, left = want - got, left - got
+        return time.monotonic() - began
+
+
+def test_a_policy_marks_and_limits(world: World) -> None:
+    api, near, far = world.tenant.api, world.near, world.far
+    policy = api.create_qos_policy(name="slow")
+    api.create_qos_dscp_marking_rule(policy, dscp_mark=26)
+    assert marks(near, far) == 0
+    api.update_port(near.port, qos_policy_id=policy.id)
+    until(lambda: marks(near, far) == 26, 10, "what it sends is marked")
+    assert marks(far, near) == 0
+    free = seconds_for(near, far, 600_000)
+    limit = api.create_qos_bandwidth_limit_rule(policy, max_kbps=1000, max_burst_kbps=100)
+    until(lambda: bool(world.cloud.nb("qos-list", world.green.id).count("rate=1000")), 10, "OVN has the limit")
+    until(lambda: seconds_for(near, far, 600_000) > 2.5, 40, "4.8 Mbit take more than 2.5 s at 1 Mbit/s")
+    print(f"600 kB took {free:.2f} s without a limit")
+    api.delete_qos_bandwidth_limit_rule(limit, policy)
+    api.update_port(near.port, qos_policy_id=None)
+    until(lambda: marks(near, far) == 0, 10, "no mark any more")
+    assert seconds_for(near, far, 600_000) < 2.5
+    api.delete_qos_policy(policy)
+
+
+def test_a_floating_ip_is_marked(world: World) -> None:
+    """The answers to a ping from outside bear the mark of the floating IP's policy."""
+    api = world.tenant.api
+    policy = api.create_qos_policy(name="marked")
+    api.create_qos_dscp_marking_rule(policy, dscp_mark=46)
+    floating = api.create_ip(floating_network_id=world.tenant.public.id, port_id=world.near.port.id,
+                             qos_policy_id=policy.id)  # fmt: skip
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as ear:
+        ear.settimeout(1)
+        until(lambda: _echo(ear, floating.floating_ip_address) >> 2 == 46, 20, "the answer is marked")
+    api.delete_ip(floating)
+    api.delete_qos_policy(policy)
+
+
+def _echo(wire: socket.socket, address: str) -> int:
+    """The type of service of the answer to a ping. Raises TimeoutError."""
+    head = struct.pack("!BBHHH", 8, 0, 0, 4711, 1)
+    wire.sendto(head[:2] + struct.pack("!H", frames.checksum(head)) + head[4:], (address, 0))
+    while True:
+        got, (source, _) = wire.recvfrom(4096)
+        if source == address and got[20] == 0:
+            return got[1]
+
+
+def tagged(source: str, target: str, number: int, kind: int, payload: bytes) -> bytes:
+    return frames.frame(source, target, VLAN, struct.pack("!HH", number, kind) + payload)
+
+
+def test_a_subport_is_on_its_own_network(world: World) -> None:
+    """Frames with its tag at the parent's port come out on the subport's network, and back; the parent's are its own."""
+    api, near, beyond = world.tenant.api, world.near, world.beyond
+    port = api.create_port(network_id=world.blue.id, security_group_ids=[world.open.id])
+    trunk = api.create_trunk(port_id=near.port.id)
+    subport = {"port_id": port.id, "segmentation_type": "vlan", "segmentation_id": 100}
+    api.add_trunk_subports(trunk, [subport])
+    until(lambda: api.get_port(port.id).status == "ACTIVE", 15, "the subport is up")
+    assert api.get_trunk(trunk.id).status == "ACTIVE"
+    mine, theirs, own = port.mac_address, beyond.mac, port.fixed_ips[0]["ip_address"]
+    with near.wire() as parent, beyond.wire() as other:
+        parent.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        until(lambda: _crosses(parent, other, mine, theirs, own, beyond.ip), 15, "its frames come out")
+        kind, packet = frames.udp(beyond.ip, own, b"and back")
+        until(
+            lambda: _comes_back(other, parent, frames.frame(theirs, mine, kind, packet)), 15, "and back, with the tag"
+        )
+    near.reaches(world.far.ip)
+    api.delete_trunk_subports(trunk, [subport])
+    api.delete_trunk(trunk)
+    api.delete_port(port)
+    near.reaches(world.far.ip)
+
+
+def _crosses(parent: socket.socket, other: socket.socket, mine: str, theirs: str, source: str, target: str) -> bool:
+    parent.send(tagged(mine, theirs, 100, *frames.udp(source, target, b"hello from a subport")))
+    other.settimeout(1)
+    while True:
+        got = other.recv(4096)
+        if b"hello from a subport" in got:
+            return got[12:14] == b"\x08\x00"
+
+
+def _comes_back(other: socket.socket, parent: socket.socket, frame: bytes) -> bool:
+    """The kernel takes a tag out of a frame, and tells of it beside."""
+    other.send(frame)
+    parent.settimeout(1)
+    while True:
+        got, notes, _, _ = parent.recvmsg(4096, 128)
+        if b"and back" in got:
+            inline = got[12:16] == struct.pack("!HH", VLAN, 100)
+            return inline or any(struct.unpack_from("=IIIHHH", data)[5] & 0xFFF == 100 for _, _, data in notes)
