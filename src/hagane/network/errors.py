@@ -153,6 +153,7 @@ _CONFLICT = {
     "RbacPolicyInUse": (
         "RBAC policy on object {id} cannot be removed because other objects depend on it.\nDetails: {details}"
     ),
+    "AutoAllocationFailure": "Deployment error: {reason}.",
     "OverQuota": "Quota exceeded for resources: {overs}.",
 }
 _INVALID = {

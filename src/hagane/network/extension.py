@@ -11,6 +11,8 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
     "address-scope": ("Address scope", "Address scopes extension.", "2015-07-26T10:00:00-00:00"),
     "agent": ("agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),
     "allowed-address-pairs": ("Allowed Address Pairs", "Provides allowed address pairs", "2013-07-23T10:00:00-00:00"),
+    "auto-allocated-topology": ("Auto Allocated Topology Services", "Auto Allocated Topology Services.",
+                                "2016-01-01T00:00:00-00:00"),
     "availability_zone": ("Availability Zone", "The availability zone extension.", "2015-01-01T10:00:00-00:00"),
     "binding": ("Port Binding", "Expose port bindings of a virtual port to external application",
                 "2014-02-03T10:00:00-00:00"),

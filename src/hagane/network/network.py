@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
-from hagane.network import dependent, metadata, plugged, qos_row, rbac, segment, subnet_row
+from hagane.network import dependent, metadata, plugged, qos_row, rbac, segment, subnet_row, topology_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
@@ -126,6 +126,7 @@ class Network(NetResource):
         await subnet_row.remove_of_network(tx, row["id"])
         await rbac.forget(tx, "network", row["id"])
         await segment.release(tx, row)
+        await topology_row.network_gone(tx, row["id"])
         await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
 

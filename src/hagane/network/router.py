@@ -9,7 +9,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
-from hagane.network import forward_row, router_gateway, router_interface, router_route, router_row
+from hagane.network import forward_row, router_gateway, router_interface, router_route, router_row, topology_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
@@ -51,6 +51,7 @@ class Router(NetResource):
             ids = ",".join(port["id"] for port in ports)
             raise error("RouterInUse", id=row["id"], reason=f"has ports still attached: {ids}")
         await router_gateway.set_gateway(self, request, tx, row, None)
+        await topology_row.router_gone(tx, row["id"])
         await work.wake(tx, "router", row["id"], request_id=request.id)
 
     # -- member actions ----------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ from hagane.network import (
     subnet_row,
     tag,
     tag_api,
+    topology_row,
     trunk_row,
 )
 from hagane.network.address_group import AddressGroup
@@ -70,6 +71,7 @@ from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_rule import SecurityGroupRule
 from hagane.network.subnet import Subnet
 from hagane.network.subnetpool import SubnetPool
+from hagane.network.topology import Topologies
 from hagane.network.trunk import Trunk
 from hagane.state.table import Table
 
@@ -85,6 +87,7 @@ TABLES: tuple[Table, ...] = (
     qos_row.RULE,
     trunk_row.TRUNK,
     trunk_row.SUBPORT,
+    topology_row.TOPOLOGY,
     default_rule_row.TEMPLATE,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
     rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
@@ -97,7 +100,13 @@ def service(cloud: Cloud) -> Service:
     on_project_deleted(cloud, project.deleted)
     resources = [kind(cloud) for kind in RESOURCES]
     routes = [route for resource in resources for route in resource.routes()]
-    for part in (Quotas(cloud, policy), QosTypes(cloud, policy), Agents(cloud, policy), Availability(cloud, policy)):
+    for part in (
+        Quotas(cloud, policy),
+        QosTypes(cloud, policy),
+        Topologies(cloud, policy),
+        Agents(cloud, policy),
+        Availability(cloud, policy),
+    ):
         routes += part.routes()
     routes += [*tag_api.routes_of(resources), *extension.ROUTES, *root.ROUTES]
     return Service("network", "/network", policy, envelope, wording=wording, title="Networking", routes=routes)

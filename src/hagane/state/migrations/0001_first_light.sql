@@ -50,6 +50,17 @@ CREATE TABLE allocation (
 
 CREATE INDEX allocation_0 ON allocation (owner);
 
+CREATE TABLE auto_allocated_topology (
+  project_id TEXT NOT NULL,
+  network_id TEXT,
+  router_id TEXT,
+  PRIMARY KEY (project_id)
+);
+
+CREATE INDEX auto_allocated_topology_0 ON auto_allocated_topology (network_id);
+
+CREATE INDEX auto_allocated_topology_1 ON auto_allocated_topology (router_id);
+
 CREATE TABLE chassis (
   id TEXT NOT NULL,
   created_at TEXT,
