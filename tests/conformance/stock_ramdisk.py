@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hagane.baremetal import node_step
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import CommandState
 from hagane.lab.ramdisk import stock
@@ -47,8 +48,8 @@ async def test_one_deployment(tmp_path: Path, mode: str) -> None:
                 assert beat["callback_url"].startswith("https://") and "BEGIN CERTIFICATE" in beat["agent_verify_ca"]
                 agent = state.agent(machine.port, tls=beat["agent_verify_ca"])
                 listed = await agent.call("deploy.get_deploy_steps", params.steps(node(), []))
-                steps, versions = params.found_steps("deploy", listed.result)
-                assert "write_image" in [step["step"] for step in steps] and versions
+                steps = node_step.offered(listed.result["deploy_steps"])
+                assert "write_image" in [step["step"] for step in steps] and listed.result["hardware_manager_version"]
                 _same_words((await agent.call("poll.get_hardware_info", {})).result, tmp_path / "scratch")
                 began = time.monotonic()
                 command = await write(agent, state, image, mode)

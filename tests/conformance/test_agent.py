@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from hagane.baremetal import node_step
 from hagane.drivers import configdrive
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import Command, CommandState
@@ -109,7 +110,8 @@ async def test_commands(machine: Rig, name: str) -> None:
 
 async def test_steps_can_be_ordered_and_executed_with_their_versions(machine: Rig) -> None:
     listed = await machine.agent.call("clean.get_clean_steps", params.steps(node(), []))
-    steps, versions = params.found_steps("clean", listed.result)
+    steps = node_step.ordered(node_step.offered(listed.result["clean_steps"]))
+    versions = listed.result["hardware_manager_version"]
     assert steps[0]["step"] == "erase_devices_metadata" and versions
     assert [step["priority"] for step in steps] == sorted((step["priority"] for step in steps), reverse=True)
     done = await do(machine, "clean.execute_clean_step", params.execute_step("clean", steps[0], node(), [], versions))

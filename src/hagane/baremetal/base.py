@@ -13,7 +13,6 @@ from hagane.api.http import Request
 from hagane.api.service import Microversions, Version, parse
 from hagane.api.types import BadValue
 from hagane.errors import Forbidden, HaganeError, Invalid, NotAcceptable
-from hagane.state.database import Row
 
 ROOT = "/baremetal"
 V1 = ROOT + "/v1"
@@ -185,7 +184,3 @@ def string(name: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Invalid(f"Expected string for {name}: {value}")
     return value
-
-
-def present_row(row: Row, keys: Iterable[str]) -> dict[str, Any]:
-    return {key: row.get(key) for key in keys}

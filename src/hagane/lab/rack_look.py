@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hagane.errors import HaganeError
@@ -98,15 +97,3 @@ def _port(row: list[Any], to: str, *, carrier: bool) -> PortSeen:
         return PortSeen(name, native, (), carrier, to)
     tagged = tuple(sorted(carried - {0, rack_tor.NOWHERE, native})) if carried else None
     return PortSeen(name, native, tagged, carrier, to)
-
-
-def disk_bytes(rack: Rack) -> int:
-    """What the machines' disks really take on this machine."""
-    return sum(_taken(path) for machine in rack.machines for path in rack.disks(machine))
-
-
-def _taken(path: Path) -> int:
-    try:
-        return path.stat().st_blocks * 512
-    except OSError:
-        return 0

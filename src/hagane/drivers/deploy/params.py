@@ -74,17 +74,6 @@ def execute_step(
     return {"step": dict(step), **steps(node, ports), f"{kind}_version": dict(versions) if versions else None}
 
 
-def found_steps(kind: str, result: Document) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The steps of all hardware managers, the highest priority first, and the managers' versions."""
-    by_manager = result.get(f"{kind}_steps")
-    found: list[dict[str, Any]] = []
-    for manager in by_manager.values() if isinstance(by_manager, dict) else ():
-        found += [step for step in manager if isinstance(step, dict) and "step" in step]
-    versions = result.get("hardware_manager_version")
-    found.sort(key=lambda step: (-int(step.get("priority") or 0), str(step["step"])))
-    return found, dict(versions) if isinstance(versions, dict) else {}
-
-
 def finalize_rescue(password_hash: str) -> dict[str, Any]:
     """rescue.finalize_rescue. The password travels as its hash."""
     return {"rescue_password": password_hash, "hashed": True}
