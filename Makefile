@@ -1,7 +1,7 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test test-agent check format bench lock
+.PHONY: help setup up demo down test test-agent lint check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
@@ -34,11 +34,13 @@ test: setup
 test-agent: setup
 	@$(PY) -m pytest -q -s tests/conformance/stock_ramdisk.py
 
-check: setup
+lint: setup
 	@$(PY) -m ruff format --check src tests scripts bench
 	@$(PY) -m ruff check src tests scripts bench
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
+
+check: lint
 	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real and not slow"
 
 format: setup
