@@ -66,6 +66,56 @@ def test_suspend(s: Shop, server: str) -> None:
     assert s.act(server, resume=None).status_code == 409
 
 
+def test_resize(s: Shop) -> None:
+    server = s.make()
+    large = {"name": "large", "ram": 128, "vcpus": 2, "disk": 2, "id": "large"}
+    assert s.call("POST", "/flavors", who=s.admin, json={"flavor": large}).status_code == 200
+    small = {"name": "flat", "ram": 128, "vcpus": 1, "disk": 0, "id": "flat"}
+    assert s.call("POST", "/flavors", who=s.admin, json={"flavor": small}).status_code == 200
+    huge = {"name": "huge", "ram": 128, "vcpus": 200, "disk": 1, "id": "huge"}
+    assert s.call("POST", "/flavors", who=s.admin, json={"flavor": huge}).status_code == 200
+    for flavor, code, words in (
+        ("small", 400, "When resizing, instances must change flavor!"),
+        ("nothing", 400, "Flavor nothing could not be found."),
+        ("flat", 400, "Server disk was unable to be resized because: Resize to zero disk flavor is not allowed."),
+        ("huge", 403, "Quota exceeded for cores: Requested 199, but already used "),
+    ):
+        answer = s.act(server, resize={"flavorRef": flavor})
+        assert (answer.status_code, message(answer)[: len(words)]) == (code, words)
+    answer = s.act(server, confirmResize=None)
+    assert (answer.status_code, message(answer)) == (
+        409, f"Cannot 'confirmResize' instance {server} while it is in vm_state active")  # fmt: skip
+    assert s.act(server, resize={"flavorRef": "large"}).status_code == 202
+    shown = s.wait(server, "VERIFY_RESIZE")
+    assert (shown["OS-EXT-STS:vm_state"], shown["flavor"]["vcpus"]) == ("resized", 2)
+    assert s.act(server, **{"os-stop": None}).status_code == 409
+    assert s.act(server, revertResize=None).status_code == 202
+    assert s.wait(server)["flavor"]["vcpus"] == 1
+    assert s.act(server, resize={"flavorRef": "large"}).status_code == 202
+    s.wait(server, "VERIFY_RESIZE")
+    answer = s.act(server, confirmResize=None)
+    assert (answer.status_code, answer.content) == (204, b"")
+    s.wait(server)
+    listed = s.call("GET", f"/os-migrations?instance_uuid={server}", who=s.admin).json()["migrations"]
+    assert [(one["migration_type"], one["status"]) for one in listed] == [
+        ("resize", "confirmed"),
+        ("resize", "reverted"),
+    ]
+    assert set(listed[0]) == {
+        "id", "uuid", "source_compute", "source_node", "dest_compute", "dest_node", "dest_host", "instance_uuid",
+        "old_instance_type_id", "new_instance_type_id", "status", "created_at", "updated_at", "migration_type",
+        "user_id", "project_id",
+    }  # fmt: skip
+    oldest = s.call("GET", "/os-migrations", "2.1", who=s.admin).json()["migrations"][0]
+    assert not {"migration_type", "uuid", "user_id"} & set(oldest)
+    page = s.call("GET", f"/os-migrations?instance_uuid={server}&limit=1", who=s.admin).json()
+    assert len(page["migrations"]) == 1 and f"marker={listed[0]['uuid']}" in page["migrations_links"][0]["href"]
+    assert s.act(server, migrate=None).status_code == 403
+    answer = s.call("POST", f"/servers/{server}/action", who=s.admin, json={"migrate": {"host": "nowhere"}})
+    assert (answer.status_code, message(answer)) == (400, "Compute host nowhere could not be found.")
+    s.delete(server)
+
+
 def test_lock(s: Shop, server: str) -> None:
     assert s.act(server, lock={"locked_reason": "careful"}).status_code == 202
     shown = s.show(server)
@@ -79,7 +129,7 @@ def test_lock(s: Shop, server: str) -> None:
 
 def test_what_is_not_offered(s: Shop, server: str) -> None:
     """Unknown actions are refused, not forgotten."""
-    for name in ("resize", "shelve", "migrate", "evacuate", "nonsense"):
+    for name in ("shelve", "evacuate", "nonsense"):
         answer = s.act(server, **{name: None})
         assert answer.status_code == 400
         assert message(answer).startswith(f"There is no such action: {name}")

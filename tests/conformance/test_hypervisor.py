@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from hagane.drivers.configdrive import build
-from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power, Seen
+from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power, Seen
 from hagane.errors import Conflict, DeviceFailed, HaganeError, NotFound, Unavailable
 from tests.conformance.hosts import Host, LibvirtHost, RealPlace, libvirt_host, sim_host
 
@@ -141,6 +141,12 @@ CASES: dict[str, list[Change]] = {
         Change({}, None),
         Change({"vcpus": 2, "memory_mb": 192}, False, {"vcpus": 1, "memory_mb": 128}),
         Change({"boots": 2}, True, {"vcpus": 2, "memory_mb": 192}),
+    ],
+    "a disk grows at the next boot": [
+        Change({}, None),
+        Change({"disks": (replace(ROOT, size_gb=2),)}, False, {"disks": {"root"}}),
+        Change({"boots": 2}, True, {"power": ON, "disks": {"root"}}),
+        Change({"disks": (ROOT,), "power": OFF}, None, {"power": OFF}),
     ],
     "a new name needs no boot": [Change({}, None), Change({"name": "Zoë <&> \x07"}, False, {"power": ON})],
     "a config drive": [Change({"config_drive": DRIVE}, None, {"disks": {"root"}})],
@@ -331,6 +337,25 @@ async def test_snapshot(host: Host) -> None:
     with pytest.raises(NotFound):
         await anext(host.driver.snapshot(wanted.id, "no-such-disk"))
     assert await host.driver.disks() == {"root": wanted.id}
+
+
+async def test_a_disk_is_made_of_the_copy_of_another(host: Host, tmp_path: Path) -> None:
+    """As a machine does that goes to another Host: larger than it was, and nothing of the old one is needed."""
+    old = machine(power=OFF)
+    await apply(host, old)
+    copy = tmp_path / "copy.qcow2"
+    with copy.open("wb") as file:
+        async for part in host.driver.snapshot(old.id, "root"):
+            file.write(part)
+    await host.driver.remove(old.id)
+    base = BaseImage("move-copy", copy, "qcow2", copy.stat().st_size, 1 << 30)
+    new = machine(disks=(Disk("moved", 2, "move-copy"),))
+    seen = await host.driver.apply(new, {"move-copy": base}, lambda _step, _percent: None)
+    agrees(seen, {"power": ON, "disks": {"moved"}})
+    assert await host.driver.sweep_images(set()) <= {"empty"}
+    agrees(await host.driver.apply(replace(new, boots=2), {}, lambda _step, _percent: None), {"power": ON, "boots": 2})
+    await host.driver.remove(new.id)
+    assert "move-copy" in await host.driver.sweep_images(set())
 
 
 async def test_console(host: Host) -> None:

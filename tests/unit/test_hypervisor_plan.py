@@ -42,6 +42,13 @@ TABLE: dict[str, tuple[Have, dict[str, Any], str]] = {
         "Discard Define Start",
     ),
     "stop what is suspended": (replace(RUNS, power=Power.SUSPENDED), {"power": Power.OFF}, "Discard"),
+    "grow": (
+        replace(RUNS, current=False, sizes={"root": 1, "data": 1}),
+        {"disks": (replace(ROOT, size_gb=2), DATA), "boots": 2},
+        "Stop GrowDisk Define Start",
+    ),
+    "grow at the next boot": (replace(RUNS, sizes={"root": 1}), {"disks": (replace(ROOT, size_gb=2), DATA)}, ""),
+    "never shrink": (replace(OFF, sizes={"root": 9}), {"power": Power.OFF}, ""),
     "reboot into pause": (RUNS, {"power": Power.PAUSED, "boots": 2}, "Stop Start"),
     "plug": (replace(RUNS, current=False), {"nics": (ONE, TWO)}, "Plug Define"),
     "unplug": (replace(RUNS, current=False), {"nics": ()}, "Unplug Define"),

@@ -116,6 +116,8 @@ class Verbs:
             }  # fmt: skip
             if active:
                 changes |= {"power": "on", "fault": None}
+            if row["move"]:
+                _keep_move(row, changes)
             # What is being done about it is overtaken by this.
             changes["generation"] = changes["observed_generation"] = row["generation"] + 1
             await told(request, tx, row, "resetState", changes)
@@ -156,3 +158,11 @@ class Verbs:
         refuse_locked(request, row)
         refuse_state(row, "changePassword", [VmState.ACTIVE])
         raise Conflict(f"QEMU guest agent is not enabled on the instance {row['id']}")
+
+
+def _keep_move(row: Row, changes: dict[str, Any]) -> None:
+    """A resize is confirmed or reverted, not forgotten: two Hosts may have a machine of this Server."""
+    if row["task_state"] in (Task.RESIZE_PREP, Task.RESIZE_MIGRATING):
+        changes |= {"task_state": row["task_state"], "vm_state": row["vm_state"], "power": row["power"]}
+    elif changes["vm_state"] == VmState.ACTIVE:
+        changes["vm_state"] = VmState.RESIZED

@@ -3,6 +3,7 @@
 A project without a limit of its own has the default. -1 means no limit.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from hagane.errors import QuotaExceeded
@@ -73,6 +74,30 @@ async def add(tx: Tx, project_id: str, flavor: dict[str, Any], count: int) -> No
     await tx.execute(_ADD, {"project": project_id} | values)
     if count < 0:
         await USAGE.delete(tx, {"project_id": project_id} | dict.fromkeys(COUNTED, 0))  # the project may be gone
+
+
+def charged(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Server counts: of a resize that is not confirmed, the larger of both flavors."""
+    if not row["move"]:
+        return dict(row["flavor"])
+    old, new = row["move"]["old"]["flavor"], row["move"]["new"]["flavor"]
+    return {name: max(old[name], new[name]) for name in ("vcpus", "ram")}
+
+
+async def grow(tx: Tx, project_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Count in what a flavor has more than another. Raises QuotaExceeded."""
+    more = {"instances": 0, "cores": max(0, new["vcpus"] - old["vcpus"]), "ram": max(0, new["ram"] - old["ram"])}
+    limits, used = await limits_of(tx, project_id), await usage_of(tx, project_id)
+    if any(more[name] and 0 <= limits[name] < used[name] + more[name] for name in COUNTED):
+        raise _over(limits, used, more)
+    await tx.execute(_ADD, {"project": project_id} | more)
+
+
+async def settle(tx: Tx, row: Mapping[str, Any], flavor: Mapping[str, Any]) -> None:
+    """A resize is over: from now on the Server counts as this flavor says."""
+    was = charged(row)
+    less = {"instances": 0, "cores": flavor["vcpus"] - was["vcpus"], "ram": flavor["ram"] - was["ram"]}
+    await tx.execute(_ADD, {"project": row["project_id"]} | less)
 
 
 async def take(tx: Tx, project_id: str, flavor: dict[str, Any], least: int, most: int) -> int:

@@ -2,6 +2,7 @@
 
     BUILD ──▶ ACTIVE ◀──start── SHUTOFF        vm_state says what it is, task_state what is being done about it
       │         │ ▲──────stop──────▲           (empty: nothing), and both together the status on the wire.
+      │         └─resize─▶ RESIZED ─confirm, revert─▶ ACTIVE or SHUTOFF
       └─▶ ERROR ┘ (rebuild, hard reboot)
 
 A Server whose flavor asks for bare metal is a whole Node (`node_id`), and may be rescued: RESCUE.
@@ -30,6 +31,7 @@ class VmState(StrEnum):
     STOPPED = "stopped"
     PAUSED = "paused"
     SUSPENDED = "suspended"  # its memory is on the Host's disk
+    RESIZED = "resized"  # runs with another flavor, on the same Host or another; not confirmed yet
     RESCUED = "rescued"  # bare metal: a rescue system runs from memory
     ERROR = "error"
 
@@ -48,6 +50,11 @@ class Task(StrEnum):
     UNPAUSING = "unpausing"
     SUSPENDING = "suspending"
     RESUMING = "resuming"
+    RESIZE_PREP = "resize_prep"  # no Host for the other flavor yet
+    RESIZE_MIGRATING = "resize_migrating"  # its disks are copied to where it goes
+    RESIZE_FINISH = "resize_finish"  # started with the other flavor
+    RESIZE_CONFIRMING = "resize_confirming"
+    RESIZE_REVERTING = "resize_reverting"
     RESCUING = "rescuing"
     UNRESCUING = "unrescuing"
     SNAPSHOT = "image_snapshot"
@@ -105,6 +112,10 @@ SERVER = Table(
         Column("task_state"),
         Column("power_state", "int"),
         Column("host"),
+        # A resize under way or not confirmed: {"uuid", "kind", "host" asked for, "to", "old": {...}, "new": {...}}.
+        Column("move", "json"),
+        Column("old_host"),  # where its machine of before the resize still is, switched off
+        Column("disk_image"),  # what the disk was made of, where that is not the image
         Column("node_id"),  # the bare-metal Node that it is, instead of a machine on a Host
         Column("node_asked", "int"),  # the generation whose intent the Node has been told
         Column("tried", "json"),  # Hosts and Nodes where building failed
@@ -114,7 +125,7 @@ SERVER = Table(
         Column("updated_at"),
         Column("launched_at"),
     ),
-    ("project_id, created_at, id", "created_at, id", "host", "group_id", "reservation_id", "node_id"),
+    ("project_id, created_at, id", "created_at, id", "host", "group_id", "reservation_id", "node_id", "old_host"),
 )
 
 NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED = 0, 1, 3, 4, 6
@@ -123,9 +134,14 @@ NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED = 0, 1, 3, 4, 6
 _STATUS: dict[str, dict[str, str]] = {
     "active": {
         "": "ACTIVE", "rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD",
+        "resize_prep": "RESIZE", "resize_migrating": "RESIZE", "resize_finish": "RESIZE",
     },
     "building": {"": "BUILD"},
-    "stopped": {"": "SHUTOFF", "rebuilding": "REBUILD"},
+    "stopped": {
+        "": "SHUTOFF", "rebuilding": "REBUILD",
+        "resize_prep": "RESIZE", "resize_migrating": "RESIZE", "resize_finish": "RESIZE",
+    },
+    "resized": {"": "VERIFY_RESIZE", "resize_reverting": "REVERT_RESIZE"},
     "paused": {"": "PAUSED", "rebuilding": "REBUILD"},
     "suspended": {"": "SUSPENDED"},
     "rescued": {"": "RESCUE"},

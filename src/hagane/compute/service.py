@@ -15,6 +15,7 @@ from hagane.compute import (
     action_other,
     action_rebuild,
     action_rescue,
+    action_resize,
     console,
     extension,
     flavor_access,
@@ -34,6 +35,7 @@ from hagane.compute.image_proxy import ImageProxy
 from hagane.compute.instance_action import InstanceActions
 from hagane.compute.interface import Interfaces
 from hagane.compute.keypair import KEYPAIR, Keypairs
+from hagane.compute.migration_row import MIGRATION
 from hagane.compute.quota import LIMIT, USAGE
 from hagane.compute.quota_set import QuotaSets
 from hagane.compute.row import SERVER
@@ -41,7 +43,7 @@ from hagane.compute.server import Servers
 from hagane.compute.server_group import GROUP, ServerGroups
 
 OLDEST, NEWEST = "2.1", "2.96"
-TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, console.TOKEN)
+TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, console.TOKEN)
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
     Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy,
@@ -63,7 +65,7 @@ def service(cloud: Cloud) -> Service:
     for module in (flavor_access, zone, migration, extension, console):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
-    verbs = (action_other, action_rebuild, action_rescue, action_image, console)
+    verbs = (action_other, action_rebuild, action_rescue, action_resize, action_image, console)
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made

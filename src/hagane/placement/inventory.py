@@ -90,6 +90,11 @@ async def release(tx: Tx, consumer_id: str) -> None:
         await tx.execute(_TOUCH, {"id": provider_id})
 
 
+async def rename(tx: Tx, consumer_id: str, other_id: str) -> None:
+    """What one consumer holds is another's from now on; no sum changes."""
+    await ALLOCATION.update(tx, {"consumer_id": consumer_id}, {"consumer_id": other_id})
+
+
 async def set_inventory(tx: Tx, provider_id: str, totals: Mapping[str, tuple[int, int, float]]) -> bool:
     """Store what a Host has: class -> (total, reserved, ratio). What is used stays. Returns whether it changed."""
     present = {row["resource_class"]: row for row in await INVENTORY.select(tx, {"provider_id": provider_id})}

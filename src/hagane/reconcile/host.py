@@ -150,8 +150,9 @@ class HostReconciler:
         due = [m for m in orphans if now - self._orphans.setdefault((host, m), now) >= self.pace.orphan]
         if not due:
             return
-        owned = await SERVER.select(self._db, {"id": due, "host": host})
-        for machine in set(due) - {server["id"] for server in owned}:
+        servers = await SERVER.select(self._db, {"id": due})
+        owned = {server["id"] for server in servers if host in (server["host"], server["old_host"])}
+        for machine in set(due) - owned:
             try:
                 await station.driver.remove(machine)
             except HaganeError as error:

@@ -24,7 +24,7 @@ from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 from hagane.image import store
 from hagane.image.store import ImageInfo
 from hagane.placement.host import HOST, is_up
-from hagane.reconcile import server_end, server_plan
+from hagane.reconcile import server_end, server_move, server_plan
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
 from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server_machine import base_of, machine_of
@@ -46,6 +46,7 @@ class ServerReconciler:
 
     def __init__(self, cloud: Cloud, registry: Registry) -> None:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
+        self._moves = server_move.Moves(cloud, registry)
 
     async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
         """The outcome of each, or the work that leads to it."""
@@ -87,6 +88,8 @@ class ServerReconciler:
             step = server_plan.plan(row, await self._seen(row, host), host, lost=lost)
         if isinstance(step, Apply | Remove) and self._registry.station(row["host"]).busy:
             return Wait(1.0, f"Host {row['host']} is busy with other machines.", _deadline(row))
+        if isinstance(step, Apply) and server_move.is_here(row):
+            return await self._move(row, ports, images.get(row["image_id"]))
         match step:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))
@@ -123,8 +126,9 @@ class ServerReconciler:
         if row["vm_state"] == VmState.BUILDING and image is None:
             return await self._refused(row, steps, _gone(row), final=True)
         bases: dict[str, BaseImage] = {image.id: base_of(image)} if image else {}
+        bases |= await asyncio.to_thread(self._moves.bases, row)
         try:
-            machine = machine_of(row, ordered, image, await self._drive(row, ordered))
+            machine = machine_of(row, ordered, image, await self._drive(row, ordered), bases)
             async with station.turn():
                 seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
         except DeviceFailed as error:
@@ -135,7 +139,30 @@ class ServerReconciler:
         down = [port["id"] for port in ordered if port["status"] != "ACTIVE" and port["admin_state_up"]]
         if row["power"] == "on" and down:
             return await self._unplugged(row, steps, seen, ordered, down)
+        return await self._finished(row, steps, seen, ordered)
+
+    async def _finished(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row]) -> Outcome:
+        if row["task_state"] == Task.RESIZE_FINISH:
+            await self._moves.done(row)
         return await server_end.finished(self._db, row, steps, seen, ordered)
+
+    async def _move(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
+        """A step of a resize. To be carried to another Host, the machine is stopped first."""
+        if row["task_state"] != Task.RESIZE_MIGRATING:
+            return await self._moves.step(row)
+        station, steps, ordered = self._registry.station(row["host"]), Steps(row), _in_order(row, ports)
+        try:
+            off = row | {"power": "off", "soft": True}
+            machine = machine_of(off, ordered, image, await self._drive(row, ordered))
+            async with station.turn():
+                await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
+            await _telling(self._db, row, steps, self._moves.carry(row, steps))
+        except DeviceFailed as error:
+            return await self._moves.undo(row, steps, error)
+        except NotFound as error:
+            return await self._moves.undo(row, steps, DeviceFailed(error.message))
+        await self._db.write(lambda tx: steps.end(tx, whole=False))
+        return Wait(0.0, "Its disks are copied.")
 
     async def _unplugged(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row], down: list[str]) -> Outcome:
         """The machine runs, its ports are not up yet. A Server that ran before waits for new ones only, and not for
@@ -143,7 +170,7 @@ class ServerReconciler:
         building, fresh = row["vm_state"] == VmState.BUILDING, {one["port_id"] for one in row["nics"] if one.get("new")}
         deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
         if not building and (not fresh & set(down) or clock.wall() > deadline):
-            return await server_end.finished(self._db, row, steps, seen, ordered)
+            return await self._finished(row, steps, seen, ordered)
         why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
         if clock.wall() > deadline:
             return await self._refused(row, steps, DeviceFailed(why), final=True)  # no fault of this Host
@@ -163,6 +190,8 @@ class ServerReconciler:
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
         self._registry.station(row["host"]).stale()
+        if row["task_state"] == Task.RESIZE_FINISH:
+            return await self._moves.undo(row, steps, error)
         return await server_end.failed(self._db, row, steps, error, final=final)
 
     async def _remove(self, row: Row, *, touch: bool) -> Outcome:
@@ -176,6 +205,8 @@ class ServerReconciler:
             except DeviceFailed as error:
                 return await server_end.stuck(self._db, row, steps, error)
             station.forgot(row["id"])
+        if row["move"]:
+            await self._moves.forget(row)
         return await server_end.forget(self._cloud, row, steps)
 
     async def _snapshot(self, row: Row) -> Outcome:

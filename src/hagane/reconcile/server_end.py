@@ -7,7 +7,7 @@ the reconciler again, and its work is not called done by the end of an earlier o
 from typing import Any
 
 from hagane.cloud import Cloud
-from hagane.compute import nic, quota
+from hagane.compute import migration_row, nic, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
 from hagane.drivers.hypervisor.base import Seen
@@ -25,6 +25,7 @@ MOST_TRIES = 3  # Hosts on which a Server is tried, as the real service does
 REVERTED = {  # what an action that failed leaves, where that is not ERROR
     Task.POWERING_ON: {"power": "off"}, Task.POWERING_OFF: {"power": "on"},
     Task.PAUSING: {"power": "on"}, Task.UNPAUSING: {"power": "paused"},
+    Task.RESIZE_CONFIRMING: {},
     Task.SUSPENDING: {"power": "on"}, Task.RESUMING: {"power": "suspended"},
     Task.SNAPSHOT: {}, Task.UPLOADING: {}, None: {},
 }  # fmt: skip
@@ -34,7 +35,7 @@ def _plain(one: Row) -> Row:
     return {name: one[name] for name in ("port_id", "owned", "tag")}
 
 
-async def _store(tx: Tx, row: Row, changes: dict[str, Any]) -> bool:
+async def store_row(tx: Tx, row: Row, changes: dict[str, Any]) -> bool:
     """Change the row if nobody has wanted anything else meanwhile."""
     where = {"id": row["id"], "generation": row["generation"]}
     return bool(await SERVER.update(tx, where, changes | {"updated_at": clock.now()}))
@@ -52,11 +53,13 @@ async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list
     changes["nics"] = [_plain(one) for one in row["nics"] if one["port_id"] in left]
 
     async def write(tx: Tx) -> None:
-        if not await _store(tx, row, changes):
+        if not await store_row(tx, row, changes):
             return
         for one in row["nics"]:
             if one.get("gone"):
                 await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+        if row["task_state"] == Task.RESIZE_FINISH:
+            await migration_row.tell(tx, row["move"]["uuid"], "finished")
         await steps.end(tx, whole=row["task_state"] is not None or row["observed_generation"] < row["generation"])
 
     await db.write(write)
@@ -73,7 +76,7 @@ async def notice(db: Database, row: Row, changes: dict[str, Any]) -> Outcome:
         ), clock.now())  # fmt: skip
 
     async def write(tx: Tx) -> None:
-        await _store(tx, row, changes)
+        await store_row(tx, row, changes)
 
     await db.write(write)
     return Done()
@@ -97,7 +100,7 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
     changes["nics"] = [_plain(one) for one in row["nics"] if not one.get("new")]
     if task in REVERTED:
         changes |= REVERTED[task]
-    else:
+    elif not row["move"]:
         changes["vm_state"] = VmState.ERROR
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
@@ -105,7 +108,7 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
     async def write(tx: Tx) -> None:
-        if await _store(tx, row, changes):
+        if await store_row(tx, row, changes):
             for one in row["nics"]:
                 if one.get("new"):
                     await nic.drop(tx, row, one["port_id"], owned=one["owned"])
@@ -137,7 +140,7 @@ async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError
         }  # fmt: skip
 
     async def write(tx: Tx) -> None:
-        if await _store(tx, row, changes):
+        if await store_row(tx, row, changes):
             # What is left of it on that Host is nobody's now: the Host's own pass sweeps it.
             await release(tx, row["id"])
             await nic.unbind(tx, row)
@@ -156,7 +159,7 @@ async def stuck(db: Database, row: Row, steps: Steps, error: HaganeError) -> Out
     }  # fmt: skip
 
     async def write(tx: Tx) -> None:
-        if await _store(tx, row, changes):
+        if await store_row(tx, row, changes):
             await steps.end(tx, error=error.message)
 
     await db.write(write)
@@ -168,7 +171,7 @@ async def taken(db: Database, row: Row, steps: Steps) -> Outcome:
     changes = {"task_state": None, "snapshot": None, "observed_generation": row["generation"]}
 
     async def write(tx: Tx) -> None:
-        if await _store(tx, row, changes):
+        if await store_row(tx, row, changes):
             await steps.end(tx)
 
     await db.write(write)
@@ -183,7 +186,9 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
             return
         await release(tx, row["id"])
         await nic.release(tx, row)
-        await quota.add(tx, row["project_id"], row["flavor"], -1)
+        if row["move"]:
+            await release(tx, row["move"]["uuid"])
+        await quota.add(tx, row["project_id"], quota.charged(row), -1)
         await TOKEN.delete(tx, {"server_id": row["id"]})
         await steps.end(tx)
 

@@ -1,6 +1,6 @@
 """The machine that a Server's row describes, as the hypervisor drivers take it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hagane.compute.row import disk_key
@@ -12,9 +12,14 @@ _POWER = {"on": Power.ON, "off": Power.OFF, "paused": Power.PAUSED, "suspended":
 
 
 def machine_of(
-    row: Mapping[str, Any], ports: Sequence[Mapping[str, Any]], image: ImageInfo | None, drive: bytes | None
+    row: Mapping[str, Any],
+    ports: Sequence[Mapping[str, Any]],
+    image: ImageInfo | None,
+    drive: bytes | None,
+    bases: Collection[str] = (),
 ) -> Machine:
-    """`ports` in the order of the Server's NICs; `image` None when it has been deleted since."""
+    """`ports` in the order of the Server's NICs; `image` None when it has been deleted since; `bases`: ids of what
+    disks can be made of now."""
     flavor = row["flavor"]
     return Machine(
         id=row["id"],
@@ -23,20 +28,21 @@ def machine_of(
         memory_mb=flavor["ram"],
         power=_POWER[row["power"]],
         boots=row["boots"],
-        disks=disks_of(row, image),
+        disks=disks_of(row, image, bases),
         nics=tuple(MachineNic(port["id"], port["mac_address"], port["mtu"]) for port in ports),
         config_drive=drive,
         soft=bool(row["soft"]),
     )
 
 
-def disks_of(row: Mapping[str, Any], image: ImageInfo | None) -> tuple[Disk, ...]:
+def disks_of(row: Mapping[str, Any], image: ImageInfo | None, bases: Collection[str] = ()) -> tuple[Disk, ...]:
     """The root disk, and blank ones for the flavor's ephemeral disk and swap."""
     flavor, key = row["flavor"], disk_key(row)
     size = flavor["disk"] or -(-(image.virtual_size if image else GIB) // GIB)
-    disks = [Disk(key, size, row["image_id"], bus(image))]
+    disks = [Disk(key, size, row["disk_image"] or row["image_id"], bus(image))]
     if flavor["ephemeral"]:
-        disks.append(Disk(f"{key}-ephemeral", flavor["ephemeral"]))
+        moved = f"{row['disk_image']}-ephemeral"
+        disks.append(Disk(f"{key}-ephemeral", flavor["ephemeral"], moved if moved in bases else None))
     if flavor["swap"]:
         disks.append(Disk(f"{key}-swap", -(-flavor["swap"] // 1024)))
     return tuple(disks)

@@ -24,7 +24,7 @@ async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
     placed: dict[str, Row] = {}
     for row in rows:
         started = clock.now()
-        choice = choose(hosts, inventories, await _wanted(tx, row))
+        choice = choose(hosts, inventories, await wanted(tx, row))
         host = await _claim(tx, row, choice, inventories)
         changes = _on(row, host) if host else _nowhere(row, choice)
         await SERVER.update(tx, {"id": row["id"]}, changes)
@@ -78,7 +78,7 @@ async def _tell(tx: Tx, row: Row, started: str, host: str, choice: Choice) -> No
         await event.end(tx, event.identity(row["id"], row["request_id"]), error=NOWHERE)
 
 
-async def _wanted(tx: Tx, row: Row) -> Wanted:
+async def wanted(tx: Tx, row: Row) -> Wanted:
     """What the row asks of its Host, hints and group looked up."""
     hints, place = row["hints"] or {}, row["wanted_host"] or {}
     near: frozenset[str] | None = None
@@ -87,19 +87,19 @@ async def _wanted(tx: Tx, row: Row) -> Wanted:
         near = frozenset(await _hosts_of(tx, {"id": ids}))
     if ids := _listed(hints.get("different_host")):
         apart = frozenset(await _hosts_of(tx, {"id": ids}))
-    wanted = Wanted(
+    found = Wanted(
         resources_of(row["flavor"]), row["zone"], place.get("host"), bool(place.get("forced")), near, apart,
         frozenset(one["host"] for one in row["tried"]),
     )  # fmt: skip
-    return await _grouped(tx, row["group_id"], wanted) if row["group_id"] else wanted
+    return await _grouped(tx, row, found) if row["group_id"] else found
 
 
-async def _grouped(tx: Tx, group_id: str, wanted: Wanted) -> Wanted:
+async def _grouped(tx: Tx, row: Row, wanted: Wanted) -> Wanted:
     """The group's policy: a Host that must, must not, should or should not be shared with the others."""
-    group = await GROUP.get(tx, id=group_id)
+    group = await GROUP.get(tx, id=row["group_id"])
     if group is None:
         return wanted
-    others = await _hosts_of(tx, {"group_id": group_id})
+    others = await _hosts_of(tx, {"group_id": row["group_id"]}, but=row["id"])
     match group["policy"]:
         case "affinity" if others:
             near = frozenset(others) if wanted.near is None else wanted.near & set(others)
@@ -118,6 +118,6 @@ def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-async def _hosts_of(tx: Tx, where: Row) -> Counter[str]:
+async def _hosts_of(tx: Tx, where: Row, *, but: str = "") -> Counter[str]:
     """How many of these Servers are on which Host."""
-    return Counter(row["host"] for row in await SERVER.select(tx, where) if row["host"])
+    return Counter(row["host"] for row in await SERVER.select(tx, where) if row["host"] and row["id"] != but)

@@ -109,6 +109,8 @@ def _observe(row: Row, seen: Seen | None) -> Step:
     if seen.power in (Power.ON, Power.PAUSED) and row["power"] == "off":
         return Apply()  # somebody started it behind our back: the row holds
     changes = {"power_state": _STATE[seen.power], "vm_state": _VM[seen.power]}
+    if row["vm_state"] == VmState.RESIZED:
+        return Notice({"power_state": _STATE[seen.power]}) if _STATE[seen.power] != row["power_state"] else Settled()
     if seen.power in (Power.OFF, Power.CRASHED) and row["power"] != "off":
         changes["power"] = "off"
     elif (seen.power is Power.SUSPENDED) != (row["power"] == "suspended"):
@@ -123,6 +125,8 @@ def _observe(row: Row, seen: Seen | None) -> Step:
 def finished(row: Row, seen: Seen) -> dict[str, Any]:
     """The columns of a Server whose machine is now as it was asked to be."""
     vm_state = _VM[seen.power if row["power"] == "suspended" else Power(row["power"])]
+    if row["task_state"] == Task.RESIZE_FINISH:
+        vm_state = VmState.RESIZED
     return {
         "vm_state": vm_state,
         "task_state": None,

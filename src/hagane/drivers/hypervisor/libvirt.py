@@ -184,6 +184,8 @@ class Libvirt:
                 await run(domain.suspend, machine_id, bulk=True, seconds=COPY_SECONDS)
             case step.Discard():
                 await run(domain.discard, machine_id)
+            case step.GrowDisk(disk):
+                await run(storage.grow_disk, machine_id, disk)
             case step.DropDisk(key):
                 await run(storage.drop_disk, machine_id, key)
 

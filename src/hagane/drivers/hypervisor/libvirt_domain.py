@@ -13,7 +13,7 @@ import libvirt
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power, Seen
 from hagane.drivers.hypervisor.libvirt_errors import is_code
-from hagane.drivers.hypervisor.libvirt_storage import is_whole, stored_disks
+from hagane.drivers.hypervisor.libvirt_storage import disk_gb, is_whole, stored_disks
 from hagane.drivers.hypervisor.libvirt_xml import (
     MARK,
     Domain,
@@ -95,6 +95,7 @@ def have(connection: Any, machine: Machine, style: Style) -> Have:
         nics={port: MachineNic(port, nic.mac, nic.mtu) for port, nic in now.nics.items()},
         disks=frozenset(now.disks),
         stored=frozenset(disks),
+        sizes={disk.key: disk_gb(connection, machine.id, disk.key) for disk in machine.disks if disk.key in disks},
         current=bool(stored and stored.spec == spec_digest(machine, style) and stored.boots == machine.boots),
     )
 

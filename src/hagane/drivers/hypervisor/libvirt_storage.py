@@ -101,6 +101,19 @@ def is_whole(connection: Any, machine_id: str, disk: Disk) -> bool:
     return "<format type='qcow2'/>" in xml and volume.info()[1] >= disk.size_gb << 30 and (backed or not disk.image_id)
 
 
+def disk_gb(connection: Any, machine_id: str, key: str) -> int:
+    """Whole GB that a disk has."""
+    return int(_disk(connection, machine_id, key).info()[1]) >> 30
+
+
+def grow_disk(connection: Any, machine_id: str, disk: Disk) -> None:
+    _disk(connection, machine_id, disk.key).resize(disk.size_gb << 30)
+
+
+def _disk(connection: Any, machine_id: str, key: str) -> Any:
+    return connection.storagePoolLookupByName(POOL).storageVolLookupByName(disk_name(machine_id, key))
+
+
 def drop_disk(connection: Any, machine_id: str, key: str) -> None:
     _delete(connection.storagePoolLookupByName(POOL), disk_name(machine_id, key))
 

@@ -8,7 +8,7 @@ counter it was started with.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
 
@@ -24,6 +24,7 @@ class Have:
     nics: dict[str, MachineNic] | None = None
     disks: frozenset[str] = frozenset()  # attached
     stored: frozenset[str] = frozenset()  # existing, attached or not
+    sizes: Mapping[str, int] = field(default_factory=dict)  # GB of those stored disks whose size is known
     current: bool = False  # the stored definition says what is wanted, `boots` included
 
 
@@ -109,6 +110,13 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class GrowDisk:
+    """Make a stored disk as large as is wanted; the machine is off. Disks never shrink."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
 class DropDisk:
     """Delete a disk that is not wanted any more."""
 
@@ -135,6 +143,7 @@ Step = (
     | Resume
     | Suspend
     | Discard
+    | GrowDisk
     | DropDisk
 )
 
@@ -157,8 +166,11 @@ def plan(have: Have, want: Machine) -> list[Step]:
     if stop:
         # A paused guest cannot answer a request to shut down.
         steps.append(Stop(soft=want.soft and have.power is Power.ON))
-    if kept and not keep and (not up or want.boots > have.boots):
+    discard = kept and not keep and (not up or want.boots > have.boots)
+    if discard:
         steps.append(Discard())
+    if not stays and (discard or not kept) and not (running and keep):
+        steps += [GrowDisk(disk) for disk in want.disks if have.sizes.get(disk.key, disk.size_gb) < disk.size_gb]
     if stays and not keep:  # what is plugged in goes to sleep with the machine
         steps += _replug(have, want)
     if not have.current:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hagane.drivers.hypervisor import plan as step
@@ -33,6 +33,7 @@ class _Record:
     nics: tuple[MachineNic, ...] = ()
     attached: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict)
     started: tuple[float, ...] = ()
     ended: float | None = None
     reason: str = ""
@@ -142,7 +143,7 @@ class SimHypervisor:
             raise NotFound(f"machine {machine_id} has no disk {disk_key}")
         await self._wait(self.delays.snapshot)
         self.faults.after("snapshot", machine_id)
-        yield empty_qcow2(disks[disk_key].size_gb << 30)
+        yield empty_qcow2(record.sizes.get(disk_key, disks[disk_key].size_gb) << 30 if record else 0)
 
     async def disks(self) -> dict[str, str]:
         self.faults.before("disks")
@@ -202,6 +203,7 @@ class SimHypervisor:
             nics={nic.port_id: nic for nic in record.nics},
             disks=frozenset(record.attached),
             stored=frozenset(record.volumes),
+            sizes=record.sizes,
             current=record.stored == _essence(machine),
         )
 
@@ -214,6 +216,7 @@ class SimHypervisor:
             case step.MakeDisk(disk):
                 await self._make_disk(disk, images, progress)
                 record.volumes = (*record.volumes, disk.key)
+                record.sizes = record.sizes | {disk.key: disk.size_gb}
             case step.MakeDrive(key):
                 await wait(self.delays.disk)
                 record.volumes = (*record.volumes, key)
@@ -250,7 +253,11 @@ class SimHypervisor:
                 self._hang_up(machine.id)
             case step.Discard():
                 record.power = Power.OFF
+            case step.GrowDisk(disk):
+                await wait(self.delays.disk)
+                record.sizes = record.sizes | {disk.key: disk.size_gb}
             case step.DropDisk(key):
+                record.sizes = {other: size for other, size in record.sizes.items() if other != key}
                 record.volumes = tuple(other for other in record.volumes if other != key)
         self._keep(machine.id, record)
 

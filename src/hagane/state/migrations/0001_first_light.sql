@@ -1152,6 +1152,9 @@ CREATE TABLE server (
   task_state TEXT,
   power_state BIGINT,
   host TEXT,
+  move TEXT,
+  old_host TEXT,
+  disk_image TEXT,
   node_id TEXT,
   node_asked BIGINT,
   tried TEXT,
@@ -1175,6 +1178,8 @@ CREATE INDEX server_4 ON server (reservation_id);
 
 CREATE INDEX server_5 ON server (node_id);
 
+CREATE INDEX server_6 ON server (old_host);
+
 CREATE TABLE server_group (
   id TEXT NOT NULL,
   project_id TEXT,
@@ -1187,6 +1192,27 @@ CREATE TABLE server_group (
 );
 
 CREATE INDEX server_group_0 ON server_group (project_id);
+
+CREATE TABLE server_migration (
+  uuid TEXT NOT NULL,
+  number BIGINT,
+  server_id TEXT,
+  user_id TEXT,
+  project_id TEXT,
+  kind TEXT,
+  status TEXT,
+  source TEXT,
+  dest TEXT,
+  old_flavor TEXT,
+  new_flavor TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (uuid)
+);
+
+CREATE INDEX server_migration_0 ON server_migration (server_id);
+
+CREATE INDEX server_migration_1 ON server_migration (created_at);
 
 CREATE TABLE subnet (
   id TEXT NOT NULL,
