@@ -278,6 +278,8 @@ class World:
         plain = self._make(self.admin, f"{v2}/default-security-group-rules", None, "default_security_group_rules", 0, "id",
                            method="GET")  # fmt: skip
         self.ids["default-security-group-rules"] = plain
+        self.ids["segments"] = self._make(self.admin, f"{v2}/segments?network_id={network}", None, "segments", 0, "id",
+                                          method="GET")  # fmt: skip
         self.ids["auto-allocated-topology"] = self.victim.project_id
         make("trunks", port_id=pair[0], sub_ports=subports, description=SECRET)
 

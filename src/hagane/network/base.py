@@ -46,6 +46,10 @@ class NetResource(Bodies):
         row["generation"] = 1
         row.setdefault("tags", [])
 
+    def tag_rule(self, verb: str) -> str:
+        """The policy rule of what is done with a resource's tags."""
+        return f"{verb}_{self.name}:tags"
+
     # -- hooks -------------------------------------------------------------------------------------------------
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:

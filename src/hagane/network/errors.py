@@ -10,6 +10,7 @@ from hagane.errors import Conflict, Forbidden, HaganeError, Invalid, NotFound, U
 _NOT_FOUND = {
     "NetworkNotFound": "Network {id} could not be found.",
     "SubnetNotFound": "Subnet {id} could not be found.",
+    "SegmentNotFound": "Segment {id} could not be found.",
     "SubnetPoolNotFound": "Subnet pool {id} could not be found.",
     "AddressScopeNotFound": "Address scope {id} could not be found.",
     "PortNotFound": "Port {id} could not be found.",
@@ -43,6 +44,7 @@ _NOT_FOUND = {
 }
 _CONFLICT = {
     "NetworkInUse": "Unable to complete operation on network {id}. {reason}.",
+    "SegmentInUse": "Segment '{id}' cannot be deleted: {reason}.",
     "SubnetInUse": "Unable to complete operation on subnet {id}: {reason}.",
     "SubnetPoolInUse": "Unable to complete operation on subnet pool {id}. {reason}.",
     "SubnetPoolQuotaExceeded": "Per-project subnet pool prefix quota exceeded.",
@@ -162,6 +164,14 @@ _INVALID = {
     "InvalidInput": "Invalid input for operation: {reason}.",
     "InvalidIpForNetwork": ("IP address {ip} is not a valid IP for any of the subnets on the specified network."),
     "InvalidIpForSubnet": "IP address {ip} is not a valid IP for the specified subnet.",
+    "SubnetsNotAllAssociatedWithSegments": (
+        "All of the subnets on network '{network_id}' must either all be associated with segments or all not "
+        "associated with any segment."
+    ),
+    "SubnetSegmentAssociationChangeNotAllowed": (
+        "A subnet that is already associated with a segment cannot have its segment association changed."
+    ),
+    "NetworkIdsDontMatch": ("The subnet's network id, '{network_id}', doesn't match the network_id of segment '{id}'"),
     "InvalidAllocationPool": "The allocation pool {pool} is not valid.",
     "OutOfBoundsAllocationPool": "The allocation pool {pool} spans beyond the subnet cidr {cidr}.",
     "InvalidCIDR": "Invalid CIDR {value} given as IP prefix.",

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request
 from hagane.api.resource import Attr
-from hagane.network import dependent, metadata, plugged, qos_row, rbac, segment, subnet_row, topology_row
+from hagane.network import dependent, metadata, plugged, qos_row, rbac, segment, segment_row, subnet_row, topology_row
 from hagane.network.agent import check_zones
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
@@ -78,6 +78,7 @@ class Network(NetResource):
             await self._only_default(tx, row)
         row["qos_policy_id"] = row["qos_policy_id"] or await qos_row.default_of(tx, row["project_id"])
         await qos_row.check(tx, row["qos_policy_id"], request.caller.project_id, sees_all=self.sees_all(request))
+        await segment_row.follow_new(tx, row)
         await rbac.network_flags(tx, row, shared=row.pop("shared"), external=row["router_external"])
         await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
@@ -91,6 +92,7 @@ class Network(NetResource):
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         await segment.change(tx, self.cloud, old, changes)
+        await segment_row.follow_change(tx, old, changes)
         if "mtu" in changes:
             changes["mtu"] = segment.mtu(old | changes)
             await self._check_mtu(tx, old, changes["mtu"])
@@ -126,6 +128,7 @@ class Network(NetResource):
         await subnet_row.remove_of_network(tx, row["id"])
         await rbac.forget(tx, "network", row["id"])
         await segment.release(tx, row)
+        await segment_row.follow_gone(tx, row["id"])
         await topology_row.network_gone(tx, row["id"])
         await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)

@@ -43,6 +43,7 @@ from hagane.network import (
     root,
     router_row,
     security_group_row,
+    segment_row,
     sequence,
     subnet_row,
     tag,
@@ -69,6 +70,7 @@ from hagane.network.rbac_policy import RbacPolicy
 from hagane.network.router import Router
 from hagane.network.security_group import SecurityGroup
 from hagane.network.security_group_rule import SecurityGroupRule
+from hagane.network.segment_api import Segment
 from hagane.network.subnet import Subnet
 from hagane.network.subnetpool import SubnetPool
 from hagane.network.topology import Topologies
@@ -77,7 +79,7 @@ from hagane.state.table import Table
 
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
-    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk, DefaultRule,
+    AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk, DefaultRule, Segment,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
@@ -87,6 +89,7 @@ TABLES: tuple[Table, ...] = (
     qos_row.RULE,
     trunk_row.TRUNK,
     trunk_row.SUBPORT,
+    segment_row.SEGMENT,
     topology_row.TOPOLOGY,
     default_rule_row.TEMPLATE,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,

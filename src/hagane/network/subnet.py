@@ -13,6 +13,7 @@ from hagane.network import (
     gateway_row,
     metadata,
     port_row,
+    segment_row,
     sequence,
     subnet_row,
     subnet_rule,
@@ -76,6 +77,7 @@ class Subnet(NetResource):
         await self._choose_prefix(request, tx, row, others)
         subnet_rule.check(row)
         subnet_rule.check_overlap(row, others)
+        await segment_row.check_subnet(tx, row, others)
         if "gateway_ip" not in row:
             row["gateway_ip"] = subnet_rule.default_gateway(row["cidr"])
         if row.get("allocation_pools"):
@@ -175,6 +177,11 @@ class Subnet(NetResource):
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         new = old | changes
         subnet_rule.check(new, old=old)
+        if new["segment_id"] != old["segment_id"]:
+            if old["segment_id"]:
+                raise error("SubnetSegmentAssociationChangeNotAllowed")
+            await segment_row.check_subnet(tx, new, [s for s in await subnet_row.of_network(tx, old["network_id"])
+                                                     if s["id"] != old["id"]])  # fmt: skip
         if new["gateway_ip"] != old["gateway_ip"]:
             await self._check_gateway_free(tx, old)
         if "allocation_pools" in changes:

@@ -38,10 +38,11 @@ ATTRS = (
     Attr("ipv6_ra_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
     Attr("ipv6_address_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
     Attr("service_types", Checked(rule=service_types), write="cu", default=list, rule=True, filter=False),
+    Attr("segment_id", Id(nullable=True), write="cu", default=None, rule=True),
     Attr("router_external", Flag(), wire="router:external", stored=False, sort=False),
 )  # fmt: skip
 
-INDEXES = ("network_id", "project_id", "subnetpool_id")
+INDEXES = ("network_id", "project_id", "subnetpool_id", "segment_id")
 SUBNET = Table("subnet", tuple(Column(a.name, a.type.column, a.key) for a in ATTRS if a.stored), INDEXES)
 
 

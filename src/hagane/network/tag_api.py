@@ -30,7 +30,7 @@ class Tags:
             ("DELETE", one, self.drop, "delete", 204),
         ]
         return [
-            Route(method, path, handler, f"{name}:tags", rule=f"{verb}_{name}:tags", status=status)
+            Route(method, path, handler, f"{name}:tags", rule=self._resource.tag_rule(verb), status=status)
             for method, path, handler, verb, status in known
         ]
 
@@ -94,7 +94,7 @@ class Tags:
         if not rows:
             raise error("TagResourceNotFound", resource=resource.plural, id=key)
         target = await resource.target_of(request, reader, rows[0])
-        resource.policy(request).enforce(f"{verb}_{resource.name}:tags", request.caller.creds, target)
+        resource.policy(request).enforce(resource.tag_rule(verb), request.caller.creds, target)
         return rows[0]
 
 

@@ -1106,6 +1106,24 @@ CREATE TABLE seeded (
   PRIMARY KEY (name)
 );
 
+CREATE TABLE segment (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  network_id TEXT,
+  name TEXT,
+  description TEXT,
+  network_type TEXT,
+  physical_network TEXT,
+  segmentation_id BIGINT,
+  tags TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX segment_0 ON segment (network_id);
+
 CREATE TABLE server (
   id TEXT NOT NULL,
   project_id TEXT,
@@ -1235,6 +1253,7 @@ CREATE TABLE subnet (
   ipv6_ra_mode TEXT,
   ipv6_address_mode TEXT,
   service_types TEXT,
+  segment_id TEXT,
   PRIMARY KEY (id)
 );
 
@@ -1243,6 +1262,8 @@ CREATE INDEX subnet_0 ON subnet (network_id);
 CREATE INDEX subnet_1 ON subnet (project_id);
 
 CREATE INDEX subnet_2 ON subnet (subnetpool_id);
+
+CREATE INDEX subnet_3 ON subnet (segment_id);
 
 CREATE TABLE subnetpool (
   id TEXT NOT NULL,
