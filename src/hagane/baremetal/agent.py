@@ -159,7 +159,24 @@ def _found(data: Any) -> dict[str, Any]:
         raise bad("'interfaces' is a required property")
     if not all(isinstance(nic, dict) and isinstance(nic.get("mac_address"), str) for nic in nics):
         raise bad("'mac_address' is a required property")
+    if odd := _odd(data, data["inventory"]):
+        raise bad(f"{odd} is not of the type that it should have")
     return data
+
+
+def _odd(data: dict[str, Any], inventory: dict[str, Any]) -> str:
+    """Which part that is read later (reconcile/node_inspect.py) is not what it should be; "" if none is."""
+    kinds = {"cpu": dict, "memory": dict, "boot": dict, "disks": list}
+    for name, kind in kinds.items():
+        if not isinstance(inventory.get(name) or kind(), kind):
+            return f"'inventory.{name}'"
+    disks, lldp = inventory.get("disks") or [], data.get("lldp_raw") or {}
+    if not all(isinstance(disk, dict) and isinstance(disk.get("size") or 0, int) for disk in disks):
+        return "'inventory.disks'"
+    if not isinstance(lldp, dict):
+        return "'lldp_raw'"
+    frames = [*(nic.get("lldp") for nic in inventory["interfaces"]), *lldp.values()]
+    return "" if all(isinstance(one or [], list) for one in frames) else "'lldp_raw'"
 
 
 def _config(row: Row, token: str) -> dict[str, Any]:

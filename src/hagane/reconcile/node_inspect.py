@@ -1,5 +1,6 @@
 """What an inspection found, brought into the Node: properties, Nics that were unknown, and the Link of each by LLDP."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ from hagane.errors import DeviceFailed
 from hagane.reconcile.node_job import Job
 from hagane.state import clock
 from hagane.state.database import Row, Tx
+
+MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 async def by_bmc(job: Job, seen: BmcSeen) -> None:
@@ -68,6 +71,8 @@ async def _nics(tx: Tx, node_id: str, found: list[dict[str, Any]], lldp: dict[st
     new = 0
     for nic in found:
         mac = str(nic["mac_address"]).lower()
+        if not MAC.fullmatch(mac):
+            continue  # InfiniBand, or no address at all: nothing that boots from an Ethernet
         link = link_of(nic.get("lldp") or lldp.get(str(nic.get("name"))) or [])
         place = await _place(tx, link)
         row = await Nics.table.get(tx, address=mac)

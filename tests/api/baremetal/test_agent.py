@@ -76,11 +76,19 @@ def test_nobody_speaks_for_a_node_on_our_networks_from_outside(metal: httpx.Clie
 def test_continue_inspection(metal: httpx.Client, cloud: Running) -> None:
     node, mac = enrol(metal)["uuid"], "52:54:00:aa:00:02"
     metal.post("/ports", json={"node_uuid": node, "address": mac})
-    data = {"inventory": {"interfaces": [{"mac_address": mac}], "cpu": {"count": 2}}, "lldp_raw": {}}
+    data: dict[str, Any] = {
+        "inventory": {"interfaces": [{"mac_address": mac}], "cpu": {"count": 2}}, "lldp_raw": {},
+    }  # fmt: skip
     with anyone(cloud) as agent:
         assert fault(agent.post("/continue_inspection", json=data), 404) == "Resource could not be found."
         assert "'inventory' is a required property" in fault(agent.post("/continue_inspection", json={}), 400)
         at_state(cloud, node, "inspect wait")
+        for odd in ({"cpu": "many"}, {"memory": [1]}, {"disks": {"a": 1}}, {"disks": [5]}, {"disks": [{"size": "big"}]},
+                    {"boot": 5}, {"interfaces": [{"mac_address": mac, "lldp": 5}]}):  # fmt: skip
+            wrong = {"inventory": data["inventory"] | odd}
+            assert "not of the type" in fault(agent.post("/continue_inspection", json=wrong), 400), odd
+        assert "'lldp_raw'" in fault(agent.post("/continue_inspection", json=data | {"lldp_raw": [5]}), 400)
+        data["inventory"]["interfaces"].append({"mac_address": "80:00:02:08:fe:80:00:00:00:00:00:00:e4:1d"})
         answer = agent.post("/continue_inspection", json=data)
         assert (answer.status_code, answer.json()) == (202, {"uuid": node})
     cloud.settle()
