@@ -16,7 +16,7 @@ from hagane.errors import Invalid, NotFound
 from hagane.network.address import INTERFACE
 from hagane.network.port_row import PORT
 from hagane.network.router_row import GATEWAY
-from hagane.operate.explain_node import detail_of, facts_of
+from hagane.operate.explain_node import carried_by, detail_of, facts_of
 from hagane.operate.kinds import KINDS, Kind
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
@@ -134,7 +134,9 @@ def _step(row: Row) -> dict[str, Any]:
 
 
 async def _port(reader: Reader, row: Row, found: Explanation) -> None:
-    if not row["binding_host_id"] and str(row["device_owner"]).startswith("compute:"):
+    if carried := await carried_by(reader, row["id"]):
+        found.facts += carried
+    elif not row["binding_host_id"] and str(row["device_owner"]).startswith("compute:"):
         found.facts.append("It belongs to a Server that has no Host yet.")
     elif not row["device_id"]:
         found.facts.append("Nothing is plugged into it, so it is DOWN.")

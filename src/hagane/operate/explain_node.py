@@ -3,7 +3,9 @@
 import time
 from typing import Any
 
+from hagane.baremetal import plug
 from hagane.baremetal.nic import Nics
+from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import NODE
 from hagane.state import clock
 from hagane.state.database import Reader, Row
@@ -33,6 +35,20 @@ async def detail_of(reader: Reader, row: Row) -> tuple[list[str], list[dict[str,
         where = f"on port {link['port_id']} of switch {link.get('switch_info') or link.get('switch_id')}"
         facts.append(f"Nic {nic['address']} is {where if link.get('port_id') else 'on no known switch port'}.")
     return facts, [_step(step) for step in (row["seen"] or {}).get("steps") or []], _advice(row) + _next(row, nics)
+
+
+async def carried_by(reader: Reader, port_id: str) -> list[str]:
+    """Which Nic carries a Port, and what it waits for; nothing when none does."""
+    for table in (Nics.table, NicGroups.table):
+        nic = await table.get(reader, plugged=port_id)
+        node = await NODE.get(reader, id=nic["node_id"]) if nic is not None else None
+        if nic is not None and node is not None:
+            found = [
+                f"Nic {nic['address'] or nic['id']} of the bare-metal node {node['name'] or node['id']} carries it."
+            ]
+            why = await plug.pending(reader, node)
+            return [*found, f"It is not ready: {why}."] if why else found
+    return []
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any]:
