@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 
+from hagane.baremetal.node import NODE
 from hagane.baremetal.rack import GATEWAY, SWITCH, UP
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
@@ -18,6 +19,7 @@ from hagane.state.table import Sql
 from hagane.state.work import WORK
 
 RECENT = 600.0  # seconds for which a repaired change of a switch is told of
+_NODE = ("id", "name", "provision_state", "fault", "last_error", "maintenance_reason")
 LONG = 60.0  # seconds after which a wait is worth a line
 
 
@@ -33,6 +35,8 @@ async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
     async for finding in _network(cloud):
         yield finding
     async for finding in _racks(cloud):
+        yield finding
+    async for finding in _nodes(cloud):
         yield finding
     for network, why in cloud.use(MetadataPart).problems.items():
         yield Finding(f"Network {network} has no metadata service: {why}", "It is tried again every few seconds.")
@@ -74,6 +78,15 @@ async def _racks(cloud: Cloud) -> AsyncIterator[Finding]:
         if switch is not None:
             yield Finding(f"Switch {switch['name']}, {row['started_at']}: {row['message']}",
                           "Who else configures it? Ports that Nics hang on are ours.")  # fmt: skip
+
+
+async def _nodes(cloud: Cloud) -> AsyncIterator[Finding]:
+    """Nodes that wait for a person."""
+    wrong = Sql("fault IS NOT NULL OR provision_state = 'error' OR provision_state LIKE '%failed'")
+    for row in await NODE.select(cloud.db, conditions=[wrong], order="created_at, id", limit=20, columns=_NODE):
+        name, fault = row["name"] or row["id"], f", {row['fault']}" if row["fault"] else ""
+        cause = row["last_error"] or row["maintenance_reason"] or "no cause is known"
+        yield Finding(f"Node {name} is {row['provision_state']}{fault}: {cause}", f"hagane explain node {name}")
 
 
 async def _network(cloud: Cloud) -> AsyncIterator[Finding]:
