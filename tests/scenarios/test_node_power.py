@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from hagane.drivers.bmc.base import Bmc
 from hagane.errors import Unavailable
+from hagane.operate.findings import findings
 from hagane.reconcile.node_power import FAULT, SLICES, TRIES
 from hagane.state.database import Row
 from tests.scenarios.node_world import World, world
@@ -61,6 +63,26 @@ async def test_a_lost_bmc_is_a_fault_until_it_answers_again(tmp_path: Path) -> N
         row = await w.row(node)
         assert (row["maintenance"], row["fault"], row["power_state"]) == (False, None, "power on")
         assert any("answers again" in line for line in await w.history(node))
+
+
+async def test_an_odd_bmc_keeps_no_other_node_from_being_looked_at(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        odd, other = await w.active(), await w.active()
+        real = w.part.tools.bmcs.of
+
+        def of(row: Row) -> Bmc:
+            return real(row) if row["id"] == other else real({**row, "driver": 1 / 0})
+
+        w.part.tools.bmcs.of = of  # type: ignore[method-assign]
+        w.machine(other).lose_power()
+        for _ in range(TRIES):
+            await _look(w)
+        assert (await w.row(odd))["fault"] == FAULT and "ZeroDivisionError" in (await w.row(odd))["maintenance_reason"]
+        assert w.machine(other).on and (await w.row(other))["fault"] is None
+        said = [one.what for one in await findings(w.cloud)]
+        assert [text for text in said if text.startswith("Node ")] == [
+            f"Node {odd} is active, {FAULT}: {(await w.row(odd))['last_error']}"
+        ]
 
 
 async def test_maintenance_by_a_person_is_left_alone(tmp_path: Path) -> None:

@@ -100,6 +100,11 @@ class PowerWatch:
                 return await self._differs(row, power)
             except (Unavailable, DeviceFailed) as error:
                 return self._lost(row, error)
+            except Exception as error:  # one Node must not keep the others of its slice from being looked at
+                log.exception("the power of node %s cannot be looked at", row["id"])
+                return self._lost(
+                    row, DeviceFailed(f"An unforeseen error ({type(error).__name__}); the log tells more.")
+                )
 
     async def _differs(self, row: Row, power: str) -> Found | None:
         """The machine is not as it was left. Raises Unavailable, DeviceFailed."""
