@@ -219,7 +219,17 @@ class World:
         staged = self._make(self.victim.http, "/image/v2/images", body, "id")
         self.victim.http.put(f"/image/v2/images/{staged}/stage", content=SECRET.encode(), headers=octets)
         self._make(self.victim.http, f"/image/v2/images/{staged}/import", {"method": {"name": "glance-direct"}})
+        self._metadefs()
         self.ids["image/tasks"] = self.admin.get("/image/v2/tasks").json()["tasks"][0]["id"]
+
+    def _metadefs(self) -> None:
+        """A private namespace of the victim's project, with one part of each kind."""
+        space = {"namespace": SECRET, "owner": self.victim.project_id, "tags": [{"name": SECRET}],
+                 "objects": [{"name": SECRET}], "properties": {SECRET: {"title": SECRET, "type": "string"}},
+                 "resource_type_associations": [{"name": SECRET, "prefix": SECRET}]}  # fmt: skip
+        self._make(self.admin, "/image/v2/metadefs/namespaces", space)
+        for name in ("namespaces", "objects", "properties", "resource_types", "tags"):
+            self.ids.setdefault(name, SECRET)
 
     def _network(self) -> None:
         v2, http = "/network/v2.0", self.victim.http

@@ -9,11 +9,13 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
-from hagane.image import schema
+from hagane.image import metadef_schema, schema
 from hagane.image.base import PREFIX, STORE, ImagePolicy, enforce, envelope, wording
 from hagane.image.data import Data
 from hagane.image.image import Image
 from hagane.image.member import Members, Tags
+from hagane.image.metadef import PART, SPACE, Metadefs
+from hagane.image.metadef_part import MetadefParts
 from hagane.image.row import MEMBER, PROPERTY, TAG
 from hagane.image.staging import Staging
 from hagane.image.task import TASK, Tasks
@@ -36,7 +38,7 @@ VERSIONS = (
     "2.1",
     "2.0",
 )
-TABLES: tuple[Table, ...] = (Image.table, TAG, PROPERTY, MEMBER, TASK)
+TABLES: tuple[Table, ...] = (Image.table, TAG, PROPERTY, MEMBER, TASK, SPACE, PART)
 
 
 class About:
@@ -78,18 +80,11 @@ def _versions(request: Request) -> dict[str, object]:
 def service(cloud: Cloud) -> Service:
     """All routes of the image API."""
     images = Image(cloud)
-    parts = (
-        About(),
-        images,
-        Data(cloud, images),
-        Staging(cloud, images),
-        Tasks(cloud),
-        Members(cloud, images),
-        Tags(cloud, images),
-    )
+    of_one = (Data(cloud, images), Staging(cloud, images), Members(cloud, images), Tags(cloud, images))
+    parts = (About(), images, *of_one, Tasks(cloud), Metadefs(cloud), MetadefParts(cloud))
     policy = Policy.load("image", Path(cloud.config.policy) if cloud.config.policy else None)
     cloud.provide(ImagePolicy, ImagePolicy(policy))
     return Service(
         "image", PREFIX, policy, envelope, wording=wording, title="Image",
-        routes=[*(route for part in parts for route in part.routes()), *schema.routes()],
+        routes=[*(route for part in parts for route in part.routes()), *schema.routes(), *metadef_schema.routes()],
     )  # fmt: skip

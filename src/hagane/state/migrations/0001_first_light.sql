@@ -504,6 +504,32 @@ CREATE TABLE image_member (
 
 CREATE INDEX image_member_0 ON image_member (member_id, status);
 
+CREATE TABLE image_metadef_namespace (
+  namespace TEXT NOT NULL,
+  display_name TEXT,
+  description TEXT,
+  visibility TEXT,
+  protected BIGINT,
+  owner TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (namespace)
+);
+
+CREATE INDEX image_metadef_namespace_0 ON image_metadef_namespace (created_at, namespace);
+
+CREATE TABLE image_metadef_part (
+  namespace TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (namespace, kind, name)
+);
+
+CREATE INDEX image_metadef_part_0 ON image_metadef_part (kind, name);
+
 CREATE TABLE image_property (
   image_id TEXT NOT NULL,
   name TEXT NOT NULL,
