@@ -67,6 +67,8 @@ class Trust(IdentityResource):
         roles = f"{self.path}/{{id}}/roles"
         return [
             *super().routes(),
+            # Clients that add their filters to the path with its slash.
+            Route("GET", f"{self.path}/", self.list, "trust:list_all", rule=self.rule("list")),
             Route("GET", roles, self.list_roles, "trust:roles", rule="identity:list_roles_for_trust"),
             Route("GET", f"{roles}/{{role}}", self.show_role, "trust:role", rule="identity:get_role_for_trust"),
         ]
