@@ -89,8 +89,10 @@ class Topologies:
         external = await self._external(tx)
         try:
             network, subnets = await self._inside(request, tx, project)
-        except (NotFound, Invalid) as problem:
-            raise _failure("Unable to provide project private network") from problem
+        except HaganeError as problem:
+            if isinstance(problem, NotFound | Invalid) or problem.code == "SubnetAllocationError":
+                raise _failure("Unable to provide project private network") from problem
+            raise
         try:
             router = await self._outside(request, tx, project, external, subnets)
         except Invalid as problem:
