@@ -116,6 +116,34 @@ def test_resize(s: Shop) -> None:
     s.delete(server)
 
 
+def test_shelve(s: Shop) -> None:
+    server = s.make(networks=[{"uuid": s.network}])
+    before = s.show(server)
+    assert s.act(server, shelve=None).status_code == 202
+    shown = s.wait(server, "SHELVED_OFFLOADED")
+    assert (shown["OS-EXT-STS:vm_state"], shown["hostId"]) == ("shelved_offloaded", "")
+    assert shown["addresses"] == before["addresses"]
+    name = f"{shown['name']}-shelved"
+    images = s.alice.http.get(f"/image/v2/images?name={name}").json()["images"]
+    assert [(image["status"], image["instance_uuid"]) for image in images] == [("active", server)]
+    answer = s.call("POST", f"/servers/{server}/action", who=s.admin, json={"shelveOffload": None})
+    assert (answer.status_code, message(answer)) == (
+        409, f"Cannot 'shelveOffload' instance {server} while it is in vm_state shelved_offloaded")  # fmt: skip
+    assert s.act(server, **{"os-start": None}).status_code == 409
+    assert s.act(server, unshelve={"host": "sim1"}).status_code == 403
+    assert s.act(server, unshelve={}).status_code == 400
+    assert s.act(server, unshelve={"availability_zone": "moon"}).status_code == 400
+    assert s.act(server, unshelve=None).status_code == 202
+    after = s.wait(server)
+    assert (after["addresses"], after["image"]) == (before["addresses"], before["image"])
+    assert s.alice.http.get(f"/image/v2/images?name={name}").json()["images"] == []
+    assert s.act(server, unshelve=None).status_code == 409
+    assert s.act(server, shelve=None).status_code == 202
+    s.wait(server, "SHELVED_OFFLOADED")
+    s.delete(server)
+    assert s.alice.http.get(f"/image/v2/images?name={name}").json()["images"] == []
+
+
 def test_lock(s: Shop, server: str) -> None:
     assert s.act(server, lock={"locked_reason": "careful"}).status_code == 202
     shown = s.show(server)
@@ -129,7 +157,7 @@ def test_lock(s: Shop, server: str) -> None:
 
 def test_what_is_not_offered(s: Shop, server: str) -> None:
     """Unknown actions are refused, not forgotten."""
-    for name in ("shelve", "evacuate", "nonsense"):
+    for name in ("evacuate", "nonsense"):
         answer = s.act(server, **{name: None})
         assert answer.status_code == 400
         assert message(answer).startswith(f"There is no such action: {name}")

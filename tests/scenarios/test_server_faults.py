@@ -62,6 +62,11 @@ async def suspend(w: World, server_id: str) -> None:
     await w.settled(server_id)
 
 
+async def shelve(w: World, server_id: str) -> None:
+    await action(shelve=None)(w, server_id)
+    await w.settled(server_id)
+
+
 async def bigger(w: World) -> None:
     flavor = {"name": "big", "ram": 1024, "vcpus": 2, "disk": 2, "id": "big"}
     answer = await w.admin.post(f"{V21}/flavors", json={"flavor": flavor})
@@ -109,6 +114,9 @@ SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     "migrate": ([], migrate, "VERIFY_RESIZE"),
     "migrate, confirmed": ([migrated], confirm, "ACTIVE"),
     "migrate, reverted": ([migrated], action(revertResize=None), "ACTIVE"),
+    "shelve": ([], action(shelve=None), "SHELVED_OFFLOADED"),
+    "unshelve": ([shelve], action(unshelve=None), "ACTIVE"),
+    "delete of a shelved one": ([shelve], delete, None),
     "rebuild": ([], rebuild, "ACTIVE"),
     "snapshot": ([], action(createImage={"name": "copy"}), "ACTIVE"),
     "attach": ([], attach, "ACTIVE"),
@@ -193,6 +201,8 @@ async def honest(w: World, server_id: str, shown: dict[str, Any]) -> None:
 
     async def agrees() -> bool:
         row, now = await w.row(server_id), await w.show(server_id)
+        if now is not None and now["status"] == "SHELVED_OFFLOADED":
+            return row["host"] is None and row["power"] == "off"
         seen = (await w.hosts[row["host"]].read())[server_id]
         plugged = seen.nics == {nic["port_id"] for nic in row["nics"]} or seen.power in ("off", "suspended")
         return now is not None and (now["status"] == "ERROR" or (POWER[now["status"]] == seen.power and plugged))

@@ -41,9 +41,9 @@ async def _snapshot(request: Request, tx: Tx, value: dict[str, Any]) -> str:
     if not at(request, 39):
         check_metadata(metadata, await quota.limits_of(tx, request.caller.project_id or ""))
     refuse_state(row, "createImage", [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED])
-    base = await _base(request, tx, row)
+    base = await base_of(request, tx, row)
     image_id = await new_image(
-        tx, name=value["name"], owner=request.caller.project_id, properties=_properties(row, base) | metadata,
+        tx, name=value["name"], owner=request.caller.project_id, properties=inherited(row, base) | metadata,
         min_disk=max(base.min_disk if base else 0, row["flavor"]["disk"]), min_ram=base.min_ram if base else 0,
     )  # fmt: skip
     changes = {"task_state": Task.SNAPSHOT, "snapshot": {"image_id": image_id}}
@@ -51,14 +51,14 @@ async def _snapshot(request: Request, tx: Tx, value: dict[str, Any]) -> str:
     return image_id
 
 
-async def _base(request: Request, tx: Tx, row: Row) -> ImageInfo | None:
+async def base_of(request: Request, tx: Tx, row: Row) -> ImageInfo | None:
     try:
         return await base_image(tx, request.cloud, row["image_id"])
     except NotFound:
         return None  # deleted since
 
 
-def _properties(row: Row, base: ImageInfo | None) -> dict[str, str]:
+def inherited(row: Row, base: ImageInfo | None) -> dict[str, str]:
     kept = {name: value for name, value in (base.properties if base else {}).items() if name not in _NOT_INHERITED}
     return kept | {
         "image_type": "snapshot", "instance_uuid": row["id"], "user_id": row["user_id"], "image_location": "snapshot",

@@ -43,6 +43,7 @@ _OFFERED = {
     "os-quota-sets": ("Quotas", "Quotas management support."),
     "os-server-groups": ("ServerGroups", "Server group support."),
     "os-services": ("Services", "Services support."),
+    "os-shelve": ("Shelve", "Instance shelve mode."),
     "os-suspend-server": ("SuspendServer", "Enable suspend/resume server actions."),
     "os-used-limits": ("UsedLimits", "Provide data on limited resource being used."),
     "os-user-data": ("UserData", "Add user_data to the Create Server API."),

@@ -2,6 +2,7 @@
 
     BUILD ──▶ ACTIVE ◀──start── SHUTOFF        vm_state says what it is, task_state what is being done about it
       │         │ ▲──────stop──────▲           (empty: nothing), and both together the status on the wire.
+      │         ├─shelve─▶ SHELVED_OFFLOADED ─unshelve─▶ ACTIVE
       │         └─resize─▶ RESIZED ─confirm, revert─▶ ACTIVE or SHUTOFF
       └─▶ ERROR ┘ (rebuild, hard reboot)
 
@@ -32,6 +33,8 @@ class VmState(StrEnum):
     PAUSED = "paused"
     SUSPENDED = "suspended"  # its memory is on the Host's disk
     RESIZED = "resized"  # runs with another flavor, on the same Host or another; not confirmed yet
+    SHELVED = "shelved"
+    SHELVED_OFFLOADED = "shelved_offloaded"  # on no Host: its disk is an image (disk_image)
     RESCUED = "rescued"  # bare metal: a rescue system runs from memory
     ERROR = "error"
 
@@ -55,6 +58,8 @@ class Task(StrEnum):
     RESIZE_FINISH = "resize_finish"  # started with the other flavor
     RESIZE_CONFIRMING = "resize_confirming"
     RESIZE_REVERTING = "resize_reverting"
+    SHELVING = "shelving"
+    UNSHELVING = "unshelving"  # no Host yet
     RESCUING = "rescuing"
     UNRESCUING = "unrescuing"
     SNAPSHOT = "image_snapshot"
@@ -144,6 +149,8 @@ _STATUS: dict[str, dict[str, str]] = {
     "resized": {"": "VERIFY_RESIZE", "resize_reverting": "REVERT_RESIZE"},
     "paused": {"": "PAUSED", "rebuilding": "REBUILD"},
     "suspended": {"": "SUSPENDED"},
+    "shelved": {"": "SHELVED"},
+    "shelved_offloaded": {"": "SHELVED_OFFLOADED"},
     "rescued": {"": "RESCUE"},
     "error": {"": "ERROR", "rebuilding": "REBUILD"},
 }  # fmt: skip

@@ -16,6 +16,7 @@ from hagane.compute import (
     action_rebuild,
     action_rescue,
     action_resize,
+    action_shelve,
     console,
     extension,
     flavor_access,
@@ -65,7 +66,7 @@ def service(cloud: Cloud) -> Service:
     for module in (flavor_access, zone, migration, extension, console):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
-    verbs = (action_other, action_rebuild, action_rescue, action_resize, action_image, console)
+    verbs = (action_other, action_rebuild, action_rescue, action_resize, action_shelve, action_image, console)
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made

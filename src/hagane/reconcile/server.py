@@ -24,7 +24,7 @@ from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 from hagane.image import store
 from hagane.image.store import ImageInfo
 from hagane.placement.host import HOST, is_up
-from hagane.reconcile import server_end, server_move, server_plan
+from hagane.reconcile import server_end, server_move, server_plan, server_shelf
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
 from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server_machine import base_of, machine_of
@@ -55,7 +55,9 @@ class ServerReconciler:
         if fresh:
             rows = rows | await self._db.write(lambda tx: place(tx, fresh))
         ports = await nic.ports_of(self._db, [row for row in rows.values() if row["nics"]])
-        images = await self._images({row["image_id"] for row in rows.values() if row["image_id"]})
+        wanted = {row["image_id"] for row in rows.values()}
+        wanted |= {row["disk_image"] for row in rows.values() if row["vm_state"] == VmState.SHELVED_OFFLOADED}
+        images = await self._images({image_id for image_id in wanted if image_id})
         return {key: self._one(row, hosts.get(row["host"]), ports.get(key, []), images)
                 for key, row in rows.items()}  # fmt: skip
 
@@ -94,7 +96,9 @@ class ServerReconciler:
             case Remove() | Forget():
                 return await self._remove(row, touch=isinstance(step, Remove))
             case Apply():
-                return await self._apply(row, ports, images.get(row["image_id"]))
+                if row["task_state"] == Task.SHELVING:
+                    return await self._shelve(row, ports, images.get(row["image_id"]))
+                return await self._apply(row, ports, images)
             case Snapshot():
                 return await self._snapshot(row)
             case Notice(changes):
@@ -117,15 +121,16 @@ class ServerReconciler:
             return await server_end.failed(self._db, row, Steps(row), DeviceFailed(why))
         deadline = _deadline(row)
         if row["task_state"] is not None and clock.wall() > deadline:
-            return await server_end.failed(self._db, row, Steps(row), DeviceFailed(f"{why}; given up."))
+            return await self._refused(row, Steps(row), DeviceFailed(f"{why}; given up."))
         return Wait(10.0, why, deadline)
 
-    async def _apply(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
-        station, steps = self._registry.station(row["host"]), Steps(row)
+    async def _apply(self, row: Row, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
+        station, steps, image = self._registry.station(row["host"]), Steps(row), images.get(row["image_id"])
         ordered = _in_order(row, ports)
         if row["vm_state"] == VmState.BUILDING and image is None:
             return await self._refused(row, steps, _gone(row), final=True)
-        bases: dict[str, BaseImage] = {image.id: base_of(image)} if image else {}
+        found = (images.get(image_id) for image_id in (row["image_id"], row["disk_image"]))
+        bases: dict[str, BaseImage] = {one.id: base_of(one) for one in found if one}
         bases |= await asyncio.to_thread(self._moves.bases, row)
         try:
             machine = machine_of(row, ordered, image, await self._drive(row, ordered), bases)
@@ -144,6 +149,8 @@ class ServerReconciler:
     async def _finished(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row]) -> Outcome:
         if row["task_state"] == Task.RESIZE_FINISH:
             await self._moves.done(row)
+        if row["vm_state"] == VmState.SHELVED_OFFLOADED:
+            await store.discard(self._cloud, row["disk_image"])
         return await server_end.finished(self._db, row, steps, seen, ordered)
 
     async def _move(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
@@ -167,9 +174,10 @@ class ServerReconciler:
     async def _unplugged(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row], down: list[str]) -> Outcome:
         """The machine runs, its ports are not up yet. A Server that ran before waits for new ones only, and not for
         ever."""
+        moved = row["old_host"] is not None or row["vm_state"] == VmState.SHELVED_OFFLOADED
         building, fresh = row["vm_state"] == VmState.BUILDING, {one["port_id"] for one in row["nics"] if one.get("new")}
         deadline = clock.seconds(row["acted_at"]) + PLUG_SECONDS
-        if not building and (not fresh & set(down) or clock.wall() > deadline):
+        if not building and (not (moved or fresh & set(down)) or clock.wall() > deadline):
             return await self._finished(row, steps, seen, ordered)
         why = f"The network has not yet plugged {len(down)} port(s): {', '.join(down)}."
         if clock.wall() > deadline:
@@ -186,12 +194,15 @@ class ServerReconciler:
 
     async def _refused(self, row: Row, steps: Steps, error: HaganeError, *, final: bool = False) -> Outcome:
         """The Host said no. What a failed build left there goes at once, or with the Host's own pass."""
-        if row["vm_state"] == VmState.BUILDING:
+        if row["vm_state"] in (VmState.BUILDING, VmState.SHELVED_OFFLOADED):
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
         self._registry.station(row["host"]).stale()
         if row["task_state"] == Task.RESIZE_FINISH:
             return await self._moves.undo(row, steps, error)
+        if row["vm_state"] == VmState.SHELVED_OFFLOADED:
+            await self._db.write(lambda tx: server_shelf.returned(tx, row, steps, error))
+            return Failed(error.message)
         return await server_end.failed(self._db, row, steps, error, final=final)
 
     async def _remove(self, row: Row, *, touch: bool) -> Outcome:
@@ -211,20 +222,49 @@ class ServerReconciler:
 
     async def _snapshot(self, row: Row) -> Outcome:
         """Stream the disk into the image. A Host that stops answering in the middle is asked again from the start."""
-        steps, image_id = Steps(row), row["snapshot"]["image_id"]
+        steps = Steps(row)
+        try:
+            await self._upload(row, steps)
+        except Unavailable:
+            raise
+        except HaganeError as error:
+            await store.discard(self._cloud, row["snapshot"]["image_id"])
+            return await server_end.failed(self._db, row, steps, error)
+        return await server_end.taken(self._db, row, steps)
+
+    async def _shelve(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
+        """See server_shelf.py."""
+        steps, image_id, ordered = Steps(row), row["snapshot"]["image_id"], _in_order(row, ports)
+        station = self._registry.station(row["host"])
+        try:
+            if (await store.base_image(self._db, self._cloud, image_id)).status != "active":
+                machine = machine_of(row, ordered, image, await self._drive(row, ordered))
+                async with station.turn():
+                    await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
+                await self._upload(row, steps)
+            steps.progress("remove", 0)
+            await station.driver.remove(row["id"])
+        except Unavailable:
+            raise
+        except HaganeError as error:
+            refusal = error
+            await store.discard(self._cloud, image_id)
+            await self._db.write(lambda tx: server_shelf.kept(tx, row, steps, refusal))
+            return Wait(0.0, error.message)
+        station.forgot(row["id"])
+        await self._db.write(lambda tx: server_shelf.shelved(tx, row, steps))
+        return Done()
+
+    async def _upload(self, row: Row, steps: Steps) -> None:
+        """Stream the disk into the image."""
         station = self._registry.station(row["host"])
         stream = station.driver.snapshot(row["id"], disk_key(row))
         steps.progress("upload", 0)
         try:
-            await _telling(self._db, row, steps, store.fill(self._cloud, image_id, _counted(stream, steps, row)))
-        except Unavailable:
-            raise
-        except HaganeError as error:
-            await store.discard(self._cloud, image_id)
-            return await server_end.failed(self._db, row, steps, error)
+            filled = store.fill(self._cloud, row["snapshot"]["image_id"], _counted(stream, steps, row))
+            await _telling(self._db, row, steps, filled)
         finally:
             await stream.aclose()
-        return await server_end.taken(self._db, row, steps)
 
     async def _drive(self, row: Row, ports: list[Row]) -> bytes | None:
         """The config drive; making one takes 2 ms, so it is made in a thread."""
@@ -246,7 +286,8 @@ async def _counted(stream: AsyncGenerator[bytes, None], steps: Steps, row: Row) 
 
 
 def _homeless(row: Row) -> bool:
-    return row["host"] is None and row["task_state"] == Task.SCHEDULING and not row["terminate"]
+    placing = row["task_state"] in (Task.SCHEDULING, Task.UNSHELVING)
+    return row["host"] is None and placing and not row["terminate"]
 
 
 def _deadline(row: Row) -> float:

@@ -192,8 +192,11 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
         await TOKEN.delete(tx, {"server_id": row["id"]})
         await steps.end(tx)
 
-    if row["snapshot"]:  # first, and it may be repeated: once the row is gone, nobody would know of it
+    # First, and it may be repeated: once the row is gone, nobody would know of them.
+    if row["snapshot"]:
         await store.discard(cloud, row["snapshot"]["image_id"])
+    if row["vm_state"] == VmState.SHELVED_OFFLOADED:
+        await store.discard(cloud, row["disk_image"])
     await cloud.db.write(write)
     return Done()
 

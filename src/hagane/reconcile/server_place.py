@@ -59,8 +59,9 @@ def _nowhere(row: Row, choice: Choice) -> Row:
             f"instance {row['id']}."
         )
     told = [f"{one['host']}: {one['why']}" for one in row["tried"]] + [choice.why()]
+    shelved = row["vm_state"] == VmState.SHELVED_OFFLOADED
     return {
-        "vm_state": VmState.ERROR,
+        "vm_state": VmState.SHELVED_OFFLOADED if shelved else VmState.ERROR,
         "task_state": None,
         "fault": fault(500, message, "; ".join(dict.fromkeys(told)), moment),
         "observed_generation": row["generation"],

@@ -86,6 +86,8 @@ def plan(row: Row, seen: Seen | None, host: Row | None, *, lost: bool = False) -
         return Remove() if placed and reachable else Forget()
     if row["task_state"] is None and row["vm_state"] in (VmState.ERROR, VmState.BUILDING):
         return _observe(row, seen) if placed and reachable else Settled()
+    if row["vm_state"] == VmState.SHELVED_OFFLOADED and row["task_state"] is None:
+        return Settled()
     if not placed:
         return Place()
     if not reachable:
