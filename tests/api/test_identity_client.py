@@ -57,6 +57,21 @@ domain delete dom
 service delete thing
 region delete north
 """
+GIVEN = """
+user create --password pw bob
+trust create --project admin --role member --impersonate admin bob
+trust list
+ec2 credentials create
+ec2 credentials list
+credential create --type cert admin words
+credential list --type cert
+access rule list
+service create --name widgets thing
+registered limit create --service thing --default-limit 333 widgets
+registered limit list
+limit create --project admin --service thing --resource-limit 555 widgets
+limit list
+"""
 SEEN = ("crew", "mia in group crew", "c@d", "http://thing/%(project_id)s", "extra", "mia@dom", "cred")
 
 
@@ -75,6 +90,14 @@ def test_a_story(cloud: Running) -> None:
         assert not [line for line in seen.splitlines() if word in line and "http" not in line], seen
     for text in SEEN:
         assert text in seen, text
+
+
+def test_what_is_given_and_limited(cloud: Running) -> None:
+    seen = run(cloud, GIVEN)
+    for word in ("HTTP", "Exception", "Could not", "No ", "error", "usage"):
+        assert not [line for line in seen.splitlines() if word in line and "http" not in line], seen
+    for text in ("| True          |", "is_impersonation", "words", "333", "555", "Secret"):
+        assert text in seen, (text, seen)
 
 
 def test_with_an_application_credential(cloud: Running) -> None:
