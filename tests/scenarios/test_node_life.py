@@ -8,6 +8,7 @@ import pytest
 
 from hagane.baremetal import node_progress
 from hagane.baremetal.nic import Nics
+from hagane.baremetal.node import NODE
 from hagane.baremetal.node_console import NodeConsole
 from hagane.drivers.bmc.base import BootDevice
 from tests.scenarios.node_world import World, world
@@ -195,6 +196,37 @@ async def test_the_console_is_reached_by_a_token(tmp_path: Path) -> None:
         path, _, query = info["url"].partition("://cloud")[2].partition("?")
         assert await _closed(w, path, query.replace("token=", "token=x")) == 1008
         assert await _closed(w, path, query) is None
+
+
+async def test_a_console_ends_with_the_tenant(tmp_path: Path) -> None:
+    """Who looked at it sees nothing of the machine's cleaning, and the next one nothing of them."""
+    async with world(tmp_path) as w:
+        node, consoles = await w.active(), w.part.consoles
+        await w.patch(node, instance_uuid="6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c11")
+        output, type_in = await consoles.live(node)
+        await type_in(b"a secret")
+        assert await anext(output) == b"a secret"
+        w.machine(node).wrong.mute = True  # its cleaning waits for the ramdisk
+        assert (await w.ask(node, "deleted")).status_code == 202
+        await w.at(node, "clean wait")
+        async with asyncio.timeout(5):
+            assert [chunk async for chunk in output] == []
+        assert b"secret" not in await consoles.log(node)
+
+
+async def test_nobody_reads_what_the_tenant_before_had_on_the_console(tmp_path: Path) -> None:
+    """Another process gave the machine to the next one: this one hears of it when somebody asks."""
+    async with world(tmp_path) as w:
+        node, consoles = await w.active(), w.part.consoles
+        for number in (1, 2):
+            instance = {"instance_id": f"6f1c1f6e-0d5c-4a2f-9f3a-0d7f0a3b1c1{number}"}
+            await w.db.write(lambda tx, now=instance: NODE.update(tx, {"id": node}, now))  # type: ignore[misc]
+            _, type_in = await consoles.live(node)
+            await type_in(f"words of {number}.".encode())
+        async with asyncio.timeout(5):
+            while b"words of 2" not in (said := await consoles.log(node)):
+                await asyncio.sleep(0.01)
+        assert b"words of 1" not in said
 
 
 async def _closed(w: World, path: str, query: str) -> int | None:

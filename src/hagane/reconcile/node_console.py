@@ -143,6 +143,9 @@ class NodeConsoles:
             raise NotFound(f"Node {node_id} could not be found.")
         if not has_console(row):
             raise Unavailable(f"Node {node_id} has no serial console.")
+        line = self._lines.get(node_id)
+        if line is not None and line.instance not in (None, row["instance_id"]):
+            await self.drop(node_id)  # another process has given the machine to somebody else
         line = self._line(row)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST):

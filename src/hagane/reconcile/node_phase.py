@@ -195,6 +195,7 @@ async def release(job: Job) -> Turn:
 async def teardown(job: Job) -> Turn:
     """The tenant's machine ends: off, plugged nowhere, without media; what it was given is given back."""
     job.begin("teardown")
+    await job.tools.consoles.drop(job.id)  # who looks at it now must neither see nor type at what cleans the machine
     power = None if job.row["disable_power_off"] else Power.OFF
     await job.apply(BmcDesired(power, media=EJECTED))
     await node_net.leave(job)
