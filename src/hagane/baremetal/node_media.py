@@ -34,7 +34,7 @@ class NodeMedia:
         given = arguments(await request.json(), ("device_type", "image_url", "image_download_source"),
                           ("device_type", "image_url"))  # fmt: skip
         slot, url = _slot(given["device_type"]), str(given["image_url"])
-        if urlsplit(url).scheme not in ("http", "https"):
+        if not _readable(url):
             raise Invalid(f"Schema error for body: {url!r} is no http or https URL that the BMC could read")
         if given.get("image_download_source") not in (None, "http"):
             raise Invalid("The image is read by the BMC itself: image_download_source can only be http.")
@@ -87,6 +87,14 @@ def _slot(kind: Any) -> str:
     if kind not in SLOTS:
         raise Invalid(f"Schema error for body: {kind!r} is not one of {list(SLOTS)}")
     return SLOTS[kind]
+
+
+def _readable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
 
 
 def _supported(row: Row) -> None:

@@ -53,6 +53,13 @@ def test_vifs_take_the_nic_with_a_link_first(metal: httpx.Client, cloud: Running
     assert "not attached" in fault(metal.delete(f"/nodes/{node}/vifs/{vif}"), 400)
 
 
+def test_media_are_named_by_urls_that_a_bmc_can_read(metal: httpx.Client) -> None:
+    node = enrol(metal)["uuid"]
+    for url in ("http://[", "file:///etc/passwd", "http://", "http://a b/", "http://a/\nx", "//a/x.iso"):
+        answer = metal.post(f"/nodes/{node}/vmedia", json={"device_type": "cdrom", "image_url": url})
+        assert "no http or https URL" in fault(answer, 400), url
+
+
 def test_chassis_and_drivers(metal: httpx.Client) -> None:
     chassis = metal.post("/chassis", json={"description": "rack 1"}).json()["uuid"]
     node = enrol(metal, chassis_uuid=chassis)["uuid"]
