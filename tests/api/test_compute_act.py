@@ -144,6 +144,21 @@ def test_shelve(s: Shop) -> None:
     assert s.alice.http.get(f"/image/v2/images?name={name}").json()["images"] == []
 
 
+def test_rescue(s: Shop, server: str) -> None:
+    missing = "5f0b2c9e-0000-4000-8000-000000000000"
+    answer = s.act(server, rescue={"rescue_image_ref": missing})
+    assert (answer.status_code, message(answer)) == (400, f"Image {missing} could not be found.")
+    answer = s.act(server, rescue={"adminPass": "pw"})
+    assert (answer.status_code, answer.json()) == (200, {"adminPass": "pw"})
+    shown = s.wait(server, "RESCUE")
+    assert (shown["OS-EXT-STS:vm_state"], shown["image"]["id"]) == ("rescued", s.image)
+    answer = s.act(server, rescue=None)
+    assert (answer.status_code, message(answer)) == (
+        409, f"Cannot 'rescue' instance {server} while it is in vm_state rescued")  # fmt: skip
+    assert s.act(server, unrescue=None).status_code == 202
+    s.wait(server)
+
+
 def test_lock(s: Shop, server: str) -> None:
     assert s.act(server, lock={"locked_reason": "careful"}).status_code == 202
     shown = s.show(server)

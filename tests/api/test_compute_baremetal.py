@@ -176,10 +176,6 @@ def test_refusals(metal: Metal) -> None:
     assert (answer.status_code, "not enough free physical ports" in message(answer)) == (400, True)
     s.delete(server)
     metal.free()
-    virtual = s.make()
-    answer = s.act(virtual, rescue=None)
-    assert (answer.status_code, "only a bare-metal server" in message(answer)) == (501, True), answer.text
-    s.delete(virtual)
 
 
 def test_quota_counts_what_the_flavor_says(metal: Metal) -> None:

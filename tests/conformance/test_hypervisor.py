@@ -148,6 +148,11 @@ CASES: dict[str, list[Change]] = {
         Change({"boots": 2}, True, {"power": ON, "disks": {"root"}}),
         Change({"disks": (ROOT,), "power": OFF}, None, {"power": OFF}),
     ],
+    "a rescue system comes first, and goes": [
+        Change({}, None),
+        Change({"disks": (NEW_ROOT, ROOT), "boots": 2}, True, {"disks": {"root", "new-root"}}),
+        Change({"disks": (ROOT,), "boots": 3}, True, {"power": ON, "disks": {"root"}}),
+    ],
     "a new name needs no boot": [Change({}, None), Change({"name": "Zoë <&> \x07"}, False, {"power": ON})],
     "a config drive": [Change({"config_drive": DRIVE}, None, {"disks": {"root"}})],
     "a blank disk only": [Change({"disks": (DATA,)}, None, {"power": ON, "disks": {"data"}})],

@@ -67,6 +67,16 @@ async def shelve(w: World, server_id: str) -> None:
     await w.settled(server_id)
 
 
+async def rescue(w: World, server_id: str) -> None:
+    answer = await w.act(server_id, rescue={"rescue_image_ref": w.image_id})
+    assert answer.status_code == 200, answer.text
+
+
+async def rescued(w: World, server_id: str) -> None:
+    await rescue(w, server_id)
+    await w.settled(server_id)
+
+
 async def bigger(w: World) -> None:
     flavor = {"name": "big", "ram": 1024, "vcpus": 2, "disk": 2, "id": "big"}
     answer = await w.admin.post(f"{V21}/flavors", json={"flavor": flavor})
@@ -117,6 +127,8 @@ SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     "shelve": ([], action(shelve=None), "SHELVED_OFFLOADED"),
     "unshelve": ([shelve], action(unshelve=None), "ACTIVE"),
     "delete of a shelved one": ([shelve], delete, None),
+    "rescue": ([], rescue, "RESCUE"),
+    "unrescue": ([rescued], action(unrescue=None), "ACTIVE"),
     "rebuild": ([], rebuild, "ACTIVE"),
     "snapshot": ([], action(createImage={"name": "copy"}), "ACTIVE"),
     "attach": ([], attach, "ACTIVE"),
@@ -193,7 +205,14 @@ async def test_refused(name: str, tmp_path: Path) -> None:
             await end(w, server_id)
 
 
-POWER = {"ACTIVE": "on", "VERIFY_RESIZE": "on", "SHUTOFF": "off", "PAUSED": "paused", "SUSPENDED": "suspended"}
+POWER = {
+    "ACTIVE": "on",
+    "VERIFY_RESIZE": "on",
+    "RESCUE": "on",
+    "SHUTOFF": "off",
+    "PAUSED": "paused",
+    "SUSPENDED": "suspended",
+}
 
 
 async def honest(w: World, server_id: str, shown: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ GONE = Notice({"vm_state": "error", "power_state": 0})
         ({}, seen(Power.CRASHED), UP, Notice({"power_state": 6, "vm_state": "stopped", "power": "off"})),
         ({}, seen(Power.PAUSED), UP, Notice({"power_state": 3, "vm_state": "paused"})),
         ({}, None, UP, GONE),
+        ({"vm_state": "rescued"}, seen(), UP, Settled()),
         ({"vm_state": "shelved_offloaded", "host": None}, None, None, Settled()),
         ({"vm_state": "shelved_offloaded", "host": None, "task_state": "unshelving"}, None, None, Place()),
         ({"vm_state": "resized"}, seen(Power.OFF), UP, Notice({"power_state": 4})),

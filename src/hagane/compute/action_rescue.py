@@ -1,4 +1,8 @@
-"""rescue and unrescue: a small system in memory instead of the one on the disk, and back. Of bare metal only."""
+"""rescue and unrescue: another system than the one on the disk, and back.
+
+A Node runs a small system from memory; a machine on a Host boots a fresh disk of the rescue image, its own disks behind
+that one. Which image: the one asked for, else the Server's own.
+"""
 
 from typing import Any
 
@@ -10,9 +14,11 @@ from hagane.compute.base import api, need
 from hagane.compute.kinds import IMAGE_REF, PASSWORD
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find, refuse_locked
-from hagane.compute.server_create import password, seal
-from hagane.compute.steel import refuse_virtual
-from hagane.state.database import Tx
+from hagane.compute.server_create import check_image, password, seal
+from hagane.compute.steel import is_node
+from hagane.errors import Invalid, NotFound
+from hagane.image.store import base_image
+from hagane.state.database import Row, Tx
 
 
 def _rescue(field: str, value: Any) -> Any:
@@ -32,9 +38,12 @@ def actions(cloud: Cloud) -> dict[str, Action]:
             row = await find(tx, request)
             need(request, api("os-rescue"), row)
             refuse_locked(request, row)
-            refuse_virtual(row, "rescued")
-            refuse_state(row, "rescue", [VmState.ACTIVE, VmState.STOPPED])
-            await intend(request, tx, row, "rescue", {"task_state": Task.RESCUING, "secret": seal(request, secret)})
+            fit = [VmState.ACTIVE, VmState.STOPPED] + ([] if is_node(row) else [VmState.ERROR])
+            refuse_state(row, "rescue", fit)
+            changes: dict[str, Any] = {"task_state": Task.RESCUING, "secret": seal(request, secret)}
+            if not is_node(row):
+                changes |= await _system(request, tx, row, (value or {}).get("rescue_image_ref"))
+            await intend(request, tx, row, "rescue", changes)
 
         await cloud.db.write(write)
         return json_response(200, {"adminPass": secret})
@@ -45,7 +54,10 @@ def actions(cloud: Cloud) -> dict[str, Action]:
             need(request, api("os-unrescue"), row)
             refuse_locked(request, row)
             refuse_state(row, "unrescue", [VmState.RESCUED])
-            await intend(request, tx, row, "unrescue", {"task_state": Task.UNRESCUING, "power": "on"})
+            changes: dict[str, Any] = {"task_state": Task.UNRESCUING, "power": "on"}
+            if not is_node(row):
+                changes |= {"rescue": None, "boots": row["boots"] + 1, "soft": True}
+            await intend(request, tx, row, "unrescue", changes)
 
         await cloud.db.write(write)
         return empty(202)
@@ -54,3 +66,14 @@ def actions(cloud: Cloud) -> dict[str, Action]:
         "rescue": Action(rescue, "os-rescue", body=lambda _: RESCUE),
         "unrescue": Action(unrescue, "os-unrescue"),
     }
+
+
+async def _system(request: Request, tx: Tx, row: Row, asked: str | None) -> dict[str, Any]:
+    """What a machine on a Host is to boot. Raises Invalid."""
+    try:
+        image = await base_image(tx, request.cloud, asked or row["image_id"], caller=request.caller if asked else None)
+    except NotFound as error:
+        raise Invalid(f"Image {asked or row['image_id']} could not be found.", code="ImageNotFound") from error
+    check_image(image)
+    number = row["boots"] + 1  # a disk of its own for each rescue
+    return {"rescue": {"image_id": image.id, "number": number}, "boots": number, "power": "on", "soft": True}

@@ -34,7 +34,8 @@ def _place(field: str, value: Any) -> Any:
     return _PLACE.check(field, value)
 
 
-UNSHELVE = Custom(rule=_place, nullable=True)
+_SCHEMA = {"type": ["object", "null"], "properties": {"availability_zone": {"type": "string"}}, "minProperties": 1}
+UNSHELVE = Custom(rule=_place, nullable=True, json_schema=_SCHEMA)
 ZONE = Custom(rule=lambda field, value: None if value is None else _ZONE.check(field, value), nullable=True)
 NOTHING = Custom(rule=lambda field, value: None, nullable=True)
 

@@ -41,6 +41,7 @@ _OFFERED = {
     "os-personality": ("Personality", "Personality support."),
     "os-quota-class-sets": ("QuotaClasses", "Quota classes management support."),
     "os-quota-sets": ("Quotas", "Quotas management support."),
+    "os-rescue": ("Rescue", "Instance rescue mode."),
     "os-server-groups": ("ServerGroups", "Server group support."),
     "os-services": ("Services", "Services support."),
     "os-shelve": ("Shelve", "Instance shelve mode."),

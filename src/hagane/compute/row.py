@@ -6,7 +6,7 @@
       │         └─resize─▶ RESIZED ─confirm, revert─▶ ACTIVE or SHUTOFF
       └─▶ ERROR ┘ (rebuild, hard reboot)
 
-A Server whose flavor asks for bare metal is a whole Node (`node_id`), and may be rescued: RESCUE.
+A Server whose flavor asks for bare metal is a whole Node (`node_id`). Any that runs may be rescued: RESCUE.
 
 Intent is written by the API: power, boots, disk_version, nics, the flavor, terminate, and the generation that each
 change raises. reconcile/server.py writes what it sees: vm_state, power_state, host, launched_at, fault, progress, and
@@ -35,7 +35,7 @@ class VmState(StrEnum):
     RESIZED = "resized"  # runs with another flavor, on the same Host or another; not confirmed yet
     SHELVED = "shelved"
     SHELVED_OFFLOADED = "shelved_offloaded"  # on no Host: its disk is an image (disk_image)
-    RESCUED = "rescued"  # bare metal: a rescue system runs from memory
+    RESCUED = "rescued"  # another system runs: of bare metal from memory, on a Host from a disk of its own
     ERROR = "error"
 
 
@@ -121,6 +121,7 @@ SERVER = Table(
         Column("move", "json"),
         Column("old_host"),  # where its machine of before the resize still is, switched off
         Column("disk_image"),  # what the disk was made of, where that is not the image
+        Column("rescue", "json"),  # {"image_id", "number"}: what it boots instead of its own disk
         Column("node_id"),  # the bare-metal Node that it is, instead of a machine on a Host
         Column("node_asked", "int"),  # the generation whose intent the Node has been told
         Column("tried", "json"),  # Hosts and Nodes where building failed

@@ -244,7 +244,7 @@ def _row(request: Request, order: Order, flavor: Row, image: ImageInfo, keypair:
         "reservation_id": order.reservation, "power": "on", "boots": 1, "soft": False, "disk_version": 1,
         "snapshot": None, "terminate": False, "action": "create", "request_id": request.id, "acted_at": moment,
         "generation": 1, "observed_generation": 0, "vm_state": VmState.BUILDING, "task_state": Task.SCHEDULING,
-        "power_state": 0, "host": None, "move": None, "tried": [], "progress": 0, "created_at": moment,
+        "power_state": 0, "host": None, "move": None, "rescue": None, "tried": [], "progress": 0, "created_at": moment,
         "updated_at": moment,
     }  # fmt: skip
 

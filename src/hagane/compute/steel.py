@@ -26,12 +26,6 @@ def refuse_steel(row: Row, what: str) -> None:
         raise Unsupported(f"The requested functionality is not supported: a bare-metal server cannot be {what}.")
 
 
-def refuse_virtual(row: Row, what: str) -> None:
-    """Raises Unsupported for what only bare metal can do."""
-    if not is_node(row):
-        raise Unsupported(f"The requested functionality is not supported: only a bare-metal server can be {what}.")
-
-
 async def add_nic(request: Request, tx: Tx, row: Row, wish: nic.Wish) -> dict[str, Any]:
     """One NIC more: a free Nic of the Node, whose MAC address the Port then has. Raises Invalid when there is none."""
     node = await NODE.get(tx, id=row["node_id"]) if row["node_id"] else None

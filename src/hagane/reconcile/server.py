@@ -57,6 +57,7 @@ class ServerReconciler:
         ports = await nic.ports_of(self._db, [row for row in rows.values() if row["nics"]])
         wanted = {row["image_id"] for row in rows.values()}
         wanted |= {row["disk_image"] for row in rows.values() if row["vm_state"] == VmState.SHELVED_OFFLOADED}
+        wanted |= {row["rescue"]["image_id"] for row in rows.values() if row["rescue"]}
         images = await self._images({image_id for image_id in wanted if image_id})
         return {key: self._one(row, hosts.get(row["host"]), ports.get(key, []), images)
                 for key, row in rows.items()}  # fmt: skip
@@ -129,11 +130,12 @@ class ServerReconciler:
         ordered = _in_order(row, ports)
         if row["vm_state"] == VmState.BUILDING and image is None:
             return await self._refused(row, steps, _gone(row), final=True)
-        found = (images.get(image_id) for image_id in (row["image_id"], row["disk_image"]))
+        system = row["rescue"]["image_id"] if row["rescue"] else None
+        found = (images.get(one) for one in (row["image_id"], row["disk_image"], system) if one)
         bases: dict[str, BaseImage] = {one.id: base_of(one) for one in found if one}
         bases |= await asyncio.to_thread(self._moves.bases, row)
         try:
-            machine = machine_of(row, ordered, image, await self._drive(row, ordered), bases)
+            machine = machine_of(row, ordered, image, await self._drive(row, ordered), bases, images.get(system or ""))
             async with station.turn():
                 seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
         except DeviceFailed as error:

@@ -102,6 +102,10 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
         changes |= REVERTED[task]
     elif not row["move"]:
         changes["vm_state"] = VmState.ERROR
+    if task == Task.RESCUING:  # it starts its own system again
+        power = "off" if row["vm_state"] == VmState.STOPPED else "on"
+        changes |= {"rescue": None, "power": power, "boots": row["boots"] + 1, "generation": row["generation"] + 1,
+                    "vm_state": row["vm_state"]}  # fmt: skip
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
     if len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):

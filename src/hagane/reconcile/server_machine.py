@@ -17,6 +17,7 @@ def machine_of(
     image: ImageInfo | None,
     drive: bytes | None,
     bases: Collection[str] = (),
+    rescue: ImageInfo | None = None,
 ) -> Machine:
     """`ports` in the order of the Server's NICs; `image` None when it has been deleted since; `bases`: ids of what
     disks can be made of now."""
@@ -28,7 +29,7 @@ def machine_of(
         memory_mb=flavor["ram"],
         power=_POWER[row["power"]],
         boots=row["boots"],
-        disks=disks_of(row, image, bases),
+        disks=(*rescue_of(row, rescue), *disks_of(row, image, bases)),
         nics=tuple(MachineNic(port["id"], port["mac_address"], port["mtu"]) for port in ports),
         config_drive=drive,
         soft=bool(row["soft"]),
@@ -46,6 +47,14 @@ def disks_of(row: Mapping[str, Any], image: ImageInfo | None, bases: Collection[
     if flavor["swap"]:
         disks.append(Disk(f"{key}-swap", -(-flavor["swap"] // 1024)))
     return tuple(disks)
+
+
+def rescue_of(row: Mapping[str, Any], image: ImageInfo | None) -> tuple[Disk, ...]:
+    """The disk that a rescued machine boots, in front of its own."""
+    if not row["rescue"]:
+        return ()
+    size = max(1, -(-(image.virtual_size if image else GIB) // GIB))
+    return (Disk(f"{row['id']}-rescue-{row['rescue']['number']}", size, row["rescue"]["image_id"], bus(image)),)
 
 
 def bus(image: ImageInfo | None) -> str:

@@ -111,7 +111,7 @@ def _observe(row: Row, seen: Seen | None) -> Step:
     if seen.power in (Power.ON, Power.PAUSED) and row["power"] == "off":
         return Apply()  # somebody started it behind our back: the row holds
     changes = {"power_state": _STATE[seen.power], "vm_state": _VM[seen.power]}
-    if row["vm_state"] == VmState.RESIZED:
+    if row["vm_state"] in (VmState.RESIZED, VmState.RESCUED):
         return Notice({"power_state": _STATE[seen.power]}) if _STATE[seen.power] != row["power_state"] else Settled()
     if seen.power in (Power.OFF, Power.CRASHED) and row["power"] != "off":
         changes["power"] = "off"
@@ -129,6 +129,8 @@ def finished(row: Row, seen: Seen) -> dict[str, Any]:
     vm_state = _VM[seen.power if row["power"] == "suspended" else Power(row["power"])]
     if row["task_state"] == Task.RESIZE_FINISH:
         vm_state = VmState.RESIZED
+    elif row["rescue"] and row["power"] == "on":
+        vm_state = VmState.RESCUED
     return {
         "vm_state": vm_state,
         "task_state": None,

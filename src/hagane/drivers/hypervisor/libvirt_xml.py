@@ -229,9 +229,9 @@ def _firmware(root: ET.Element, machine: Machine, style: Style, kept: Domain | N
 
 
 def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain | None) -> None:
-    seen = kept.disks if kept else {}
     drive = drive_key(machine)
     disks = [*machine.disks, *([Disk(drive, 0)] if drive else [])]
+    seen = _kept_disks(disks, kept)
     # A first disk that is new (a rebuild) takes the first name, also where an old disk of this machine has it still.
     taken = {seen[disk.key].target for disk in disks if disk.key in seen}
     for number, disk in enumerate(disks):
@@ -255,6 +255,18 @@ def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain |
     _sub(_sub(devices, "video"), "model", type="none")
     _sub(devices, "memballoon", model="none")
     _sub(_sub(devices, "rng", model="virtio"), "backend", model="random", text="/dev/urandom")
+
+
+def _kept_disks(disks: list[Disk], kept: Domain | None) -> dict[str, SeenDisk]:
+    """The places that disks keep. The first disk is the guest's first: where it would not be (a rescue system comes in
+    front of the others, or goes again), all find new places in their order."""
+    seen = kept.disks if kept else {}
+    if not disks:
+        return seen
+    first, name = disks[0], free_target(disks[0].bus, set())
+    holder = next((disk.key for disk in disks if disk.key in seen and seen[disk.key].target == name), first.key)
+    displaced = first.key in seen and seen[first.key].target != name
+    return {} if holder != first.key or displaced else seen
 
 
 def _same_board(kept: str, wanted: str) -> bool:

@@ -1199,6 +1199,7 @@ CREATE TABLE server (
   move TEXT,
   old_host TEXT,
   disk_image TEXT,
+  rescue TEXT,
   node_id TEXT,
   node_asked BIGINT,
   tried TEXT,
