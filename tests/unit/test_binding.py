@@ -9,6 +9,7 @@ from hagane.baremetal.binding import DIRECT, GUARDED, REFUSED, GatewayView, Rack
 NIC = {"address": "52:54:00:00:00:01", "link": {"switch_id": "52:54:01:00:00:02", "port_id": "bm1-0"}}
 SECURE = {"id": "p1", "port_security_enabled": True}
 OPEN = {"id": "p1", "port_security_enabled": False}
+LIMITED = OPEN | {"qos_policy_id": "q"}
 GENEVE = {"id": "n1", "network_type": "geneve", "physical_network": None}
 VLAN = {"id": "n2", "network_type": "vlan", "physical_network": "rack1"}
 ELSEWHERE = {"id": "n3", "network_type": "vlan", "physical_network": "ext"}
@@ -28,6 +29,9 @@ def rack(*gateways: GatewayView) -> RackView:
         (SECURE, VLAN, (GW1,), GUARDED, "gw1"),
         (OPEN, VLAN, (GW1,), DIRECT, "gw1"),
         (OPEN, VLAN, (), DIRECT, ""),
+        (LIMITED, VLAN, (GW1,), GUARDED, "gw1"),  # OVN limits, a VLAN does not
+        (OPEN, VLAN | {"qos_policy_id": "q"}, (GW1,), GUARDED, "gw1"),
+        (LIMITED, VLAN, (), REFUSED, ""),
         (OPEN, FLAT, (GW1,), GUARDED, "gw1"),
         (OPEN, ELSEWHERE, (GW1, GW2), GUARDED, "gw2"),
         (SECURE, ELSEWHERE, (GW1,), REFUSED, ""),
@@ -62,6 +66,7 @@ def test_a_refusal_names_its_reason(nic: Any, there: RackView | None, says: str)
 
 def test_a_refusal_says_what_to_do() -> None:
     assert "Disable port security" in decide(NIC, SECURE, VLAN, rack()).reason
+    assert "Take the policy off" in decide(NIC, LIMITED, VLAN, rack()).reason
 
 
 def test_columns_say_how_and_where() -> None:

@@ -68,11 +68,21 @@ def decide(nic: Row, port: Row, network: Row, rack: RackView | None, *, current:
 
 def _may_go_direct(port: Row, network: Row, rack: RackView) -> bool:
     on_wire = network.get("network_type") == "vlan" and network.get("physical_network") == rack.physical_network
-    return on_wire and not port["port_security_enabled"]
+    return on_wire and not port["port_security_enabled"] and not _limited(port, network)
+
+
+def _limited(port: Row, network: Row) -> bool:
+    """Whether a QoS policy applies, which OVN enforces, and no VLAN."""
+    return bool(port.get("qos_policy_id") or network.get("qos_policy_id"))
 
 
 def _no_gateway(port: Row, network: Row, rack: RackView) -> str:
     if network.get("network_type") == "vlan" and network.get("physical_network") == rack.physical_network:
+        if not port["port_security_enabled"]:
+            return (
+                f"Port {port['id']} has a QoS policy, which nobody can enforce in rack {rack.name}: it has no gateway. "
+                "Take the policy off the Port and its network, or give the rack a gateway"
+            )
         return (
             f"Port {port['id']} asks for port security, which nobody can enforce in rack {rack.name}: it has no "
             "gateway. Disable port security on the Port, or give the rack a gateway"

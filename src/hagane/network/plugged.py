@@ -12,7 +12,7 @@ from hagane.network.errors import error
 from hagane.state.database import Row, Tx
 
 VIF = "other"  # binding:vif_type of such a Port
-_REPLANNED = ("port_security_enabled", "admin_state_up")
+_REPLANNED = ("port_security_enabled", "admin_state_up", "qos_policy_id")
 _FIXED = ("binding_host_id", "binding_profile", "binding_vnic_type", "mac_address")
 
 
@@ -26,7 +26,7 @@ class Plugs(Protocol):
     async def gone(self, tx: Tx, port: Row, *, request_id: str | None = None) -> None: ...
 
     async def moved(self, tx: Tx, network: Row, *, request_id: str | None = None) -> None:
-        """A VLAN network has another segmentation id."""
+        """A VLAN network has another segmentation id, or another QoS policy."""
         ...
 
 

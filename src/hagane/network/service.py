@@ -14,6 +14,8 @@ kind              key        rows to read
                              mac_address?}], extra_dhcp_opts [{opt_name, opt_value, ip_version}], binding_host_id,
                              binding_profile, binding_vnic_type, dns_name. Owner `network:distributed` is the metadata
                              localport; `network:floatingip` only holds an address and becomes nothing in OVN.
+                             qos_policy_id, or its network's: `qos_rule` rows (policy_id). Of owner `trunk:subport`:
+                             `subport` (port_id) has its tag, and the `trunk` whose port_id carries it.
 "router"          router     `router`: admin_state_up, enable_snat, gateway_port_id (a `port`), routes
                              [{destination, nexthop}]; its interfaces are `port` rows with device_id = router and
                              device_owner `network:router_interface`.

@@ -112,12 +112,14 @@ async def parents(reader: Reader, ports: Sequence[Row]) -> dict[str, tuple[str, 
     return {str(port): (str(parent), int(number)) for port, parent, number in rows}
 
 
+_USE = """SELECT 'PortInUseAsSubPort', trunk_id FROM subport WHERE port_id = :id UNION ALL
+SELECT 'PortInUseAsTrunkParent', id FROM trunk WHERE port_id = :id"""
+
+
 async def use_of(reader: Reader, port_id: str) -> tuple[str, str]:
     """(error, trunk) that tells how a trunk uses a port; empty when none does."""
-    for row in await SUBPORT.select(reader, {"port_id": port_id}):
-        return "PortInUseAsSubPort", str(row["trunk_id"])
-    for row in await TRUNK.select(reader, {"port_id": port_id}):
-        return "PortInUseAsTrunkParent", str(row["id"])
+    for name, trunk_id in await reader.fetch_tuples(_USE, {"id": port_id}):
+        return str(name), str(trunk_id)
     return "", ""
 
 
