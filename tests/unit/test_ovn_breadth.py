@@ -1,0 +1,84 @@
+"""Port forwardings, QoS and subports to OVN rows: pure functions, checked by their results."""
+
+from typing import Any
+
+from hagane.reconcile.ovn import forward, port, qos
+from tests.unit.test_ovn_compile import NETWORK, PORT, SUBNET
+
+FLOATING = {"id": "f1", "floating_ip_address": "203.0.113.9", "floating_network_id": "x1", "router_id": "r1"}
+PHYSICAL = NETWORK | {"network_type": "vlan", "physical_network": "ext"}
+
+
+def forwarding(outer: str, inner: str, protocol: str = "tcp") -> dict[str, Any]:
+    return {"external_port_range": outer, "internal_port_range": inner, "protocol": protocol,
+            "internal_ip_address": "10.0.0.5"}  # fmt: skip
+
+
+def rule(kind: str, direction: str | None = "egress", **values: int) -> dict[str, Any]:
+    empty = dict.fromkeys(("max_kbps", "max_burst_kbps", "min_kbps", "dscp_mark"))
+    return empty | {"id": kind, "type": kind, "direction": direction} | values
+
+
+def test_forwardings_of_a_protocol_are_one_balancer() -> None:
+    rows = [forwarding("80:80", "8080:8080"), forwarding("90:92", "190:192"), forwarding("53:54", "53:53", "udp")]
+    tcp, udp = forward.forwards(FLOATING, rows, ["n2", "n1", "n2"])
+    assert (tcp.table, tcp.key) == ("Load_Balancer", "floatingip:f1/forward:tcp")
+    assert tcp.columns["vips"] == {
+        "203.0.113.9:80": "10.0.0.5:8080", "203.0.113.9:90": "10.0.0.5:190", "203.0.113.9:91": "10.0.0.5:191",
+        "203.0.113.9:92": "10.0.0.5:192",
+    }  # fmt: skip
+    assert udp.columns["vips"] == {"203.0.113.9:53": "10.0.0.5:53", "203.0.113.9:54": "10.0.0.5:53"}
+    assert dict(tcp.member_of) == {
+        ("Logical_Router", "load_balancer"): ["router:r1"],
+        ("Logical_Switch", "load_balancer"): ["network:n1", "network:n2"],
+    }
+    assert forward.forwards(FLOATING | {"router_id": None}, rows, ["n1"]) == []
+    assert forward.forwards(FLOATING, [], ["n1"]) == []
+
+
+def test_a_limit_and_a_mark_of_one_direction_are_one_row() -> None:
+    rules = [rule("bandwidth_limit", max_kbps=100, max_burst_kbps=10), rule("dscp_marking", None, dscp_mark=0)]
+    [egress] = qos.port("port:p1", PORT, NETWORK, rules)
+    assert (egress.key, egress.parent) == ("port:p1/qos:egress", ("Logical_Switch", "network:n1", "qos_rules"))
+    assert egress.columns == {
+        "direction": "from-lport", "priority": 2002, "match": 'inport == "p1"',
+        "bandwidth": {"rate": 100, "burst": 10}, "action": {"dscp": 0},
+    }  # fmt: skip
+    [ingress] = qos.port("port:p1", PORT, NETWORK, [rule("bandwidth_limit", "ingress", max_kbps=7, max_burst_kbps=0)])
+    assert (ingress.columns["match"], ingress.columns["bandwidth"]) == ('outport == "p1"', {"rate": 7})
+    assert ingress.columns["direction"] == "to-lport"
+    assert qos.port("port:p1", PORT, NETWORK, [rule("bandwidth_limit", max_kbps=0, max_burst_kbps=0)]) == []
+
+
+def test_a_guarantee_is_a_queue_of_a_physical_network() -> None:
+    rules = [rule("bandwidth_limit", max_kbps=100, max_burst_kbps=10), rule("minimum_bandwidth", min_kbps=50)]
+    assert qos.options(PHYSICAL, rules) == {"qos_min_rate": "50000", "qos_max_rate": "100000", "qos_burst": "10000"}
+    assert qos.port("port:p1", PORT, PHYSICAL, rules) == []
+    assert qos.options(NETWORK, rules) == {}
+    assert len(qos.port("port:p1", PORT, NETWORK, rules)) == 1
+    ingress = [rule("minimum_bandwidth", "ingress", min_kbps=50)]
+    assert (qos.options(PHYSICAL, ingress), qos.port("port:p1", PORT, PHYSICAL, ingress)) == ({}, [])
+
+
+def test_a_floating_ip_is_limited_at_its_gateway() -> None:
+    [row] = qos.floating("floatingip:f1", FLOATING, "g1", [rule("bandwidth_limit", "ingress", max_kbps=5)])
+    assert row.parent == ("Logical_Switch", "network:x1", "qos_rules")
+    assert row.columns["match"] == 'outport == "g1" && ip4.dst == 203.0.113.9 && is_chassis_resident("cr-lrp-g1")'
+    assert row.columns["priority"] == 2003
+
+
+def test_the_nearest_policy_counts() -> None:
+    network = {"qos_policy_id": "n"}
+    assert qos.effective({"qos_policy_id": "p", "device_owner": ""}, network) == "p"
+    assert qos.effective({"qos_policy_id": None, "device_owner": "compute:nova"}, network) == "n"
+    assert qos.effective({"qos_policy_id": None, "device_owner": "network:router_interface"}, network) is None
+    assert qos.effective({"qos_policy_id": "p", "device_owner": "network:router_interface"}, network) == "p"
+    assert qos.effective({"qos_policy_id": None, "device_owner": ""}, None) is None
+
+
+def test_a_subport_names_its_parent_and_tag() -> None:
+    subnets = {SUBNET["id"]: SUBNET}
+    row = port.port(PORT, NETWORK, subnets, dns=[], metadata={}, parent=("p0", 100))[0]
+    assert (row.columns["parent_name"], row.columns["tag"]) == ("p0", 100)
+    row = port.port(PORT, NETWORK, subnets, dns=[], metadata={})[0]
+    assert (row.columns["parent_name"], row.columns["tag"]) == (None, None)
