@@ -16,6 +16,7 @@ from hagane.identity.base import UNAUTHORIZED, expected, refused
 from hagane.identity.login_method import Methods, Proof, denied, domain_of
 from hagane.identity.login_shape import validate
 from hagane.identity.project import Project
+from hagane.identity.receipt import Insufficient
 from hagane.identity.revocation import purge
 from hagane.identity.ticket import Ticket, audit_id
 from hagane.identity.token import GRACE, Tokens
@@ -45,7 +46,10 @@ class Login:
             raise expected("auth", "request body")
         validate(auth)
         started = time.time()  # before anything is read, so that a change that comes meanwhile ends this token
-        proof = await self._methods.prove(request, auth["identity"])
+        try:
+            proof = await self._methods.prove(request, auth["identity"])
+        except Insufficient as error:
+            return self._methods.receipts.answer(error)
         ticket = await self._ticket(auth, proof, started)
         try:
             token = await self.tokens.issue(ticket)

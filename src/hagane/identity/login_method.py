@@ -1,4 +1,4 @@
-"""How a login proves who it is: by password, by an earlier token, or by an application credential."""
+"""How a login proves who it is: password, one-time password, an earlier token, or an application credential."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -12,8 +12,12 @@ from hagane.cloud import Cloud
 from hagane.errors import NotFound, Unauthenticated
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.base import could_not_find, expected, refused
+from hagane.identity.credential import Credential
+from hagane.identity.one_time import fits
 from hagane.identity.password import Passwords
 from hagane.identity.project import ROOT, Project
+from hagane.identity.receipt import HEADER, Insufficient, Receipts
+from hagane.identity.revocation import is_revoked
 from hagane.identity.throttle import Throttle, TooMany, address_of
 from hagane.identity.ticket import Ticket
 from hagane.identity.token import MISSING, Tokens
@@ -21,6 +25,7 @@ from hagane.identity.token_load import PRIMARY, Worthless, user_of
 from hagane.identity.user import User
 from hagane.state import clock
 from hagane.state.database import Reader, Row
+from hagane.state.secret import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,11 @@ class Methods:
     def __init__(self, cloud: Cloud) -> None:
         self.db = cloud.db
         self.tokens, self.passwords = cloud.use(Tokens), cloud.use(Passwords)
-        self._throttle = cloud.use(Throttle)
+        self._throttle, self.receipts = cloud.use(Throttle), Receipts(cloud.config.state)
+        self._secrets = Secrets(cloud.config.state)
         self._methods: dict[str, Callable[[Request, dict[str, Any]], Awaitable[Proof]]] = {
             "password": self._password,
+            "totp": self._one_time,
             "token": self._token,
             "application_credential": self._application_credential,
         }
@@ -74,6 +81,9 @@ class Methods:
         if not proofs or any(proof.user_id != proofs[0].user_id for proof in proofs):
             raise denied("no method, or methods of several users")
         known = [name for proof in proofs for name in proof.methods]
+        known += await self._earlier(request, proofs[0].user_id)
+        if set(known) <= {"totp"}:
+            raise denied("a one-time password alone")
         merged = proofs[0]
         for proof in proofs[1:]:
             given = {name: getattr(proof, name) for name in ("chain", "credential", "source", "password_hash")}
@@ -83,6 +93,18 @@ class Methods:
         merged = replace(merged, methods=tuple(dict.fromkeys(known)))
         await self._enough(merged)
         return merged
+
+    async def _earlier(self, request: Request, user_id: str) -> tuple[str, ...]:
+        """What the user has proved by the login before this one, as its receipt says. Raises Unauthenticated."""
+        text = request.headers.get(HEADER)
+        if not text:
+            return ()
+        receipt = self.receipts.read(text)
+        if receipt is None or receipt.user_id != user_id:
+            raise denied("the receipt is none, is too old, or is another user's")
+        if await is_revoked(self.db, [user_id], receipt.issued_at):
+            raise denied("what the receipt says was revoked, as by a new password")
+        return receipt.methods
 
     async def _enough(self, proof: Proof) -> None:
         """A user may demand several methods at once: one of the rules, each a list of methods, must be fulfilled.
@@ -99,10 +121,7 @@ class Methods:
             for rule in options.get("multi_factor_auth_rules", [])
         ]
         if any(known) and not any(rule and rule <= set(proof.methods) for rule in known):
-            methods = ", ".join(proof.methods)
-            raise Unauthenticated(
-                f"Insufficient auth methods received for {proof.user_id}. Auth Methods Provided: {methods}."
-            )
+            raise Insufficient(user or {}, proof.methods, known)
 
     async def _password(self, request: Request, data: dict[str, Any]) -> Proof:
         if "user" not in data:
@@ -120,6 +139,22 @@ class Methods:
         if user["password_expires_at"] is not None and user["password_expires_at"] <= clock.now():
             raise Unauthenticated(f"The password is expired and needs to be changed for user: {user['id']}.")
         return Proof(user["id"], ("password",), password_hash=stored)
+
+    async def _one_time(self, request: Request, data: dict[str, Any]) -> Proof:
+        who = data.get("user")
+        if not isinstance(who, dict):
+            raise expected("user", "totp")
+        name = (who.get("id") or f"{who.get('domain')}/{who.get('name')}")[:400]
+        try:
+            async with self._throttle.attempt(name, address_of(request)):
+                user = await self._user(who)
+                rows = await Credential.table.select(self.db, {"user_id": user["id"], "type": "totp"}) if user else []
+                seeds = [self._secrets.decrypt(row["encrypted_blob"]) for row in rows]
+                if user is None or not fits(seeds, str(who.get("passcode", ""))):
+                    raise denied("wrong user or one-time password")
+        except TooMany as error:
+            raise denied("too many failed logins") from error
+        return Proof(user["id"], ("totp",))
 
     async def _token(self, request: Request, data: dict[str, Any]) -> Proof:
         try:

@@ -8,10 +8,12 @@ from hagane.errors import Invalid
 _REF = Obj(fields={"id": Str(None), "name": Str(None)}, open=True)
 _IN_DOMAIN = Obj(fields={"id": Str(None), "name": Str(None), "domain": _REF}, open=True)
 _USER = Obj(fields={"id": Str(None), "name": Str(None), "password": Str(None), "domain": _REF}, open=True)
+_CODE = Obj(fields={"id": Str(None), "name": Str(None), "passcode": Str(None), "domain": _REF}, open=True)
 _IDENTITY = Obj(
     fields={
         "methods": ListOf(item=Str(None)),
         "password": Obj(fields={"user": _USER}, open=True),
+        "totp": Obj(fields={"user": _CODE}, open=True),
         "token": Obj(fields={"id": Str(None)}, required=("id",), open=True),
         "application_credential": Obj(
             fields={"id": Str(None), "name": Str(None), "secret": Str(None), "user": _IN_DOMAIN}, open=True
