@@ -69,7 +69,7 @@ def apply(document: dict[str, Any], patch: Sequence[Operation]) -> dict[str, Any
 
 
 def _shown(entry: Operation) -> dict[str, Any]:
-    hidden = "value" in entry and secret(_steps(entry["path"])[-1])
+    hidden = "value" in entry and any(map(secret, _steps(entry["path"])))
     return {**entry, "value": STARS} if hidden else masked(dict(entry))
 
 
