@@ -12,7 +12,7 @@ from hagane.api.asgi import Application
 from hagane.api.http import Caller, Request
 from hagane.cloud import Cloud
 from hagane.config import Config
-from hagane.network import default_rule_row
+from hagane.network import attach, default_rule_row, quota
 from hagane.network.service import TABLES, service
 from hagane.state.database import open_database
 from hagane.state.migrate import migrate
@@ -61,6 +61,34 @@ async def left(cloud: Cloud) -> dict[str, int]:
     return {
         table.name: count for table in TABLES if table.name not in kept and (count := await table.count(cloud.db, {}))
     }
+
+
+async def test_what_hangs_on_a_machines_port_goes_with_it(store: Cloud, client: Client) -> None:
+    """A machine's end asks nobody: trunks, subports and forwardings of its ports are no reason to stay."""
+    outside = await client.make("/networks", "network", **{
+        "router:external": True, "provider:network_type": "flat", "provider:physical_network": "ext"})  # fmt: skip
+    await client.make("/subnets", "subnet", network_id=outside["id"], cidr="203.0.113.0/24", ip_version=4)
+    net = await client.make("/networks", "network", name="n")
+    subnet = await client.make("/subnets", "subnet", network_id=net["id"], cidr="10.0.0.0/24", ip_version=4)
+    router = await client.make("/routers", "router", external_gateway_info={"network_id": outside["id"]})
+    await client.ask("PUT", f"/routers/{router['id']}/add_router_interface", subnet_id=subnet["id"])
+    parent, one, two = [await client.make("/ports", "port", network_id=net["id"]) for _ in range(3)]
+    subports = [
+        {"port_id": p["id"], "segmentation_type": "vlan", "segmentation_id": n} for n, p in ((1, one), (2, two))
+    ]
+    trunk = await client.make("/trunks", "trunk", port_id=parent["id"], sub_ports=subports)
+    floating = await client.make("/floatingips", "floatingip", floating_network_id=outside["id"])
+    await client.make(f"/floatingips/{floating['id']}/port_forwardings", "port_forwarding", protocol="tcp",
+                      internal_port=80, external_port=80, internal_port_id=parent["id"])  # fmt: skip
+    await store.db.write(lambda tx: attach.remove(tx, one["id"]))
+    seen = (await client.ask("GET", f"/trunks/{trunk['id']}"))["trunk"]
+    assert [entry["port_id"] for entry in seen["sub_ports"]] == [two["id"]]
+    await store.db.write(lambda tx: attach.remove(tx, parent["id"]))
+    await client.ask("GET", f"/trunks/{trunk['id']}", 404)
+    assert (await client.ask("GET", f"/ports/{two['id']}"))["port"]["device_owner"] == ""
+    seen = (await client.ask("GET", f"/floatingips/{floating['id']}"))["floatingip"]
+    assert (seen["port_forwardings"], seen["router_id"]) == ([], None)
+    assert (await quota.rows(store.db, ADMIN.project_id or ""))["trunk"] == (-1, 0)
 
 
 async def test_what_is_made_can_be_removed_without_a_trace(store: Cloud, client: Client) -> None:

@@ -13,7 +13,7 @@ from hagane.api.http import Caller, Request
 from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.errors import Conflict, HaganeError
-from hagane.network import attach, network
+from hagane.network import attach, default_rule_row, network
 from hagane.network.service import service
 from hagane.state.allocation import held
 from hagane.state.database import Tx, open_database
@@ -28,6 +28,7 @@ async def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = f"sqlite:{tmp_path}/h.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     db = await open_database(url)
     await migrate(db)
+    await db.write(default_rule_row.seed)
     yield Cloud(Config(state=tmp_path), db)
     await db.close()
 
