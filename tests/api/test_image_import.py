@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from hagane.image import store
-from tests.api.people import Person
+from tests.api.people import Person, person
 from tests.support import Running, running_cloud
 
 IMAGES = "/image/v2/images"
@@ -151,6 +151,22 @@ def test_staged_bytes_outlive_the_process(tmp_path: Path) -> None:
         stage(http, broken, b"y" * 512)
         assert http.delete(f"{IMAGES}/{broken}").status_code == 204
         assert list((cloud.config.state / "images").iterdir()) == []
+
+
+def test_usage(cloud: Running) -> None:
+    who = person(cloud)
+    image_id = make(who.http)
+    stage(who.http, image_id, b"x" * (3 << 20))
+
+    def used() -> dict[str, int]:
+        usage = who.http.get("/image/v2/info/usage").json()["usage"]
+        assert {entry["limit"] for entry in usage.values()} == {-1}
+        return {name: entry["usage"] for name, entry in usage.items()}
+
+    assert used() == {"image_size_total": 3, "image_stage_total": 3, "image_count_total": 1, "image_count_uploading": 1}
+    start(who.http, image_id)
+    assert used() == {"image_size_total": 3, "image_stage_total": 0, "image_count_total": 1, "image_count_uploading": 0}
+    who.http.close()
 
 
 def test_openstacksdk(cloud: Running, victim: Person) -> None:

@@ -19,6 +19,7 @@ from hagane.image.metadef_part import MetadefParts
 from hagane.image.row import MEMBER, PROPERTY, TAG
 from hagane.image.staging import Staging
 from hagane.image.task import TASK, Tasks
+from hagane.image.usage import Usage
 from hagane.state.table import Table
 
 VERSIONS = (
@@ -81,7 +82,7 @@ def service(cloud: Cloud) -> Service:
     """All routes of the image API."""
     images = Image(cloud)
     of_one = (Data(cloud, images), Staging(cloud, images), Members(cloud, images), Tags(cloud, images))
-    parts = (About(), images, *of_one, Tasks(cloud), Metadefs(cloud), MetadefParts(cloud))
+    parts = (About(), images, *of_one, Tasks(cloud), Metadefs(cloud), MetadefParts(cloud), Usage(cloud))
     policy = Policy.load("image", Path(cloud.config.policy) if cloud.config.policy else None)
     cloud.provide(ImagePolicy, ImagePolicy(policy))
     return Service(
