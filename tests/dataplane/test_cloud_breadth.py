@@ -3,7 +3,7 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,6 +181,79 @@ def test_a_subport_is_on_its_own_network(world: World) -> None:
     api.delete_trunk(trunk)
     api.delete_port(port)
     near.reaches(world.far.ip)
+
+
+Meddle = Callable[[World, str], object]
+MEDDLED: dict[str, Meddle] = {
+    "balancer deleted": lambda w, row: w.cloud.nb("destroy", "Load_Balancer", row),
+    "balancer's addresses": lambda w, row: w.cloud.nb("clear", "Load_Balancer", row, "vips"),
+    "balancer out of its router": lambda w, row: w.cloud.nb("clear", "Logical_Router", router(w), "load_balancer"),
+    "balancer out of a switch": lambda w, row: w.cloud.nb("clear", "Logical_Switch", w.green.id, "load_balancer"),
+    "limits deleted": lambda w, row: w.cloud.nb("qos-del", w.green.id),
+    "limit of another rate": lambda w, row: w.cloud.nb(
+        "set", "QoS", w.cloud.rows("QoS")[0]["_uuid"], "bandwidth:rate=99999"),
+    "subport of nobody": lambda w, row: w.cloud.nb("clear", "Logical_Switch_Port", child(w), "parent_name"),
+    "subport's tag": lambda w, row: w.cloud.nb("set", "Logical_Switch_Port", child(w), "tag=7"),
+}  # fmt: skip
+
+
+def router(world: World) -> str:
+    return str(world.tenant.routers[0].id)
+
+
+def child(world: World) -> str:
+    return str(next(world.tenant.api.ports(device_owner="trunk:subport")).id)
+
+
+def shape(world: World) -> dict[str, list[Any]]:
+    """What OVN holds of forwardings, limits and subports, whatever the rows' own ids are."""
+    rows, marks = world.cloud.rows, "external_ids"
+    members = {row["_uuid"]: row[marks].get("hagane:key") for row in rows("Load_Balancer")}
+    return {
+        "balancers": sorted(str((row["name"], row["vips"], row["protocol"])) for row in rows("Load_Balancer")),
+        "in routers": sorted(
+            str(members.get(key)) for row in rows("Logical_Router") for key in as_list(row["load_balancer"])
+        ),
+        "in switches": sorted(
+            str(members.get(k)) for row in rows("Logical_Switch") for k in as_list(row["load_balancer"])
+        ),
+        "limits": sorted(str((row["match"], row["bandwidth"], row["action"])) for row in rows("QoS")),
+        "held": [len(as_list(row["qos_rules"])) for row in rows("Logical_Switch") if row["name"] == world.green.id],
+        "subports": sorted(str((row["name"], row["parent_name"], row["tag"])) for row in rows("Logical_Switch_Port")),
+    }
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_what_a_stranger_changes_is_put_right(world: World) -> None:
+    """Without the full pass: it is heard of, and done by the owner of the row alone."""
+    api, near = world.tenant.api, world.near
+    policy = api.create_qos_policy(name="healed")
+    api.create_qos_bandwidth_limit_rule(policy, max_kbps=50_000)
+    api.update_port(near.port, qos_policy_id=policy.id)
+    floating = api.create_ip(floating_network_id=world.tenant.public.id)
+    rule = api.create_floating_ip_port_forwarding(floating, protocol="tcp", internal_port_id=world.far.port.id,
+                                                  internal_ip_address=world.far.ip, internal_port=80,
+                                                  external_port=80)  # fmt: skip
+    port = api.create_port(network_id=world.blue.id)
+    subport = {"port_id": port.id, "segmentation_type": "vlan", "segmentation_id": 100}
+    trunk = api.create_trunk(port_id=near.port.id, sub_ports=[subport])
+    until(lambda: api.get_port(port.id).status == "ACTIVE", 15, "the subport is up")
+    until(lambda: len(world.cloud.rows("Load_Balancer")) == 1 and len(world.cloud.rows("QoS")) == 1, 10, "all is there")
+    before = shape(world)
+    for what, meddle in MEDDLED.items():
+        meddle(world, world.cloud.rows("Load_Balancer")[0]["_uuid"])
+        until(lambda: shape(world) == before, 15, f"healed: {what}")
+    world.cloud.doctor()
+    api.delete_trunk(trunk)
+    api.delete_port(port)
+    api.delete_floating_ip_port_forwarding(floating, rule)
+    api.delete_ip(floating)
+    api.update_port(near.port, qos_policy_id=None)
+    api.delete_qos_policy(policy)
+    until(lambda: not world.cloud.rows("Load_Balancer") and not world.cloud.rows("QoS"), 10, "nothing is left in OVN")
 
 
 def _crosses(parent: socket.socket, other: socket.socket, mine: str, theirs: str, source: str, target: str) -> bool:
