@@ -7,7 +7,8 @@ from hagane.image.base import PREFIX
 
 MIB = 1 << 20
 _SUMS = """SELECT COALESCE(SUM(size), 0), COALESCE(SUM(CASE WHEN status = 'uploading' THEN size ELSE 0 END), 0),
-COUNT(*), COALESCE(SUM(CASE WHEN status IN ('saving', 'uploading') THEN 1 ELSE 0 END), 0) FROM image WHERE owner = :owner"""
+COUNT(*), COALESCE(SUM(CASE WHEN status IN ('saving', 'uploading') THEN 1 ELSE 0 END), 0)
+FROM image WHERE owner = :owner"""
 _NAMES = ("image_size_total", "image_stage_total", "image_count_total", "image_count_uploading")
 
 
