@@ -287,11 +287,11 @@ def _command(cloud: Cloud, *words: str) -> str:
 
 
 @contextmanager
-def steel(folder: Path, **settings: Any) -> Iterator[Steel]:
+def steel(folder: Path, rack_file: str = RACK, **settings: Any) -> Iterator[Steel]:
     """A cloud of one Host and its rack, up inside the block: every Node manageable, and available without cleaning."""
     with running(folder, hosts=1, **settings) as cloud:
         described = folder / "rack.toml"
-        described.write_text(RACK)
+        described.write_text(rack_file)
         _command(cloud, "lab", "up", str(described))
         try:
             rack = rack_place.current(cloud.site)
