@@ -79,6 +79,8 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
                                "2018-07-09T10:00:00-00:00"),
     "qos-default": ("QoS default policy", "Expose the QoS default policy per project", "2017-041-06T10:00:00-00:00"),
     "qos-fip": ("Floating IP QoS", "The floating IP Quality of Service extension", "2017-07-20T00:00:00-00:00"),
+    "qos-gateway-ip": ("Router gateway IP QoS", "The Router gateway IP Quality of Service extension",
+                       "2018-02-24T00:00:00-00:00"),
     "qos-rule-type-details": ("Details of QoS rule types",
                               "Expose details about QoS rule types supported by loaded backend drivers",
                               "2017-06-22T10:00:00-00:00"),

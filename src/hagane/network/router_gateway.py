@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from hagane.api.http import Request
-from hagane.network import port_make, port_row, router_interface, router_row, subnet_row
+from hagane.network import port_make, port_row, qos_row, router_interface, router_row, subnet_row
 from hagane.network.errors import bad_request, error
 from hagane.network.network import Network
 from hagane.network.router_row import FLOATING, GATEWAY
@@ -28,6 +28,7 @@ async def set_gateway(
         if port is not None:
             await _remove(request, tx, router, port)
         return {"external_gateway_info": None, "gateway_port_id": None, "enable_snat": True}
+    policy = info.get("qos_policy_id", port["qos_policy_id"] if port else None)
     network = await Network(resource.cloud).find(request, tx, info["network_id"])
     if not network["router_external"]:
         raise router_interface.refuse(f"Network {network['id']} is not an external network")
@@ -38,9 +39,19 @@ async def set_gateway(
         port = await _make(request, tx, router, network, info.get("external_fixed_ips"))
     elif info.get("external_fixed_ips") and not _same(port, info["external_fixed_ips"]):
         port = await _readdress(request, tx, router, network, port, info["external_fixed_ips"])
+    await _limit(resource, request, tx, port, policy)
     snat = info.get("enable_snat", router["enable_snat"] if router["gateway_port_id"] else True)
     shown = {"network_id": network["id"], "external_fixed_ips": port["fixed_ips"], "enable_snat": snat}
+    if policy:
+        shown["qos_policy_id"] = policy
     return {"external_gateway_info": shown, "gateway_port_id": port["id"], "enable_snat": snat}
+
+
+async def _limit(resource: "Router", request: Request, tx: Tx, port: Row, policy: str | None) -> None:
+    """The gateway's QoS policy is its port's, which stays when the gateway moves."""
+    if port.get("qos_policy_id") != policy:
+        await qos_row.check(tx, policy, request.caller.project_id, sees_all=resource.sees_all(request))
+        await port_row.change(tx, port["id"], {"qos_policy_id": policy}, request_id=request.id)
 
 
 def _same(port: Row, wishes: list[dict[str, str]]) -> bool:

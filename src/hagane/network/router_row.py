@@ -23,9 +23,9 @@ def gateway_info(field: str, value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise BadValue(field, value, f"'{value}' is not a dictionary")
-    unknown = set(value) - {"network_id", "external_fixed_ips", "enable_snat"}
+    expected = ["network_id", "external_fixed_ips", "enable_snat", "qos_policy_id"]
+    unknown = set(value) - set(expected)
     if unknown or "network_id" not in value:
-        expected = ["network_id", "external_fixed_ips", "enable_snat"]
         raise BadValue(field, value, "Validation of dictionary's keys failed. Expected keys: "
                        f"{['network_id'] if not unknown else expected} Provided keys: {list(value)}")  # fmt: skip
     info: dict[str, Any] = {"network_id": Id().check(field, value["network_id"])}
@@ -33,6 +33,8 @@ def gateway_info(field: str, value: Any) -> dict[str, Any] | None:
         info["external_fixed_ips"] = fixed_ips(field, value["external_fixed_ips"])
     if "enable_snat" in value:
         info["enable_snat"] = truth(value["enable_snat"])
+    if "qos_policy_id" in value:
+        info["qos_policy_id"] = Id(nullable=True).check(field, value["qos_policy_id"])
     return info
 
 

@@ -179,3 +179,25 @@ def test_what_ovn_gets_follows_the_rules(cloud: Running, root: Net, alice: Net) 
     alice.change("network", network, qos_policy_id=None)
     assert seen(f"port:{port['id']}") == []
     assert root.http.get(f"{ROOT}/qos/policies").status_code == 200
+
+
+def test_a_routers_gateway_has_a_policy(cloud: Running, root: Net, alice: Net, bob: Net) -> None:
+    made, other = policy(root, alice), policy(root, bob)
+    rule(root, made, "bandwidth_limit", max_kbps=1000)
+    outside, _ = external(root, "198.51.104.0/24")
+    info = {"network_id": outside["id"], "qos_policy_id": made["id"]}
+    router = alice.make("router", external_gateway_info=info)
+    assert router["external_gateway_info"]["qos_policy_id"] == made["id"]
+    port = root.get("/ports", device_id=router["id"])["ports"][0]["id"]
+    [limit] = rows(cloud, f"port:{port}", Table.QOS)
+    assert (limit["match"], limit["bandwidth"]) == (f'inport == "{port}"', {"rate": 1000})
+    root.refused("DELETE", f"/qos/policies/{made['id']}", None, 409, "QosPolicyInUse")
+    path, body = f"/routers/{router['id']}", {"network_id": outside["id"], "qos_policy_id": other["id"]}
+    alice.refused("PUT", path, {"router": {"external_gateway_info": body}}, 404, "QosPolicyNotFound")
+    kept = alice.change("router", router, external_gateway_info={"network_id": outside["id"]})
+    assert kept["external_gateway_info"]["qos_policy_id"] == made["id"]
+    freed = alice.change("router", router, external_gateway_info=info | {"qos_policy_id": None})
+    assert "qos_policy_id" not in freed["external_gateway_info"]
+    assert rows(cloud, f"port:{port}", Table.QOS) == []
+    alice.delete("router", router)
+    root.ask("DELETE", f"/qos/policies/{made['id']}", status=204)

@@ -49,7 +49,7 @@ def port(
     the rack of a Nic that carries the port directly; `rules`: of its QoS policy; `parent`: of a
     subport, the port that carries it and its tag."""
     if row["device_owner"] in ROUTER_OWNERS:
-        return [_router_side(row, network)]
+        return [_router_side(row, network), *qos.port(owner(row["id"]), row, network, rules)]
     me = owner(row["id"])
     own_dhcp = _own_dhcp(row, network, subnets, dns, metadata)
     columns: dict[str, Any] = {
