@@ -145,6 +145,30 @@ def test_a_floating_ip_is_marked(world: World) -> None:
     api.delete_qos_policy(policy)
 
 
+def test_a_routers_gateway_is_marked(world: World) -> None:
+    """What goes out under the router's own address bears the mark of its gateway's policy."""
+    api = world.tenant.api
+    policy = api.create_qos_policy(name="gateway")
+    api.create_qos_dscp_marking_rule(policy, dscp_mark=34)
+    info = {"network_id": world.tenant.public.id}
+    made = api.update_router(router(world), external_gateway_info=info | {"qos_policy_id": policy.id})
+    outer = made.external_gateway_info["external_fixed_ips"][0]["ip_address"]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as ear:
+        ear.settimeout(1)
+        until(lambda: _seen(ear, world.far, world.cloud.here, outer) >> 2 == 34, 20, "it is marked")
+    api.update_router(router(world), external_gateway_info=info | {"qos_policy_id": None})
+    api.delete_qos_policy(policy)
+
+
+def _seen(wire: socket.socket, guest: Guest, here: str, outer: str) -> int:
+    """The type of service of a guest's ping that arrives here under another address. Raises TimeoutError."""
+    assert guest.pings(here)
+    while True:
+        got, (source, _) = wire.recvfrom(4096)
+        if source == outer and got[20] == 8:
+            return got[1]
+
+
 def _echo(wire: socket.socket, address: str) -> int:
     """The type of service of the answer to a ping. Raises TimeoutError."""
     head = struct.pack("!BBHHH", 8, 0, 0, 4711, 1)
