@@ -159,6 +159,55 @@ def test_rescue(s: Shop, server: str) -> None:
     s.wait(server)
 
 
+def test_backup(s: Shop, server: str) -> None:
+    for number in range(3):
+        body = {"name": f"day{number}", "backup_type": "daily", "rotation": 2}
+        answer = s.act(server, createBackup=body)
+        assert (answer.status_code, set(answer.json())) == (202, {"image_id"})
+        s.wait(server)
+    found = s.alice.http.get("/image/v2/images?backup_type=daily&sort=name:asc").json()["images"]
+    assert [(image["name"], image["image_type"], image["status"]) for image in found] == [
+        ("day1", "backup", "active"), ("day2", "backup", "active")]  # fmt: skip
+    assert s.act(server, createBackup={"name": "x", "backup_type": "daily", "rotation": -1}).status_code == 400
+    body = {"name": "none", "backup_type": "daily", "rotation": "0"}
+    older = s.call("POST", f"/servers/{server}/action", "2.1", json={"createBackup": body})
+    assert (older.status_code, "location" in older.headers) == (202, False)
+    s.wait(server)
+    assert s.alice.http.get("/image/v2/images?backup_type=daily").json()["images"] == []
+
+
+def test_live_migration_is_not_offered(s: Shop, server: str) -> None:
+    body = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+    assert s.call("POST", f"/servers/{server}/action", json=body).status_code == 403
+    answer = s.call("POST", f"/servers/{server}/action", who=s.admin, json=body)
+    assert (answer.status_code, message(answer).startswith("Migration pre-check error: ")) == (400, True)
+
+
+def test_tenant_usage(s: Shop, server: str) -> None:
+    gone = s.make(name="gone")
+    s.delete(gone)
+    project = s.alice.project_id
+    usage = s.call("GET", f"/os-simple-tenant-usage/{project}").json()["tenant_usage"]
+    assert set(usage) == {
+        "tenant_id", "start", "stop", "total_hours", "total_memory_mb_usage", "total_local_gb_usage",
+        "total_vcpus_usage", "server_usages",
+    }  # fmt: skip
+    servers = {one["instance_id"]: one for one in usage["server_usages"]}
+    assert (servers[server]["state"], servers[server]["ended_at"]) == ("active", None)
+    assert (servers[gone]["state"], servers[gone]["name"]) == ("terminated", "gone")
+    assert servers[gone]["hours"] > 0 and usage["total_hours"] >= servers[gone]["hours"]
+    assert s.call("GET", "/os-simple-tenant-usage").status_code == 403
+    every = s.call("GET", "/os-simple-tenant-usage", who=s.admin).json()["tenant_usages"]
+    mine = next(one for one in every if one["tenant_id"] == project)
+    assert "server_usages" not in mine
+    early = "start=2001-01-01T00:00:00&end=2001-02-01T00:00:00"
+    assert s.call("GET", f"/os-simple-tenant-usage/{project}?{early}").json() == {"tenant_usage": {}}
+    page = s.call("GET", f"/os-simple-tenant-usage/{project}?limit=1").json()
+    assert len(page["tenant_usage"]["server_usages"]) == 1 and "marker=" in page["tenant_usage_links"][0]["href"]
+    for bad in ("start=x", "start=2002-01-01T00:00:00&end=2001-01-01T00:00:00", "marker=x"):
+        assert s.call("GET", f"/os-simple-tenant-usage/{project}?{bad}").status_code == 400
+
+
 def test_lock(s: Shop, server: str) -> None:
     assert s.act(server, lock={"locked_reason": "careful"}).status_code == 202
     shown = s.show(server)
@@ -172,7 +221,7 @@ def test_lock(s: Shop, server: str) -> None:
 
 def test_what_is_not_offered(s: Shop, server: str) -> None:
     """Unknown actions are refused, not forgotten."""
-    for name in ("evacuate", "nonsense"):
+    for name in ("resetNetwork", "nonsense"):
         answer = s.act(server, **{name: None})
         assert answer.status_code == 400
         assert message(answer).startswith(f"There is no such action: {name}")

@@ -322,6 +322,7 @@ class World:
             "os-extra_specs": "hw:x", "migrations": "1", "extensions": "os-keypairs", "ips": SECRET,
             "resource_providers": str(hypervisors[0]["id"]), "allocations": made, "inventories": "VCPU",
             "traits": "COMPUTE_NODE", "resource_classes": "VCPU", "os-console-auth-tokens": SECRET, "explain": "server", "name": made,
+            "os-simple-tenant-usage": project,
         }  # fmt: skip
 
     def _volume(self) -> None:

@@ -129,6 +129,7 @@ SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     "delete of a shelved one": ([shelve], delete, None),
     "rescue": ([], rescue, "RESCUE"),
     "unrescue": ([rescued], action(unrescue=None), "ACTIVE"),
+    "backup": ([], action(createBackup={"name": "copy", "backup_type": "daily", "rotation": 1}), "ACTIVE"),
     "rebuild": ([], rebuild, "ACTIVE"),
     "snapshot": ([], action(createImage={"name": "copy"}), "ACTIVE"),
     "attach": ([], attach, "ACTIVE"),

@@ -1,14 +1,15 @@
-"""createImage: a Server's disk as a new image. The image is there at once, and has its bytes when they are copied."""
+"""createImage, createBackup: a Server's disk as a new image. The image is there at once, and has its bytes when
+they are copied; of backups of one kind only so many are kept."""
 
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
-from hagane.api.types import Obj
+from hagane.api.types import Obj, Str
 from hagane.cloud import Cloud
 from hagane.compute import quota
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, need
-from hagane.compute.kinds import METADATA, NAME
+from hagane.compute.kinds import METADATA, NAME, Count
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find
 from hagane.compute.server_create import check_metadata
@@ -18,6 +19,10 @@ from hagane.image.store import ImageInfo, base_image, new_image
 from hagane.state.database import Row, Tx
 
 BODY = Obj(fields={"name": NAME, "metadata": METADATA}, required=("name",))
+BACKUP = Obj(
+    fields={"name": NAME, "backup_type": Str(255), "rotation": Count(min=0), "metadata": METADATA},
+    required=("name", "backup_type", "rotation"),
+)
 # What an image says of its own bytes or birth is not true of the snapshot's.
 _NOT_INHERITED = {"cache_in_nova", "bittorrent", "img_signature", "img_signature_hash_method",
                   "img_signature_key_type", "img_signature_certificate_uuid", "signature_verified"}  # fmt: skip
@@ -30,24 +35,61 @@ def actions(cloud: Cloud) -> dict[str, Action]:
             return json_response(202, {"image_id": image_id})
         return empty(202, {"location": f"{request.base_url}/image/images/{image_id}"})
 
-    return {"createImage": Action(create_image, "servers:create_image", body=lambda _: BODY)}
+    async def create_backup(request: Request, value: Any) -> Response:
+        image_id = await cloud.db.write(lambda tx: _backup(request, tx, value))
+        if at(request, 45):
+            return json_response(202, {"image_id": image_id})
+        place = {"location": f"{request.base_url}/image/images/{image_id}"} if int(value["rotation"]) else {}
+        return empty(202, place)
+
+    return {
+        "createImage": Action(create_image, "servers:create_image", body=lambda _: BODY),
+        "createBackup": Action(create_backup, "os-create-backup", body=lambda _: BACKUP),
+    }
 
 
 async def _snapshot(request: Request, tx: Tx, value: dict[str, Any]) -> str:
+    row = await _found(request, tx, value, "servers:create_image", "createImage")
+    return await _order(request, tx, row, value, "createImage", {"task_state": Task.SNAPSHOT})
+
+
+async def _backup(request: Request, tx: Tx, value: dict[str, Any]) -> str:
+    row = await _found(request, tx, value, "os-create-backup", "backup")
+    kind = {"image_type": "backup", "backup_type": value["backup_type"]}
+    wanted = {"kind": value["backup_type"], "keep": int(value["rotation"])}
+    changes = {"task_state": Task.BACKUP, "snapshot": wanted}
+    return await _order(request, tx, row, value, "createBackup", changes, kind)
+
+
+async def _found(request: Request, tx: Tx, value: dict[str, Any], rule: str, verb: str) -> Row:
     row = await find(tx, request)
-    need(request, api("servers:create_image"), row)
+    need(request, api(rule), row)
     refuse_steel(row, "made an image of while it runs")
-    metadata = value.get("metadata", {})
     if not at(request, 39):
-        check_metadata(metadata, await quota.limits_of(tx, request.caller.project_id or ""))
-    refuse_state(row, "createImage", [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED])
+        check_metadata(value.get("metadata", {}), await quota.limits_of(tx, request.caller.project_id or ""))
+    refuse_state(row, verb, [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED])
+    return row
+
+
+async def _order(
+    request: Request,
+    tx: Tx,
+    row: Row,
+    value: dict[str, Any],
+    action: str,
+    changes: Row,
+    kind: dict[str, str] | None = None,
+) -> str:
+    """The image, and the intent to fill it."""
+    metadata = value.get("metadata", {})
     base = await base_of(request, tx, row)
     image_id = await new_image(
-        tx, name=value["name"], owner=request.caller.project_id, properties=inherited(row, base) | metadata,
+        tx, name=value["name"], owner=request.caller.project_id,
+        properties=inherited(row, base) | (kind or {}) | metadata,
         min_disk=max(base.min_disk if base else 0, row["flavor"]["disk"]), min_ram=base.min_ram if base else 0,
     )  # fmt: skip
-    changes = {"task_state": Task.SNAPSHOT, "snapshot": {"image_id": image_id}}
-    await intend(request, tx, row, "createImage", changes)
+    snapshot = (changes.get("snapshot") or {}) | {"image_id": image_id}
+    await intend(request, tx, row, action, changes | {"snapshot": snapshot})
     return image_id
 
 

@@ -138,7 +138,7 @@ async def _check_host(tx: Tx, row: Row, name: str) -> None:
     if host is None:
         raise Invalid(f"Compute host {name} could not be found.")
     if name == row["host"]:
-        raise Invalid("The target host can't be the same one.")
+        raise Invalid("Cannot migrate to the host where the server exists.")
 
 
 async def _begin(

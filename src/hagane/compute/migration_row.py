@@ -44,6 +44,12 @@ async def begin(tx: Tx, server: Row, kind: str, *, new_flavor: str, status: str 
     return uuid
 
 
+async def evacuated(tx: Tx, server: Row, status: str) -> None:
+    """An evacuation is over."""
+    where = {"server_id": server["id"], "status": "accepted", "kind": "evacuation"}
+    await MIGRATION.update(tx, where, {"status": status, "dest": server["host"], "updated_at": clock.now()})
+
+
 async def tell(tx: Tx, uuid: str, status: str, **more: Any) -> None:
     """It is that far."""
     await MIGRATION.update(tx, {"uuid": uuid}, {"status": status, "updated_at": clock.now()} | more)

@@ -64,6 +64,7 @@ class Task(StrEnum):
     UNRESCUING = "unrescuing"
     SNAPSHOT = "image_snapshot"
     UPLOADING = "image_uploading"
+    BACKUP = "image_backup"  # a snapshot, after which the oldest go
     DELETING = "deleting"
 
 
@@ -104,7 +105,7 @@ SERVER = Table(
         Column("boots", "int"),  # raised by each start and reboot
         Column("soft", "bool"),  # ask the guest first
         Column("disk_version", "int"),  # raised by a rebuild: a new disk
-        Column("snapshot", "json"),  # {"image_id"} wanted now
+        Column("snapshot", "json"),  # {"image_id"} wanted now; of a backup also {"kind", "keep"}
         Column("terminate", "bool"),
         Column("locked_by"),  # owner, admin or nothing
         Column("locked_reason"),

@@ -11,6 +11,7 @@ from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
 from hagane.compute import (
+    action_evacuate,
     action_image,
     action_other,
     action_rebuild,
@@ -37,17 +38,19 @@ from hagane.compute.instance_action import InstanceActions
 from hagane.compute.interface import Interfaces
 from hagane.compute.keypair import KEYPAIR, Keypairs
 from hagane.compute.migration_row import MIGRATION
+from hagane.compute.past import PAST
 from hagane.compute.quota import LIMIT, USAGE
 from hagane.compute.quota_set import QuotaSets
 from hagane.compute.row import SERVER
 from hagane.compute.server import Servers
 from hagane.compute.server_group import GROUP, ServerGroups
+from hagane.compute.tenant_usage import TenantUsage
 
 OLDEST, NEWEST = "2.1", "2.96"
-TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, console.TOKEN)
+TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, PAST, console.TOKEN)
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
-    Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy,
+    Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy, TenantUsage,
 )  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 
@@ -66,7 +69,16 @@ def service(cloud: Cloud) -> Service:
     for module in (flavor_access, zone, migration, extension, console):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
-    verbs = (action_other, action_rebuild, action_rescue, action_resize, action_shelve, action_image, console)
+    verbs = (
+        action_other,
+        action_evacuate,
+        action_rebuild,
+        action_rescue,
+        action_resize,
+        action_shelve,
+        action_image,
+        console,
+    )
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made

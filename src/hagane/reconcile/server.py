@@ -24,7 +24,7 @@ from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 from hagane.image import store
 from hagane.image.store import ImageInfo
 from hagane.placement.host import HOST, is_up
-from hagane.reconcile import server_end, server_move, server_plan, server_shelf
+from hagane.reconcile import server_backup, server_end, server_move, server_plan, server_shelf
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
 from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server_machine import base_of, machine_of
@@ -232,6 +232,8 @@ class ServerReconciler:
         except HaganeError as error:
             await store.discard(self._cloud, row["snapshot"]["image_id"])
             return await server_end.failed(self._db, row, steps, error)
+        if "keep" in row["snapshot"]:
+            await server_backup.rotate(self._cloud, row)
         return await server_end.taken(self._db, row, steps)
 
     async def _shelve(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:

@@ -7,7 +7,7 @@ the reconciler again, and its work is not called done by the end of an earlier o
 from typing import Any
 
 from hagane.cloud import Cloud
-from hagane.compute import migration_row, nic, quota
+from hagane.compute import migration_row, nic, past, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
 from hagane.drivers.hypervisor.base import Seen
@@ -27,7 +27,7 @@ REVERTED = {  # what an action that failed leaves, where that is not ERROR
     Task.PAUSING: {"power": "on"}, Task.UNPAUSING: {"power": "paused"},
     Task.RESIZE_CONFIRMING: {},
     Task.SUSPENDING: {"power": "on"}, Task.RESUMING: {"power": "suspended"},
-    Task.SNAPSHOT: {}, Task.UPLOADING: {}, None: {},
+    Task.SNAPSHOT: {}, Task.UPLOADING: {}, Task.BACKUP: {}, None: {},
 }  # fmt: skip
 
 
@@ -58,6 +58,8 @@ async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list
         for one in row["nics"]:
             if one.get("gone"):
                 await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+        if row["action"] == "evacuate":
+            await migration_row.evacuated(tx, row, "done")
         if row["task_state"] == Task.RESIZE_FINISH:
             await migration_row.tell(tx, row["move"]["uuid"], "finished")
         await steps.end(tx, whole=row["task_state"] is not None or row["observed_generation"] < row["generation"])
@@ -113,6 +115,8 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
 
     async def write(tx: Tx) -> None:
         if await store_row(tx, row, changes):
+            if row["action"] == "evacuate":
+                await migration_row.evacuated(tx, row, "error")
             for one in row["nics"]:
                 if one.get("new"):
                     await nic.drop(tx, row, one["port_id"], owned=one["owned"])
@@ -193,6 +197,7 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
         if row["move"]:
             await release(tx, row["move"]["uuid"])
         await quota.add(tx, row["project_id"], quota.charged(row), -1)
+        await past.keep(tx, row)
         await TOKEN.delete(tx, {"server_id": row["id"]})
         await steps.end(tx)
 

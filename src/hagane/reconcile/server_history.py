@@ -1,4 +1,4 @@
-"""What is remembered of Servers that are gone: their events, for a week; then nothing."""
+"""What is remembered of Servers that are gone: their events, for a week, and what they used, for a year."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from hagane.state.work import Claim
 
 KIND = "history"
 KEPT = timedelta(days=7)
+USAGE_KEPT = timedelta(days=400)  # who asks for a year's usage gets it
 EVERY = 3600.0  # seconds
 
 _FORGET = """DELETE FROM event WHERE kind = :kind AND started_at < :before
@@ -26,10 +27,12 @@ class HistoryReconciler:
         self._db = cloud.db
 
     async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
-        before = (datetime.now(UTC).replace(tzinfo=None) - KEPT).isoformat(timespec="microseconds")
+        now = datetime.now(UTC).replace(tzinfo=None)
+        before, long_ago = ((now - kept).isoformat(timespec="microseconds") for kept in (KEPT, USAGE_KEPT))
 
-        async def work(tx: Tx) -> int:
-            return await tx.execute(_FORGET, {"kind": SERVER_KIND, "before": before})
+        async def work(tx: Tx) -> None:
+            await tx.execute(_FORGET, {"kind": SERVER_KIND, "before": before})
+            await tx.execute("DELETE FROM server_past WHERE ended_at < :before", {"before": long_ago})
 
         await self._db.write(work)
         return {claim.key: Done(again=EVERY) for claim in keys}

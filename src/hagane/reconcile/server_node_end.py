@@ -12,7 +12,7 @@ from hagane.baremetal.command import command
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_state import possible
 from hagane.cloud import Cloud
-from hagane.compute import nic, quota
+from hagane.compute import nic, past, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
@@ -149,6 +149,7 @@ async def forget(cloud: Cloud, row: Row, *, release: bool) -> Outcome:
             await work.wake(tx, "node", node["id"])
         await nic.release(tx, row)
         await quota.add(tx, row["project_id"], row["flavor"], -1)
+        await past.keep(tx, row)
         await TOKEN.delete(tx, {"server_id": row["id"]})
         await event.end_all(tx, KIND, row["id"], row["request_id"])
 

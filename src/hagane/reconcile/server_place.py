@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hagane.compute import nic
+from hagane.compute import migration_row, nic
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault
 from hagane.compute.server_group import GROUP
 from hagane.placement.choose import Choice, Wanted, choose, resources_of
@@ -30,6 +30,8 @@ async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
         await SERVER.update(tx, {"id": row["id"]}, changes)
         if host:
             await nic.bind(tx, row, host["name"])
+        elif row["action"] == "evacuate":
+            await migration_row.evacuated(tx, row, "error")
         await _tell(tx, row, started, host["name"] if host else "", choice)
         placed[row["id"]] = row | changes
     return placed

@@ -74,7 +74,7 @@ _VM = {
     Power.SUSPENDED: VmState.SUSPENDED,
     Power.CRASHED: VmState.STOPPED,
 }
-SNAPSHOTS = (Task.SNAPSHOT, Task.UPLOADING)
+SNAPSHOTS = (Task.SNAPSHOT, Task.UPLOADING, Task.BACKUP)
 
 
 def plan(row: Row, seen: Seen | None, host: Row | None, *, lost: bool = False) -> Step:

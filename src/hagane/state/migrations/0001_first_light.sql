@@ -1259,6 +1259,20 @@ CREATE INDEX server_migration_0 ON server_migration (server_id);
 
 CREATE INDEX server_migration_1 ON server_migration (created_at);
 
+CREATE TABLE server_past (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  name TEXT,
+  flavor TEXT,
+  started_at TEXT,
+  ended_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX server_past_0 ON server_past (project_id, ended_at);
+
+CREATE INDEX server_past_1 ON server_past (ended_at);
+
 CREATE TABLE subnet (
   id TEXT NOT NULL,
   name TEXT,

@@ -1,0 +1,100 @@
+"""evacuate: a Server whose Host is dead is made anew on another. And what is not offered: moving one while it runs.
+
+The disks are on the Host that is gone, so the new machine starts from the Server's image; its addresses, its id and
+its name are as before. What the dead Host still has of it is swept when that comes back.
+"""
+
+from typing import Any
+
+from hagane.api.http import Request, Response, empty, json_response
+from hagane.api.types import Custom, Obj, Str, Type
+from hagane.cloud import Cloud
+from hagane.compute import migration_row, nic
+from hagane.compute.action import Action, intend, refuse_state
+from hagane.compute.base import api, at, need
+from hagane.compute.kinds import BOOLEAN, PASSWORD
+from hagane.compute.row import Task, VmState
+from hagane.compute.server import find, refuse_locked
+from hagane.compute.server_create import password, seal
+from hagane.compute.steel import refuse_steel
+from hagane.errors import Invalid, NotFound
+from hagane.placement.host import HOST, is_up
+from hagane.placement.inventory import release
+from hagane.state.database import Row, Tx
+
+NAME_OF_HOST = Str(255, min=1)
+
+
+def _evacuate(version: tuple[int, int]) -> Type:
+    fields: dict[str, Any] = {"host": NAME_OF_HOST, "adminPass": PASSWORD}
+    if version < (2, 14):
+        return Obj(fields=fields | {"onSharedStorage": BOOLEAN}, required=("onSharedStorage",))
+    return Obj(fields=fields | ({"force": BOOLEAN} if (2, 29) <= version < (2, 68) else {}))
+
+
+def _live(version: tuple[int, int]) -> Type:
+    auto = Custom(rule=lambda field, value: value if value == "auto" else BOOLEAN.check(field, value),
+                  json_schema={"type": ["boolean", "string"]})  # fmt: skip
+    fields: dict[str, Any] = {"host": Str(255, min=1, nullable=True), "block_migration": BOOLEAN}
+    if version < (2, 25):
+        return Obj(fields=fields | {"disk_over_commit": BOOLEAN},
+                   required=("block_migration", "disk_over_commit", "host"))  # fmt: skip
+    fields["block_migration"] = auto
+    return Obj(fields=fields | ({"force": BOOLEAN} if (2, 30) <= version < (2, 68) else {}),
+               required=("block_migration", "host"))  # fmt: skip
+
+
+def actions(cloud: Cloud) -> dict[str, Action]:
+    async def evacuate(request: Request, value: Any) -> Response:
+        secret = value.get("adminPass") or password()
+        await cloud.db.write(lambda tx: _move(request, tx, value, secret))
+        return empty(200) if at(request, 14) else json_response(200, {"adminPass": secret})
+
+    async def live(request: Request, value: Any) -> Response:
+        row = await find(cloud.db, request)
+        need(request, api("os-migrate-server:migrate_live"), row)
+        refuse_locked(request, row)
+        refuse_steel(row, "migrated")
+        refuse_state(row, "os-migrateLive", [VmState.ACTIVE, VmState.PAUSED])
+        raise Invalid("Migration pre-check error: the Hosts of this cloud share no storage and do not copy machines "
+                      "that run. Use migrate, which stops the server first.")  # fmt: skip
+
+    return {
+        "evacuate": Action(evacuate, "os-evacuate", body=_evacuate),
+        "os-migrateLive": Action(live, "os-migrate-server:migrate_live", body=_live),
+    }
+
+
+async def _move(request: Request, tx: Tx, value: dict[str, Any], secret: str) -> None:
+    row = await find(tx, request)
+    need(request, api("os-evacuate"), row)
+    refuse_locked(request, row)
+    refuse_steel(row, "evacuated")
+    target = value.get("host")
+    if target is not None:
+        if await HOST.get(tx, name=target) is None:
+            raise NotFound(f"Compute host {target} not found.")
+        if target == row["host"]:
+            raise Invalid("The target host can't be the same one.")
+    refuse_state(row, "evacuate", [VmState.ACTIVE, VmState.STOPPED, VmState.ERROR])
+    host = await HOST.get(tx, name=row["host"]) if row["host"] else None
+    if host is not None and is_up(host):
+        raise Invalid(f"Compute service of {row['host']} is still in use.")
+    await _leave(request, tx, row, {"host": target, "forced": False} if target else None, secret)
+
+
+async def _leave(request: Request, tx: Tx, row: Row, target: Row | None, secret: str) -> None:
+    """Nothing of the Server is on its Host any more, as far as this cloud is concerned."""
+    await release(tx, row["id"])
+    await nic.unbind(tx, row)
+    await migration_row.begin(tx, row, "evacuation", new_flavor=row["flavor_id"], status="accepted")
+    changes = {
+        "host": None, "wanted_host": target, "task_state": Task.SCHEDULING, "tried": [], "disk_image": None,
+        "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1, "soft": False, "rescue": None,
+        "secret": seal(request, secret) if row["config_drive"] else None,
+    }  # fmt: skip
+    if at(request, 95):
+        changes["power"] = "off"  # from this version on its owner starts it
+    elif row["vm_state"] == VmState.ERROR:
+        changes["power"] = "on"
+    await intend(request, tx, row, "evacuate", changes)
