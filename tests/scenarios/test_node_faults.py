@@ -195,6 +195,28 @@ async def test_abort_in_each_wait(tmp_path: Path, verb: str, waiting: str, faile
         assert await w.leaks(node) == {}
 
 
+@pytest.mark.parametrize("verbs", [("manage",), ("manage", "provide")])
+async def test_a_person_who_goes_on_before_the_ramdisk_is_put_away(tmp_path: Path, verbs: tuple[str, ...]) -> None:
+    """A BMC that is slow to answer leaves time for it; nothing stays behind all the same."""
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        body = [{"op": "add", "path": "/automated_clean", "value": False}]
+        assert (await w.http.patch(f"/nodes/{node}", json=body)).status_code == 200
+        w.machine(node).wrong.mute = True
+        await w.reach(node, "inspect", "inspect wait")
+        w.machine(node).fail_once["PowerOff"] = Unavailable("the BMC does not answer")
+        for verb in ("abort", *verbs):
+            assert (await w.ask(node, verb)).status_code == 202
+        row = await w.at(node, "available" if "provide" in verbs else "manageable")
+
+        async def clean() -> bool:
+            return await w.leaks(node) == {}
+
+        await w.until(clean)
+        assert row["last_error"] is None
+
+
 @pytest.mark.parametrize(
     ("verb", "failed", "more"),
     [

@@ -176,10 +176,11 @@ class Job:
         """Nothing is left to be done for what was begun. Without an error it was a person who ended it."""
         self.drop_agent()
         self.changes |= {"deploy_step": {}, "clean_step": {}, "service_step": {}}
-        if not self.row["last_error"]:
-            self.changes["last_error"] = ABORTED.get(self.life.get("kind", ""), "It was aborted by request.")
+        told = self.row["last_error"] or ABORTED.get(self.life.get("kind", ""), "It was aborted by request.")
+        if self.row["provision_state"] in FAILURE:
+            self.changes["last_error"] = told
         for name in node_progress.unfinished(self.steps):
-            self.finish(name, str(self.row["last_error"] or self.changes["last_error"]), result="Error")
+            self.finish(name, str(told), result="Error")
         return await self._store("", "", error=False, life={})
 
     async def fail(self, text: str) -> Row:

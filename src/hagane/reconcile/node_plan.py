@@ -45,6 +45,9 @@ BARE: dict[str, tuple[str, ...]] = {
 WAITS = frozenset({"start", "callback", "steps", "data", "finalize"})
 """Phases that run in the waiting state."""
 
+LEFT = ("manageable", "available")
+"""States to which a person may move a Node that failed before what it had was released."""
+
 INTERFACE = {"inspect": "inspect", "rescue": "rescue", "unrescue": "rescue", "clean": "deploy", "deploy": "deploy",
              "service": "deploy", "adopt": "deploy"}  # fmt: skip
 ROLE = {"deploy": "provisioning", "clean": "cleaning", "rescue": "rescuing", "inspect": "inspection",
@@ -65,13 +68,15 @@ class Step:
 def step(row: Row) -> Step | None:
     """The one next step of a Node; None when nothing is going on."""
     state, life = row["provision_state"], (row["seen"] or {}).get("life") or {}
-    if state in FAILURE and life:
+    if life and (state in FAILURE or state in LEFT):
         return Step("release", "release")
     kind = KIND.get(state)
     if kind is None or (row["maintenance"] and state in WAITING.values()):
         return None  # in maintenance nobody goes on with what was waited for, as in the real service
     way = path(row)
     fresh = life.get("kind") != kind
+    if fresh and not way and life.get("ramdisk"):
+        return Step("release", "release")  # nothing of what comes now would put away what was there
     phase = (way[0] if way else "") if fresh else life["phase"]
     if kind == "inspect" and phase not in ("release", "") and (row["seen"] or {}).get("inspected"):
         phase = "facts"
