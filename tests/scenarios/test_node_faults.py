@@ -306,6 +306,19 @@ async def test_explain_says_the_cause_the_steps_and_the_way_out(tmp_path: Path) 
         assert any("node undeploy" in advice for advice in said.advice)
 
 
+async def test_explain_says_where_each_nic_is_if_anybody_knows(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        known = {"switch_id": "52:54:00:00:00:99", "switch_info": "tor9", "port_id": "Ethernet1"}
+        for number, link in (("00", {}), ("02", known)):
+            body = {"node_uuid": node, "address": f"52:54:00:00:11:{number}", "local_link_connection": link}
+            answer = await w.http.post("/ports", json=body)
+            assert answer.status_code == 201, answer.text
+        told = (await explain(w.db, *await find(w.db, "node", node))).facts
+        assert "Nic 52:54:00:00:11:00 is on no known switch port." in told, told
+        assert "Nic 52:54:00:00:11:02 is on port Ethernet1 of switch tor9." in told, told
+
+
 async def test_what_nobody_foresaw_ends_at_the_deadline(tmp_path: Path) -> None:
     """An odd answer of a ramdisk: asked again until the deadline, and then said."""
     async with world(tmp_path) as w:

@@ -30,11 +30,14 @@ async def detail_of(reader: Reader, row: Row) -> tuple[list[str], list[dict[str,
     if row["instance_id"]:
         facts.append(f"It is given to {row['instance_id']}.")
     nics = await Nics.table.select(reader, {"node_id": row["id"]}, order="created_at, id")
-    for nic in nics:
-        link = nic["link"] or {}
-        where = f"on port {link['port_id']} of switch {link.get('switch_info') or link.get('switch_id')}"
-        facts.append(f"Nic {nic['address']} is {where if link.get('port_id') else 'on no known switch port'}.")
+    facts += [f"Nic {nic['address']} is {_place(nic['link'] or {})}." for nic in nics]
     return facts, [_step(step) for step in (row["seen"] or {}).get("steps") or []], _advice(row) + _next(row, nics)
+
+
+def _place(link: Row) -> str:
+    if not link.get("port_id"):
+        return "on no known switch port"
+    return f"on port {link['port_id']} of switch {link.get('switch_info') or link.get('switch_id')}"
 
 
 async def carried_by(reader: Reader, port_id: str) -> list[str]:
