@@ -57,7 +57,7 @@ def test_stage_and_import(victim: Person, http: httpx.Client) -> None:
     assert image["os_hash_value"] == hashlib.sha512(data).hexdigest()
     assert mine.get(f"{IMAGES}/{image_id}/file").content == data
     task = mine.get(f"{IMAGES}/{image_id}/tasks").json()["tasks"][0]
-    assert (task["status"], task["type"], task["message"]) == ("success", "api_image_import", "")
+    assert (task["status"], task["type"], task["message"]) == ("success", "api_image_import", "Copied 1 MiB")
     assert (task["image_id"], task["owner"], task["user_id"]) == (image_id, victim.project_id, victim.user_id)
     assert task["input"]["import_req"] == DIRECT
     assert task["result"] == {"image_id": image_id}
@@ -120,7 +120,7 @@ def test_others_neither_stage_nor_import(victim: Person, stranger: Person, http:
     assert victim.http.get("/image/v2/tasks").status_code == 403
     start(victim.http, image_id)
     task = http.get("/image/v2/tasks?limit=1").json()
-    assert task["tasks"][0]["image_id"] == image_id
+    assert http.get(f"/image/v2/tasks/{task['tasks'][0]['id']}").json()["image_id"] == image_id
     assert "input" not in task["tasks"][0]
     assert task["next"].startswith("/v2/tasks?limit=1&marker=")
     assert victim.http.get(f"/image/v2/tasks/{task['tasks'][0]['id']}").status_code == 403

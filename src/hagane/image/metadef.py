@@ -52,7 +52,10 @@ async def space_of(request: Request, reader: Reader, rule: str) -> Row:
     name = request.params["namespace"]
     row = await SPACE.get(reader, namespace=name)
     if row is None or not request.allowed("get_metadef_namespace", target(row)):
-        raise NotFound(f"Namespace {name} not found", code="MetadefNamespaceNotFound")
+        # The real service has two sentences for it.
+        long = rule == "get_metadef_namespace" or "object" in rule
+        text = f"Metadata definition namespace={name} was not found." if long else f"Namespace {name} not found"
+        raise NotFound(text, code="MetadefNamespaceNotFound")
     enforce(request, rule, target(row))
     return row
 
@@ -65,13 +68,14 @@ def view(row: Row) -> dict[str, Any]:
     return shown | times | own
 
 
-def part_view(row: Row) -> dict[str, Any]:
-    """A part as it is shown by itself and in its namespace."""
+def part_view(row: Row, *, whole: bool = True) -> dict[str, Any]:
+    """A part as it is shown by itself and in its namespace; not `whole`: in the answer to what wrote it."""
     shown: dict[str, Any] = {"name": row["name"]} | row["body"]
     if row["kind"] != PROPERTIES:
         shown |= {name: clock.iso_z(row[name]) for name in ("created_at", "updated_at")}
     if row["kind"] == OBJECTS:
         own = f"/v2/metadefs/namespaces/{row['namespace']}/objects/{row['name']}"
+        shown = ({"required": []} if whole else {}) | shown
         shown |= {"self": own, "schema": "/v2/schemas/metadefs/object"}
     return shown
 

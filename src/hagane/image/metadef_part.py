@@ -38,12 +38,12 @@ class Kind:
 
 _KINDS = (
     Kind(OBJECTS, "objects", "object", "add_metadef_object", "modify_metadef_object", "delete_metadef_object",
-         shape.OBJECT, "The metadata definition object with name={} was not found in namespace={}."),
+         shape.OBJECT, "Could not find metadata object {}"),
     Kind(PROPERTIES, "properties", "property", "add_metadef_property", "modify_metadef_property",
          "remove_metadef_property", shape.PROPERTY,
-         "The metadata definition property with name={} was not found in namespace={}."),
+         "Could not find property {}"),
     Kind(TAGS, "tags", "tag", "add_metadef_tag", "modify_metadef_tag", "delete_metadef_tag", shape.TAG,
-         "The metadata definition tag with name={} was not found in namespace={}."),
+         "Could not find metadata tag {}"),
     Kind(TYPES, "resource_types", "resource_type", "add_metadef_resource_type_association", "",
          "remove_metadef_resource_type_association", shape.RESOURCE_TYPE,
          "Failed to find resource type {} to delete"),
@@ -105,9 +105,10 @@ class MetadefParts:
 
     async def list(self, request: Request, kind: Kind) -> Response:
         row = await space_of(request, self.db, request.route.rule)
-        parts = await PART.select(self.db, {"namespace": row["namespace"], "kind": kind.plural}, order="name")
+        order = "created_at DESC, name DESC" if kind.plural in (OBJECTS, TAGS) else "name"
+        parts = await PART.select(self.db, {"namespace": row["namespace"], "kind": kind.plural}, order=order)
         if kind.plural == PROPERTIES:
-            return json_response(200, {PROPERTIES: {part["name"]: part["body"] for part in parts}})
+            return json_response(200, {PROPERTIES: {part["name"]: part_view(part) for part in parts}})
         if kind.plural == TAGS:
             return json_response(200, {TAGS: [{"name": part["name"]} for part in parts]})
         more = {"schema": "v2/schemas/metadefs/objects"} if kind.plural == OBJECTS else {}
@@ -123,7 +124,10 @@ class MetadefParts:
     async def _bare(self, space: str, name: str, wanted: str) -> str:
         """The name of a property without the prefix that it has on a resource type. Raises NotFound."""
         row = await PART.get(self.db, namespace=space, kind=TYPES, name=wanted)
-        prefix = str(row["body"].get("prefix") or "") if row else ""
+        if row is None:
+            raise NotFound(f"The metadata definition resource-type with name={wanted}, was not found.",
+                           code="MetadefResourceTypeNotFound")  # fmt: skip
+        prefix = str(row["body"].get("prefix") or "")
         if not prefix or not name.startswith(prefix):
             raise NotFound(f"Property {name} does not start with the expected resource type association prefix of"
                            f" '{prefix}'.", code="MetadefPropertyNotFound")  # fmt: skip
@@ -133,14 +137,14 @@ class MetadefParts:
         space = request.params["namespace"]
         row = await PART.get(reader, namespace=space, kind=kind.plural, name=name)
         if row is None:
-            raise NotFound(kind.wrong.format(name, space), code="MetadefNotFound")
+            raise NotFound(kind.wrong.format(name), code="MetadefNotFound")
         return row
 
     # -- writing -----------------------------------------------------------------------------------------------
 
     async def create(self, request: Request, kind: Kind) -> Response:
         body = await json_object(request, "Body expected in request.")
-        return json_response(201, part_view((await self._make(request, kind, [body]))[0]))
+        return json_response(201, part_view((await self._make(request, kind, [body]))[0], whole=False))
 
     async def create_tag(self, request: Request, kind: Kind) -> Response:
         return json_response(201, part_view((await self._make(request, kind, [{"name": request.params["name"]}]))[0]))
@@ -187,7 +191,7 @@ class MetadefParts:
             await PART.update(tx, key, new)
             return new
 
-        return json_response(200, part_view(await self.db.write(work)))
+        return json_response(200, part_view(await self.db.write(work), whole=False))
 
     async def delete(self, request: Request, kind: Kind) -> Response:
         async def work(tx: Tx) -> None:
@@ -216,11 +220,12 @@ class MetadefParts:
 
 
 def _taken(kind: Kind, row: Row) -> Conflict:
-    if kind.plural == TYPES:
-        text = (f"The metadata definition resource-type association of resource-type={row['name']} to"
-                f" namespace={row['namespace']} already exists.")  # fmt: skip
-    else:
-        text = (
-            f"A metadata definition {kind.word} with name={row['name']} already exists in namespace={row['namespace']}."
-        )
-    return Conflict(text, code="MetadefDuplicate")
+    name, space = row["name"], row["namespace"]
+    texts = {
+        TYPES: f"The metadata definition resource-type association of resource-type={name} to namespace={space} already"
+               " exists.",
+        TAGS: f"A metadata tag with name={name} already exists in namespace={space}. (Please note that metadata tag"
+              " names are case insensitive).",
+    }  # fmt: skip
+    usual = f"A metadata definition {kind.word} with name={name} already exists in namespace={space}."
+    return Conflict(texts.get(kind.plural, usual), code="MetadefDuplicate")

@@ -63,7 +63,7 @@ class Staging:
             _stores(request, body)
             why = await store.import_staged(tx, self.cloud, row)
             given = {"image_id": row["id"], "import_req": body, "backend": [STORE]}
-            await new_task(tx, request, row["id"], given, failure=why)
+            await new_task(tx, request, row, given, failure=why)
             return row, why
 
         row, why = await self.cloud.db.write(work)
@@ -111,4 +111,4 @@ def _stores(request: Request, body: dict[str, Any]) -> None:
     named = body.get("stores", [STORE if header is None else header])
     for name in named if isinstance(named, list) else [named]:
         if name != STORE:
-            raise Conflict(f"Unknown scheme '{name}' found in URI", code="UnknownStore")
+            raise Conflict(f"Store for identifier {name} not found", code="UnknownStore")

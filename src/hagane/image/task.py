@@ -28,16 +28,18 @@ TASK = Table(
     ),
     ("image_id", "created_at, id", "expires_at"),
 )  # fmt: skip
-_SHORT = ("id", "type", "status", "owner", "image_id", "user_id", "request_id")
+_SHORT = ("id", "type", "status", "owner")
+_LONG = ("input", "result", "message", "image_id", "user_id", "request_id")
 _TIMES = ("created_at", "updated_at", "expires_at")
 
 
-async def new_task(tx: Tx, request: Request, image_id: str, given: dict[str, Any], *, failure: str) -> None:
+async def new_task(tx: Tx, request: Request, image: Row, given: dict[str, Any], *, failure: str) -> None:
     """Note an import that is over. What is too old goes by the way."""
+    image_id, copied = image["id"], f"Copied {image['size'] >> 20} MiB"
     moment = clock.now()
     await TASK.delete(tx, {"expires_at": Op("<", moment)})
     row: Row = {"id": str(uuid4()), "type": "api_image_import", "status": "failure" if failure else "success"}
-    row |= {"input": given, "result": None if failure else {"image_id": image_id}, "message": failure}
+    row |= {"input": given, "result": None if failure else {"image_id": image_id}, "message": failure or copied}
     row |= {"owner": request.caller.project_id, "user_id": request.caller.user_id, "request_id": request.id}
     row |= {"image_id": image_id, "created_at": moment, "updated_at": moment}
     row["expires_at"] = clock.after(KEPT.total_seconds())
@@ -46,7 +48,9 @@ async def new_task(tx: Tx, request: Request, image_id: str, given: dict[str, Any
 
 async def image_tasks(reader: Reader, image_id: str) -> list[Row]:
     """The tasks of one image, oldest first."""
-    return await TASK.select(reader, {"image_id": image_id, "expires_at": Op(">", clock.now())}, order="created_at, id")
+    where = {"image_id": image_id, "expires_at": Op(">", clock.now())}
+    rows = await TASK.select(reader, where, order="created_at, id")
+    return [row | {"deleted": False, "deleted_at": None} for row in rows]
 
 
 class Tasks:
@@ -75,8 +79,8 @@ class Tasks:
         key = request.params["id"]
         row = await TASK.get(self.db, id=key, expires_at=Op(">", clock.now()))
         if row is None:
-            raise NotFound(f"No task found with ID {key}", code="TaskNotFound")
-        return json_response(200, _brief(row) | {name: row[name] for name in ("input", "result", "message")})
+            raise NotFound(f"Could not find task {key}", code="TaskNotFound")
+        return json_response(200, _brief(row) | {name: row[name] for name in _LONG})
 
 
 def _page(request: Request) -> Page:
