@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hagane.drivers.metadata import space
 from tests.dataplane import frames, leaks
 from tests.dataplane.cloud import Cloud, running, until
 from tests.dataplane.space import Guest, exchange, serve_once
@@ -205,6 +206,28 @@ def test_a_subport_is_on_its_own_network(world: World) -> None:
     api.delete_trunk(trunk)
     api.delete_port(port)
     near.reaches(world.far.ip)
+
+
+def test_names_are_answered_for(world: World) -> None:
+    """By OVN, whichever resolver is asked; without the domain nobody answers."""
+    api = world.tenant.api
+    api.update_network(world.green, dns_domain="example.org.")
+    api.update_port(world.far.port, dns_name="web")
+    expected = socket.inet_aton(world.far.ip)
+    until(lambda: _asked(world.near, "web.example.org") == expected, 15, "the name is known")
+    api.update_network(world.green, dns_domain="")
+    until(lambda: not world.cloud.rows("DNS"), 10, "the name is gone")
+    api.update_port(world.far.port, dns_name="")
+
+
+def _asked(guest: Guest, name: str) -> bytes:
+    """The address that DNS has for a name (RFC 1035). Raises TimeoutError."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    with space.inside(guest.space, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
+        asking.settimeout(1)
+        asking.sendto(query, ("10.10.0.1", 53))
+        return asking.recv(512)[-4:]
 
 
 Meddle = Callable[[World, str], object]

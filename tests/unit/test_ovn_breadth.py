@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hagane.reconcile.ovn import forward, port, qos
+from hagane.reconcile.ovn import dns, forward, port, qos
 from tests.unit.test_ovn_compile import NETWORK, PORT, SUBNET
 
 FLOATING = {"id": "f1", "floating_ip_address": "203.0.113.9", "floating_network_id": "x1", "router_id": "r1"}
@@ -74,6 +74,18 @@ def test_the_nearest_policy_counts() -> None:
     assert qos.effective({"qos_policy_id": None, "device_owner": "network:router_interface"}, network) is None
     assert qos.effective({"qos_policy_id": "p", "device_owner": "network:router_interface"}, network) == "p"
     assert qos.effective({"qos_policy_id": None, "device_owner": ""}, None) is None
+
+
+def test_names_are_answered_on_a_network_with_a_domain() -> None:
+    network = NETWORK | {"dns_domain": "example.org."}
+    [row] = dns.names("port:p1", PORT | {"dns_name": "web"}, network)
+    assert row.columns["records"] == {
+        "web.example.org": "10.0.0.5", "web": "10.0.0.5", "5.0.0.10.in-addr.arpa": "web.example.org",
+    }  # fmt: skip
+    assert dict(row.member_of) == {("Logical_Switch", "dns_records"): ["network:n1"]}
+    assert dns.names("port:p1", PORT | {"dns_name": "web"}, NETWORK) == []
+    assert dns.names("port:p1", PORT | {"dns_name": ""}, network) == []
+    assert "web.org" in dns.names("port:p1", PORT | {"dns_name": "web.org."}, network)[0].columns["records"]
 
 
 def test_a_subport_names_its_parent_and_tag() -> None:

@@ -22,6 +22,12 @@ async def wake(tx: Tx, network_id: str, *, request_id: str | None) -> None:
     await work.wake_all(tx, "port", _OWN_OPTIONS, where, request_id=request_id)
 
 
+async def wake_named(tx: Tx, network_id: str, *, request_id: str | None) -> None:
+    """After a network's domain changed: names of its ports are in it."""
+    named = "SELECT id AS key FROM port WHERE network_id = :network AND dns_name != ''"
+    await work.wake_all(tx, "port", named, {"network": network_id}, request_id=request_id)
+
+
 async def wake_addressed(tx: Tx, subnet_id: str, *, request_id: str | None) -> None:
     """After DHCP went on or off in a subnet."""
     await work.wake_all(tx, "port", _ADDRESSED, {"subnet": subnet_id}, request_id=request_id)

@@ -1,4 +1,4 @@
-"""Names of ports, as the API shows them: nobody answers for them over DNS.
+"""Names of ports, as the API shows them. On a network with a domain, OVN answers for those that have a name.
 
 A port without a name is called after its address (host-10-0-0-5). The domain is the network's, else openstacklocal.
 """

@@ -106,6 +106,8 @@ class Network(NetResource):
         if await qos_row.check_change(tx, old, changes, me, sees_all=self.sees_all(request)):
             await qos_row.wake_network(tx, old["id"], request_id=request.id)
             await plugged.moving(tx, self.cloud, old | changes, request_id=request.id)
+        if changes.get("dns_domain", old["dns_domain"]) != old["dns_domain"]:
+            await dependent.wake_named(tx, old["id"], request_id=request.id)
         await dependent.wake(tx, old["id"], request_id=request.id)
 
     async def _check_mtu(self, tx: Tx, network: Row, mtu: int) -> None:

@@ -209,7 +209,12 @@ def _switched(tell: Callable[[str], None], kind: str, old: Row | None, new: Row 
 
 
 HELD: dict[NB, tuple[tuple[str, NB], ...]] = {
-    NB.SWITCH: (("ports", NB.PORT), ("qos_rules", NB.QOS), ("load_balancer", NB.LOAD_BALANCER)),
+    NB.SWITCH: (
+        ("ports", NB.PORT),
+        ("qos_rules", NB.QOS),
+        ("load_balancer", NB.LOAD_BALANCER),
+        ("dns_records", NB.DNS),
+    ),
     NB.ROUTER: (("nat", NB.NAT), ("load_balancer", NB.LOAD_BALANCER)),
     NB.PORT_GROUP: (("ports", NB.PORT),),
 }

@@ -11,6 +11,7 @@ from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn import dhcp_option, group, qos, switch
+from hagane.reconcile.ovn import dns as domain_names
 from hagane.state.database import Row
 
 ROUTER_OWNERS = frozenset(
@@ -81,7 +82,13 @@ def port(
         parent=(Table.SWITCH, switch.owner(row["network_id"]), "ports"),
         member_of={(Table.PORT_GROUP, "ports"): groups},
     )
-    return [lsp, *own_dhcp.values(), *outside, *qos.port(me, row, network, rules)]
+    return [
+        lsp,
+        *own_dhcp.values(),
+        *outside,
+        *qos.port(me, row, network, rules),
+        *domain_names.names(me, row, network),
+    ]
 
 
 def _outside(row: Row, gateways: Sequence[str]) -> list[Desired]:

@@ -1,0 +1,24 @@
+"""Names of ports: OVN itself answers questions for them on their network, whichever resolver is asked. Pure functions.
+
+Only a network with a domain has names; a row for each port with one (ovn-nb(5), "DNS"), forward and back.
+"""
+
+from ipaddress import ip_address
+
+from hagane.ovn.desired import Desired
+from hagane.ovn.northbound import Table
+from hagane.reconcile.ovn import switch
+from hagane.state.database import Row
+
+
+def names(me: str, row: Row, network: Row) -> list[Desired]:
+    """The row of a port, whose key is `me`."""
+    host, domain = row.get("dns_name") or "", (network.get("dns_domain") or "").rstrip(".")
+    addresses = [fixed["ip_address"] for fixed in row["fixed_ips"] or ()]
+    if not (host and domain and addresses):
+        return []
+    full = host.rstrip(".") if host.endswith(".") else f"{host}.{domain}"
+    records = {full: " ".join(addresses), host.rstrip("."): " ".join(addresses)}
+    records |= {ip_address(address).reverse_pointer: full for address in addresses}
+    members = {(Table.SWITCH.value, "dns_records"): [switch.owner(network["id"])]}
+    return [Desired(Table.DNS, f"{me}/dns", {"records": records}, member_of=members)]
