@@ -8,6 +8,7 @@ import httpx
 import openstack
 import pytest
 
+from hagane.identity.trust import purge_trusts
 from tests.support import Running
 
 V3 = "/identity/v3"
@@ -221,6 +222,15 @@ def test_a_trust_is_passed_on(scene: Scene) -> None:
     _end(scene, first)
     assert scene.use(second["id"], scene.third).status_code == 401
     assert scene.http.get(f"{TRUSTS}/{second['id']}").status_code == 404
+
+
+def test_what_has_expired_is_forgotten(cloud: Running, scene: Scene) -> None:
+    trust, lasting = scene.made(expires_at="2040-01-01T00:00:00Z"), scene.made()
+    running = cloud.hagane.cloud
+    for before, status in (("2039-12-31T00:00:00", 200), ("2040-01-02T00:00:00", 404)):
+        cloud.run(lambda before=before: running.db.write(lambda tx: purge_trusts(tx, before)))
+        assert scene.ask("GET", f"{TRUSTS}/{trust}").status_code == status
+    assert scene.ask("GET", f"{TRUSTS}/{lasting}").status_code == 200
 
 
 def test_openstacksdk(cloud: Running, scene: Scene, admin: openstack.connection.Connection) -> None:

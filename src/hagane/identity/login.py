@@ -21,9 +21,9 @@ from hagane.identity.revocation import purge
 from hagane.identity.ticket import Ticket, audit_id
 from hagane.identity.token import GRACE, Tokens
 from hagane.identity.token_load import Withdrawn, Worthless, user_of
-from hagane.identity.trust import Trust, consume, live
+from hagane.identity.trust import Trust, consume, live, purge_trusts
 from hagane.state import clock
-from hagane.state.database import Row
+from hagane.state.database import Row, Tx
 
 SCOPES = ("project", "domain", "unscoped", "system", "OS-TRUST:trust")
 PURGE = 1000  # logins between two looks for revocations that no token needs any more
@@ -62,9 +62,13 @@ class Login:
             await self._consume(ticket.trust_id)
         self._issued += 1
         if self._issued % PURGE == 0:
-            await self.db.write(lambda tx: purge(tx, self._seconds + GRACE))
+            await self.db.write(self._purge)
         encoded = await self.tokens.answer(token, catalog="nocatalog" not in request.args)
         return Response(201, encoded, {"x-subject-token": token.text})
+
+    async def _purge(self, tx: Tx) -> None:
+        await purge(tx, self._seconds + GRACE)
+        await purge_trusts(tx, clock.after(-GRACE))
 
     async def _consume(self, trust_id: str) -> None:
         """A token of a trust costs one of its uses."""

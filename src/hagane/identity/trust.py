@@ -25,7 +25,7 @@ from hagane.identity.role_pick import role_id
 from hagane.identity.user import User
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Sql
+from hagane.state.table import Op, Sql
 
 DEEPEST = 3  # times that a trust can be passed on, as the real service allows
 _ROLES = ListOf(item=Obj(fields={"id": Str(64, min=1), "name": Str(255, min=1)}))
@@ -222,6 +222,11 @@ async def consume(tx: Tx, key: str) -> bool:
     left: int = row["remaining_uses"] - 1
     same = {"id": key, "remaining_uses": row["remaining_uses"]}
     return left >= 0 and bool(await Trust.table.update(tx, same, {"remaining_uses": left}))
+
+
+async def purge_trusts(tx: Tx, before: str) -> int:
+    """Forget trusts that expired before a moment. What was passed on from them expired with them."""
+    return await Trust.table.delete(tx, {"expires_at": Op("<", before)})
 
 
 def _depth(row: Row, *, again: bool) -> None:
