@@ -89,6 +89,9 @@ def test_resize(s: Shop) -> None:
     shown = s.wait(server, "VERIFY_RESIZE")
     assert (shown["OS-EXT-STS:vm_state"], shown["flavor"]["vcpus"]) == ("resized", 2)
     assert s.act(server, **{"os-stop": None}).status_code == 409
+    reset = {"os-resetState": {"state": "active"}}
+    assert s.call("POST", f"/servers/{server}/action", who=s.admin, json=reset).status_code == 202
+    assert s.show(server)["status"] == "VERIFY_RESIZE"  # it is confirmed or reverted, not forgotten
     assert s.act(server, revertResize=None).status_code == 202
     assert s.wait(server)["flavor"]["vcpus"] == 1
     assert s.act(server, resize={"flavorRef": "large"}).status_code == 202
@@ -157,6 +160,12 @@ def test_rescue(s: Shop, server: str) -> None:
         409, f"Cannot 'rescue' instance {server} while it is in vm_state rescued")  # fmt: skip
     assert s.act(server, unrescue=None).status_code == 202
     s.wait(server)
+
+
+def test_server_password(s: Shop, server: str) -> None:
+    path = f"/servers/{server}/os-server-password"
+    assert s.call("GET", path).json() == {"password": ""}
+    assert s.call("DELETE", path).status_code == 204
 
 
 def test_backup(s: Shop, server: str) -> None:

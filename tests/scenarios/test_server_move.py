@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from hagane.drivers.hypervisor.base import Power
-from hagane.errors import DeviceFailed
+from hagane.errors import DeviceFailed, Unavailable
+from hagane.reconcile import server
+from hagane.state import work
 from tests.scenarios.server_world import PROJECT, V21, World, world
 
 
@@ -146,6 +148,32 @@ async def test_a_host_that_refuses_the_larger_machine(tmp_path: Path, big: dict[
         assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", source)
         assert (await w.hosts[source].read())[server_id].power is Power.ON
         assert (await claims(w), await counted(w)) == ([(source, 1)], (1, 512))
+        await end(w, server_id)
+
+
+async def test_the_new_host_dies(tmp_path: Path, big: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is started on the old Host while the new one may run it; when that answers, all goes on or back."""
+    monkeypatch.setattr(server, "ACTION_SECONDS", -1)
+    async with world(tmp_path, hosts=("a", "b"), memory_mb=1200) as w:
+        server_id = await begin(w, big)
+        source = (await w.row(server_id))["host"]
+        dest = w.hosts["b" if source == "a" else "a"]
+        dest.faults.fail("Start", Unavailable("no answer"), times=None)
+        dest.faults.fail("remove", Unavailable("no answer"), times=1)
+        assert (await w.act(server_id, resize={"flavorRef": "big"})).status_code == 202
+
+        async def refused() -> bool:
+            return dest.faults.calls["remove"] >= 1
+
+        await w.until(refused)
+        assert (await w.hosts[source].read())[server_id].power is Power.OFF
+        assert (await w.row(server_id))["task_state"] == "resize_finish"
+        await w.db.write(lambda tx: work.wake(tx, "server", server_id))
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", source)
+        assert (await w.hosts[source].read())[server_id].power is Power.ON
+        assert await dest.read() == {}
+        dest.faults.clear()
         await end(w, server_id)
 
 

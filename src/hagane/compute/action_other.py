@@ -116,8 +116,7 @@ class Verbs:
             }  # fmt: skip
             if active:
                 changes |= {"power": "on", "fault": None}
-            if row["move"]:
-                _keep_move(row, changes)
+            _keep_apart(row, changes)
             # What is being done about it is overtaken by this.
             changes["generation"] = changes["observed_generation"] = row["generation"] + 1
             await told(request, tx, row, "resetState", changes)
@@ -160,9 +159,15 @@ class Verbs:
         raise Conflict(f"QEMU guest agent is not enabled on the instance {row['id']}")
 
 
-def _keep_move(row: Row, changes: dict[str, Any]) -> None:
-    """A resize is confirmed or reverted, not forgotten: two Hosts may have a machine of this Server."""
-    if row["task_state"] in (Task.RESIZE_PREP, Task.RESIZE_MIGRATING):
+def _keep_apart(row: Row, changes: dict[str, Any]) -> None:
+    """What is true of a Server whatever anybody says: a resize is confirmed or reverted, not forgotten (two Hosts may
+    have a machine of it); one on its shelf is on no Host; one that is rescued does not run its own system."""
+    if row["move"] and row["task_state"] in (Task.RESIZE_PREP, Task.RESIZE_MIGRATING, Task.RESIZE_FINISH):
         changes |= {"task_state": row["task_state"], "vm_state": row["vm_state"], "power": row["power"]}
-    elif changes["vm_state"] == VmState.ACTIVE:
-        changes["vm_state"] = VmState.RESIZED
+    elif row["vm_state"] == VmState.SHELVED_OFFLOADED:
+        changes |= {"task_state": row["task_state"], "vm_state": row["vm_state"], "power": row["power"],
+                    "power_state": row["power_state"]}  # fmt: skip
+    elif changes["vm_state"] == VmState.ACTIVE and row["move"]:
+        changes |= {"vm_state": VmState.RESIZED, "power": row["power"]}
+    elif changes["vm_state"] == VmState.ACTIVE and row["rescue"]:
+        changes["vm_state"] = VmState.RESCUED

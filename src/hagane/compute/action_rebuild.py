@@ -54,7 +54,7 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
         changes |= {"keypair": keypair, "key_name": keypair and keypair["name"]}
     changes |= {
         "image_id": image.id, "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1, "soft": False,
-        "progress": 0, "task_state": Task.REBUILDING, "disk_image": None,
+        "progress": 0, "task_state": Task.REBUILDING, "disk_image": None, "rescue": None,
         "secret": seal(request, secret) if row["config_drive"] else None,
     }  # fmt: skip
     if row["vm_state"] == VmState.ERROR:

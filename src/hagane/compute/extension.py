@@ -46,6 +46,7 @@ _OFFERED = {
     "os-quota-sets": ("Quotas", "Quotas management support."),
     "os-rescue": ("Rescue", "Instance rescue mode."),
     "os-server-groups": ("ServerGroups", "Server group support."),
+    "os-server-password": ("ServerPassword", "Server password support."),
     "os-services": ("Services", "Services support."),
     "os-shelve": ("Shelve", "Instance shelve mode."),
     "os-simple-tenant-usage": ("SimpleTenantUsage", "Simple tenant usage extension."),

@@ -23,6 +23,7 @@ from hagane.compute import (
     flavor_access,
     migration,
     server_parts,
+    server_password,
     zone,
 )
 from hagane.compute.action import Actions, power_actions
@@ -66,7 +67,7 @@ def service(cloud: Cloud) -> Service:
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
-    for module in (flavor_access, zone, migration, extension, console):
+    for module in (flavor_access, zone, migration, extension, console, server_password):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
     verbs = (

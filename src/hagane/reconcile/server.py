@@ -200,7 +200,7 @@ class ServerReconciler:
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
         self._registry.station(row["host"]).stale()
-        if row["task_state"] == Task.RESIZE_FINISH:
+        if server_move.is_going(row):
             return await self._moves.undo(row, steps, error)
         if row["vm_state"] == VmState.SHELVED_OFFLOADED:
             await self._db.write(lambda tx: server_shelf.returned(tx, row, steps, error))

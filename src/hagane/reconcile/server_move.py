@@ -45,6 +45,11 @@ def is_here(row: Row) -> bool:
     return bool(row["move"]) and row["task_state"] in PHASES
 
 
+def is_going(row: Row) -> bool:
+    """Whether a Server is on its way, and can be brought back."""
+    return bool(row["move"]) and row["task_state"] in (Task.RESIZE_PREP, Task.RESIZE_MIGRATING, Task.RESIZE_FINISH)
+
+
 class Moves:
     """The steps; each returns when the next one may begin."""
 
@@ -95,9 +100,15 @@ class Moves:
         await self._clear(row["old_host"], row["id"])
 
     async def undo(self, row: Row, steps: Steps, error: HaganeError) -> Outcome:
-        """It came to nothing: the Server is what it was, and says why."""
+        """It came to nothing: the Server is what it was, and says why. Its machine of before starts only when the new
+        Host has none: one that does not answer may be running it."""
         if row["old_host"]:
-            await self._clear(row["host"], row["id"])
+            station = self._registry.station(row["host"])
+            try:
+                await station.driver.remove(row["id"])
+            except HaganeError as refusal:
+                return Wait(10.0, f"{error.message} It goes back when {row['host']} has no machine: {refusal.message}")
+            station.forgot(row["id"])
         await self.done(row)
         await self._db.write(lambda tx: _undo(tx, row, steps, error))
         return Wait(0.0, error.message)  # the machine of before is started again
