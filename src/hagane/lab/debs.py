@@ -9,6 +9,8 @@ from pathlib import Path
 from hagane.errors import Unavailable
 from hagane.lab.process import tool
 
+PATIENT = ("-o", "Acquire::Retries=5")  # a mirror may be away for a moment
+
 
 def fetch(folder: Path, packages: tuple[str, ...]) -> list[Path]:
     """The package files, in the order of the names; what the folder lacks is downloaded. Errors: Unavailable."""
@@ -17,7 +19,7 @@ def fetch(folder: Path, packages: tuple[str, ...]) -> list[Path]:
     missing = [name for name in names if not list(folder.glob(f"{name}_*.deb"))]
     if missing:
         with tempfile.TemporaryDirectory(dir=folder) as partial:
-            tool("apt-get", "download", "-qq", *missing, cwd=Path(partial), timeout=300)
+            tool("apt-get", "download", "-qq", *PATIENT, *missing, cwd=Path(partial), timeout=300)
             for file in Path(partial).glob("*.deb"):
                 file.replace(folder / file.name)
     return [max(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime) for name in names]
@@ -52,5 +54,5 @@ def closure(folder: Path, packages: tuple[str, ...]) -> list[Path]:
         "APT::Sandbox::User": "root", "APT::Install-Recommends": "false",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    tool("apt-get", "-qq", "-y", "--download-only", *words, "install", *packages, timeout=600)
+    tool("apt-get", "-qq", "-y", "--download-only", *PATIENT, *words, "install", *packages, timeout=600)
     return sorted(folder.glob("*.deb"))

@@ -73,7 +73,7 @@ def debs(folder: Path) -> list[Path]:
     if missing:
         names = [_kernel_package() if name == PACKAGES[0] else name for name in missing]
         with tempfile.TemporaryDirectory(dir=folder) as partial:
-            tool("apt-get", "download", "-qq", *names, cwd=Path(partial))
+            tool("apt-get", "download", "-qq", "-o", "Acquire::Retries=5", *names, cwd=Path(partial))
             for file in Path(partial).glob("*.deb"):
                 file.replace(folder / file.name)
     return [max(folder.glob(f"{_pattern(name)}_*.deb"), key=lambda path: path.stat().st_mtime) for name in PACKAGES]

@@ -1,6 +1,6 @@
 """`hagane enroll FILE`: take a rack into the cloud, through the same APIs that everybody uses. Again changes nothing.
 
-file ─▶ PUT rack ─▶ provisioning network, if there is none ─▶ each Node ─▶ its Nics ─▶ what to do next
+file ─▶ ramdisk built ─▶ PUT rack ─▶ provisioning network, if there is none ─▶ each Node ─▶ its Nics ─▶ what to do next
 
 What the file does not name is left alone. A BMC's password cannot be read back, so a keyed digest of what was sent is
 kept in the state folder, and tells whether the file has another one now.
@@ -9,6 +9,7 @@ kept in the state folder, and tells whether the file has another one now.
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Generator, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 from hagane.baremetal.node_secret import STARS, masked
 from hagane.config import Config
 from hagane.errors import NotFound
+from hagane.lab import ramdisk
 from hagane.operate.client import Session
 from hagane.operate.enroll_file import Enrolment, Nic, Node, load
 
@@ -33,6 +35,7 @@ def enroll(config: Config, path: Path) -> Lines:
     middle, with the reason; what was done before stays, and the next run goes on."""
     wanted = load(path)
     session = Session(config)
+    yield from _ramdisk(config)
     yield from _rack(session, wanted)
     yield from _provisioning(session, wanted)
     known = _Sent(config.state / "enrolled.json")
@@ -44,6 +47,16 @@ def enroll(config: Config, path: Path) -> Lines:
         yield f"Next: openstack baremetal node manage {' '.join(fresh)}"
     elif wanted.node:
         yield "Next: openstack baremetal node list"
+
+
+def _ramdisk(config: Config) -> Lines:
+    """What Nodes will boot is made now, where somebody looks on: a mirror that does not answer is told here."""
+    if config.sim:
+        return
+    began = time.monotonic()
+    ramdisk.build(variant=config.ramdisk)
+    if time.monotonic() - began > 1:
+        yield f"ramdisk made ({config.ramdisk}, {time.monotonic() - began:.0f} s)"
 
 
 def _rack(session: Session, wanted: Enrolment) -> Lines:
