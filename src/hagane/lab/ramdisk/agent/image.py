@@ -19,7 +19,7 @@ from .wire import Answer, WireError, ask
 
 BLOCK = 1 << 20
 FLUSH = 64 << 20  # so often the disk is waited for: progress is then what the disk has, not what memory has
-ATTEMPTS, PAUSE = 3, 2.0
+ATTEMPTS, PAUSE = 20, 3.0  # a minute: the service may be starting anew
 LENGTHS = {32: "md5", 64: "sha256", 128: "sha512"}
 ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 
