@@ -113,6 +113,15 @@ async def test_a_full_disk_is_told_to_everybody_who_lost_by_it(tmp_path: Path) -
     await db.close()
 
 
+async def test_a_write_after_the_end_is_refused(tmp_path: Path) -> None:
+    """It waited for ever; a machine that outlives the process would never ask again."""
+    database = await open_database(f"sqlite:{tmp_path}/t.db")
+    await database.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable, match="is closed"):
+            await put(database, id="1")
+
+
 async def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
     db = await open_database(f"sqlite:{tmp_path}/t.db")
     await db.script(";\n".join(THING.ddl()))

@@ -80,6 +80,7 @@ class SqliteDatabase:
         self._queue: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "sqlite-commit")
+        self._closed = False
 
     def _open(self, path: str, *, exclusive: bool) -> apsw.Connection:
         try:
@@ -133,6 +134,8 @@ class SqliteDatabase:
         return rows
 
     async def write(self, work: Work[T]) -> T:
+        if self._closed:
+            raise Unavailable(f"The database {self.path} is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.append((work, future))
@@ -240,6 +243,7 @@ class SqliteDatabase:
         target.close()
 
     async def close(self) -> None:
+        self._closed = True  # a write that came later would wait for ever
         if self._runner is not None and not self._runner.done():
             await self._runner
         self._thread.shutdown()
