@@ -22,7 +22,7 @@ from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.drivers.boot.base import Ramdisk
 from hagane.drivers.volume.base import VolumeDriver
-from hagane.errors import ConfigError, Unavailable
+from hagane.errors import ConfigError, HaganeError, Unavailable
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
 from hagane.operate import seed
@@ -77,7 +77,9 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
 
     place = site(config)
     await requirements.demand(place)
+    # Before the network comes up: it may hide a mirror that this machine's own addresses lead to.
     image = await asyncio.to_thread(guest.build)
+    await _prepared(config)
     kvm = await kvm_check.usable(image.kernel)
     address = await machine.up(place, kvm=kvm)
     hosts = {
@@ -115,6 +117,14 @@ def _backends(config: Config) -> dict[str, VolumeDriver]:
         else:
             made[name] = RbdVolumes(said.pool, said.user, monitors=tuple(said.monitors), secret=said.secret)
     return made
+
+
+async def _prepared(config: Config) -> None:
+    """Nodes' ramdisk is in the cache, if it can be had now; a cloud without Nodes does without."""
+    try:
+        await asyncio.to_thread(_ramdisk, config.ramdisk)
+    except HaganeError as error:
+        log.warning("the ramdisk for Nodes is not built yet: %s", error.message)
 
 
 def _ramdisk(variant: str) -> Ramdisk:
