@@ -122,7 +122,7 @@ def _differ(one: Place, other: Place) -> bool:
 def test_killed_at_every_step_of_a_deployment(world: World) -> None:
     rack, clock = world.steel, Clock()
     world.anvil = world.ordered()
-    rack.fault("bm1", "bmc-slow=0.3")  # so that every step is long enough to be seen
+    rack.fault("bm1", "bmc-slow=0.1")  # so that every step is long enough to be seen
     places = killed_everywhere(rack, "bm1", lambda: rack.row("bm1")["provision_state"] == "active")
     rack.mend("bm1")
     phases = {place.phase for place in places}
@@ -213,7 +213,7 @@ def test_a_gateway_that_dies_is_replaced_by_the_second(world: World) -> None:
 def test_killed_at_every_step_of_a_deletion_and_of_cleaning(world: World) -> None:
     rack, anvil = world.steel, world.ready()
     rack.set("bm1", "/automated_clean", True)
-    rack.fault("bm1", "bmc-slow=0.3")
+    rack.fault("bm1", "bmc-slow=0.1")
     world.anvil = None
     world.servers.api.delete_server(anvil.id)
     places = killed_everywhere(rack, "bm1", lambda: rack.row("bm1")["provision_state"] in ("available", "clean failed"))
