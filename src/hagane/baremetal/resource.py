@@ -162,8 +162,10 @@ class BareResource(Resource):
         return row
 
     def where(self, request: Request, args: dict[str, str]) -> tuple[dict[str, Any], Sequence[Sql]]:
-        """Filters: by default each is a column of its name. Raises Invalid."""
-        return {self.by_label[name].name: args[name] for name in self.filters if name in args}, []
+        """Filters: by default each that is an attribute is a column; `node` and `project` are conditions of their own
+        (belonging.py, listed). Raises Invalid."""
+        named = [name for name in self.filters if name in args and name in self.by_label]
+        return {self.by_label[name].name: args[name] for name in named}, []
 
     def mine(self, project: str) -> Sql:
         """The condition that limits a list to a project's things."""

@@ -135,4 +135,7 @@ def test_volumes(metal: httpx.Client) -> None:
     assert metal.post("/volume/targets", json=target).status_code == 201
     assert "boot index '0'" in fault(metal.post("/volume/targets", json=target), 409)
     assert [t["volume_id"] for t in metal.get(f"/nodes/{node}/volume/targets").json()["targets"]] == ["v"]
+    for what in ("connectors", "targets"):
+        assert len(metal.get(f"/volume/{what}?node={node}").json()[what]) == 1
+        assert metal.get(f"/volume/{what}?project={'0' * 32}").json()[what] == []
     assert metal.delete(f"/volume/connectors/{made['uuid']}").status_code == 204
