@@ -22,7 +22,9 @@ from hagane.lab.site import Site
 
 # Written at any time by the engines themselves, or kept on purpose after a thing is gone.
 ENGINE_TABLES = frozenset({"NB_Global", "SB_Global", "Connection", "SSL", "Chassis", "Chassis_Private", "Encap"})
-HISTORY = frozenset({"event", "work", "identity_revocation", "network_freed", "network_range", "seeded", "migration"})
+HISTORY = frozenset(
+    {"event", "work", "identity_revocation", "network_freed", "network_range", "seeded", "migration", "server_past"}
+)
 SOUTHBOUND = ("Datapath_Binding", "Port_Binding", "MAC_Binding", "Port_Group", "Address_Set", "Logical_DP_Group")
 
 
