@@ -7,8 +7,10 @@ the OVN databases, machines from libvirt, files from the disk, allocations from 
 """
 
 import asyncio
+import contextlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +77,17 @@ async def _links(prefix: str, space: str) -> set[str]:
 
 
 async def _processes(space: str) -> set[str]:
-    """QEMU among them, whether libvirt knows it or not."""
-    return {f"{space}/{pid}" for pid in await netns.pids(space)}
+    """QEMU among them, whether libvirt knows it or not. By name: a daemon that was started again is the same one."""
+    names = await asyncio.to_thread(_names, await netns.pids(space))
+    return {f"{space}/{name} {number + 1}" for name, count in names.items() for number in range(count)}
+
+
+def _names(pids: Iterable[int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found[Path(f"/proc/{pid}/comm").read_text().strip()] += 1
+    return found
 
 
 async def _switch_ports(name: str, remote: str) -> set[str]:

@@ -63,6 +63,7 @@ def metal(cloud: Running, http: httpx.Client, admin: openstack.connection.Connec
     specs = {"resources:CUSTOM_BM_SMALL": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0"}
     admin.compute.create_flavor_extra_specs(flavor, specs)
     yield Metal(made, admin, nodes)
+    made.alice.http.close()
 
 
 def test_a_whole_life_by_the_sdk(metal: Metal) -> None:

@@ -103,6 +103,11 @@ class Servers:
             self._floating[server.id] = made.floating_ip_address
         return self._floating[server.id]
 
+    def forget(self, server: Any) -> None:
+        """Give back its floating IP, if it has one."""
+        if address := self._floating.pop(server.id, None):
+            self.tenant.api.delete_ip(self.tenant.api.find_ip(address))
+
     def console(self, server: Any) -> str:
         return str(self.api.get_server_console_output(server.id)["output"])
 

@@ -216,6 +216,7 @@ def test_killed_at_every_step_of_a_deletion_and_of_cleaning(world: World) -> Non
     rack.fault("bm1", "bmc-slow=0.1")
     world.anvil = None
     world.servers.api.delete_server(anvil.id)
+    world.servers.forget(anvil)
     places = killed_everywhere(rack, "bm1", lambda: rack.row("bm1")["provision_state"] in ("available", "clean failed"))
     rack.mend("bm1")
     rack.state("bm1", "available")
