@@ -2,8 +2,10 @@
 
     python bench/baremetal_deploy.py [--machines 8]        root and the real devices; about three minutes with eight
 
-What is ours is told apart from what firmware, kernel and disk take of an emulated machine. Several at once are compared
-with what their own work forces: the CPU seconds that everything on this machine used, divided by its cores.
+What is ours is told apart from what BMC, firmware, kernel and disk take of an emulated machine: the process's own CPU
+time, since whatever else passes is waiting for them (`tenant-switch` is mostly the ramdisk being switched off).
+Several at once are compared with what their own work forces: the CPU seconds that everything on this machine used,
+divided by its cores.
 """
 
 import argparse
@@ -28,8 +30,9 @@ from measure.boot import RealCloud
 from hagane.lab import guest
 
 WHOSE = {
-    "schedule": "ours", "tenant-network": "ours", "provisioning-network": "ours", "tenant-switch": "ours",
-    "power-on": "BMC", "reboot": "BMC", "dhcp": "firmware", "ramdisk": "firmware", "callback": "kernel",
+    "schedule": "ours", "tenant-network": "ours", "provisioning-network": "ours",
+    "power-on": "BMC", "tenant-switch": "BMC", "reboot": "BMC",
+    "dhcp": "firmware", "ramdisk": "firmware", "callback": "kernel",
     "write-image": "disk", "tenant-dhcp": "the image's own start", "reachable": "the image's own start",
 }  # fmt: skip
 FLAVOR = {"resources:CUSTOM_BM_SMALL": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0"}
@@ -154,7 +157,6 @@ def _one(cloud: RealCloud, order: dict[str, Any], external: str) -> list[Number]
     server, ping = _deploy(cloud, order, external)
     used = cloud.cpu() - used
     steps = _steps(cloud, server)
-    own = sum(seconds for name, seconds in steps.items() if WHOSE.get(name) == "ours")
     numbers = [Number("POST /servers to the first ping of bare metal", ping, "s")]
     numbers += [Number(f"  {name}", seconds, "s", note=WHOSE.get(name, "")) for name, seconds in steps.items()]
     whose = dict.fromkeys(WHOSE.values(), 0.0)
@@ -162,8 +164,15 @@ def _one(cloud: RealCloud, order: dict[str, Any], external: str) -> list[Number]
         whose[WHOSE.get(name, "ours")] += seconds
     told = ", ".join(f"{name} {seconds / ping:.0%}" for name, seconds in whose.items())
     numbers += [
-        Number("  ours", own, "s", target=2.0, more=False, note=f"CPU of the process: {used:.2f} s; {told}"),
-        Number("  ours, of all", own / ping * 100, "%", target=10.0, more=False),
+        Number(
+            "  ours: CPU of the process, polls and pings of this program included",
+            used,
+            "s",
+            target=2.0,
+            more=False,
+            note=told,
+        ),
+        Number("  ours, of all", used / ping * 100, "%", target=10.0, more=False),
     ]
     _gone(cloud, [server])
     return numbers
