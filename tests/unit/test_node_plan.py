@@ -45,6 +45,14 @@ def test_what_was_begun_in_a_state_of_failure_is_released() -> None:
     assert node_plan.step(row("deploy failed")) is None
 
 
+def test_who_begins_again_at_once_does_not_go_on_with_the_ramdisk_of_the_failure() -> None:
+    life = {"kind": "deploy", "phase": "steps", "ramdisk": True}
+    going_on = node_plan.step(row("deploying", deploy_interface="direct", seen={"life": life}))
+    assert going_on is not None and (going_on.kind, going_on.phase) == ("deploy", "steps")
+    again = node_plan.step(row("deploying", deploy_interface="direct", seen={"life": life | {"failed": True}}))
+    assert again is not None and again.kind == "release"
+
+
 def test_in_maintenance_nothing_that_is_waited_for_goes_on() -> None:
     assert node_plan.step(row("wait call-back", maintenance=True)) is None
     assert node_plan.step(row("deleting", maintenance=True)) is not None

@@ -190,7 +190,8 @@ class Job:
         if self.kind == "clean" and (self.row | self.changes)["clean_step"]:
             # As the real service does: a Node whose cleaning broke off in a step is nobody's until a person looks.
             self.changes |= {"maintenance": True, "maintenance_reason": text, "fault": "clean failure"}
-        return await self._store("fail", text, error=True, life=self.life if self.life.get("ramdisk") else {})
+        left = self.life | {"failed": True} if self.life.get("ramdisk") else {}
+        return await self._store("fail", text, error=True, life=left)
 
     async def answered(self) -> Row:
         """What the API asked of the BMC has been carried out, or cannot be."""

@@ -68,8 +68,8 @@ class Step:
 def step(row: Row) -> Step | None:
     """The one next step of a Node; None when nothing is going on."""
     state, life = row["provision_state"], (row["seen"] or {}).get("life") or {}
-    if life and (state in FAILURE or state in LEFT):
-        return Step("release", "release")
+    if life and (state in FAILURE or state in LEFT or life.get("failed")):
+        return Step("release", "release")  # also if somebody begins again at once: not with the ramdisk that was there
     kind = KIND.get(state)
     if kind is None or (row["maintenance"] and state in WAITING.values()):
         return None  # in maintenance nobody goes on with what was waited for, as in the real service
