@@ -186,7 +186,7 @@ async def test_a_playbook_writes_the_disk(tmp_path: Path) -> None:
             command = await write(agent, state, image, "bios")
             assert command.state is CommandState.SUCCEEDED, command.error
             assert "Write the image" in command.result["tasks"]
-            wrong = params.image_info("w", f"http://10.0.2.2:{state.port}/image", hash_algo="sha256", hash_value="0" * 64,
+            wrong = params.image_info("w", f"http://10.0.2.2:{state.port}/image", hash_algo="sha256", hash_value="ab" * 32,
                                       node_uuid=NODE, boot_mode="bios")  # fmt: skip
             command = await agent.call("standby.prepare_image", params.prepare_image(wrong))
             assert command.state is CommandState.FAILED and "verify against checksum" in command.error

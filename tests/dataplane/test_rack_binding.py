@@ -240,9 +240,9 @@ async def test_group_carries_its_port_before_the_machine_speaks_lacp(lab: RackLa
     group = (await lab.admin.post("/baremetal/v1/portgroups", json=body)).json()["uuid"]
     patch = [{"op": "add", "path": "/portgroup_uuid", "value": group}]
     assert (await lab.admin.patch(f"/baremetal/v1/ports/{nics[0]['uuid']}", json=patch)).status_code == 200
-    second = next(described for described in lab.file.node if described.name == "bm1").nic[1]
+    first, second = next(described for described in lab.file.node if described.name == "bm1").nic
     body = {"node_uuid": node["id"], "address": second.mac, "portgroup_uuid": group, "pxe_enabled": False,
-            "local_link_connection": lab.file.link(second)}  # fmt: skip
+            "local_link_connection": (lab.file.link(first) or {}) | {"port_id": "bm1-1"}}  # fmt: skip
     assert (await lab.admin.post("/baremetal/v1/ports", json=body)).status_code == 201
     net = await lab.network("tenant", "10.9.0.0/24")
     virtual = await lab.virtual(net, port_security_enabled=False)

@@ -22,7 +22,8 @@ AGENT = "ironic-python-agent==13.0.0"
 PACKAGES = (
     *("python3", "udev", "kmod", "iproute2", "util-linux", "bsdextrautils", "gdisk", "parted", "qemu-utils", "fdisk"),
     *("dosfstools", "e2fsprogs", "xfsprogs", "efibootmgr", "lshw", "hdparm", "dmidecode", "nvme-cli", "file", "mdadm"),
-    *("busybox-static", "dash", "coreutils", "sed", "grep", "gawk", "procps", "ca-certificates", "smartmontools"),
+    *("busybox-static", "dash", "coreutils", "sed", "grep", "gawk", "procps", "ca-certificates"),
+    *("smartmontools", "psmisc"),
     *("libc-bin", "mount", "findutils", "tar", "gzip"),  # which every Debian has, so nothing depends on them
 )
 # Their dependants do without them here: scripts in Perl, and the package manager itself.
