@@ -19,7 +19,8 @@ LIMITS = {"deploy_callback": 900, "clean_callback": 900, "heartbeat": 600}
 
 
 def _image(conn: Connection, name: str, file: Path, form: str = "raw") -> str:
-    made = conn.image.create_image(name, filename=str(file), disk_format=form, container_format="bare", wait=True)
+    with file.open("rb") as data:
+        made = conn.image.create_image(name, data=data, disk_format=form, container_format="bare", wait=True)
     return str(made.id)
 
 
