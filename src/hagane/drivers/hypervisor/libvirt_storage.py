@@ -12,7 +12,6 @@ mark is rubbish, and goes when a sweep has seen it unchanged for a while. All fu
 """
 
 import contextlib
-import os
 import re
 import secrets
 import time
@@ -26,6 +25,7 @@ import libvirt
 
 from hagane.drivers.hypervisor.base import BaseImage, Disk
 from hagane.drivers.hypervisor.libvirt_errors import is_code
+from hagane.drivers.hypervisor.libvirt_stream import Bytes, Moved, tail, upload
 from hagane.drivers.hypervisor.libvirt_xml import MARK, Style, disk_name, disk_owner, log_name
 from hagane.errors import DeviceFailed, Unavailable
 
@@ -35,9 +35,6 @@ LOG_BYTES = 1 << 20
 _QCOW2 = "<target><format type='qcow2'/><compat>1.1</compat></target>"  # the default has no zero clusters
 _IMAGE = re.compile(rf"{MARK}-image\.([^.]+)\.([0-9a-f]+)(\.ready)?")
 _TEMPORARY = re.compile(rf"{MARK}-[^.]+\.[^.]+\.snapshot\.[0-9a-f]+")
-
-Moved = Callable[[int], None]
-"""Told the bytes moved so far; raising ends the transfer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def make_drive(connection: Any, machine_id: str, key: str, content: bytes) -> No
     """A raw volume with these bytes, in place of one whose upload was cut off (it is in no domain: see `is_whole`)."""
     drop_disk(connection, machine_id, key)
     volume = _new_raw(connection, disk_name(machine_id, key))
-    _upload(connection, volume, _Bytes(content), len(content), sparse=False)
+    upload(connection, volume, Bytes(content), len(content), sparse=False)
 
 
 def is_whole(connection: Any, machine_id: str, disk: Disk) -> bool:
@@ -156,7 +153,7 @@ def bring_image(connection: Any, image: BaseImage, moved: Moved) -> Base:
     volume = _new_raw(connection, name)
     try:
         with source:
-            _upload(connection, volume, source, image.size, sparse=True, moved=moved)
+            upload(connection, volume, source, image.size, sparse=True, moved=moved)
         if _physical_size(volume) != image.size:
             raise Unavailable(f"image {image.id} did not reach the Host in full")
         _new_raw(connection, f"{name}.ready")
@@ -341,67 +338,4 @@ def _tail(connection: Any, pool: Any, name: str, limit: int) -> bytes:
         if is_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
             return b""
         raise
-    size = volume.info()[1]
-    content = bytearray()
-    stream = connection.newStream()
-    volume.download(stream, max(0, size - limit), 0)
-    stream.recvAll(lambda _stream, data, _opaque: content.extend(data), None)
-    stream.finish()
-    return bytes(content)
-
-
-class _Bytes:
-    """Bytes in memory with the three calls of a file that an upload needs."""
-
-    def __init__(self, content: bytes) -> None:
-        self._rest = memoryview(content)
-
-    def read(self, count: int) -> bytes:
-        part, self._rest = self._rest[:count], self._rest[count:]
-        return bytes(part)
-
-
-def _upload(connection: Any, volume: Any, source: Any, size: int, *, sparse: bool, moved: Moved | None = None) -> None:
-    """Send `size` bytes, holes of a file as holes."""
-    stream = connection.newStream()
-    volume.upload(stream, 0, size, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM if sparse else 0)
-    total = 0
-
-    def read(_stream: Any, count: int, _opaque: Any) -> bytes:
-        nonlocal total
-        data: bytes = source.read(count)
-        total += len(data)
-        if moved:
-            moved(total)
-        return data
-
-    def section(_stream: Any, _opaque: Any) -> list[Any]:
-        return _section(source.fileno(), size)
-
-    def skip(_stream: Any, count: int, _opaque: Any) -> int:
-        nonlocal total
-        total += count
-        return os.lseek(source.fileno(), count, os.SEEK_CUR)
-
-    try:
-        if sparse:
-            stream.sparseSendAll(read, section, skip, None)
-        else:
-            stream.sendAll(read, None)
-        stream.finish()
-    except BaseException:
-        with contextlib.suppress(libvirt.libvirtError):
-            stream.abort()
-        raise
-
-
-def _section(descriptor: int, size: int) -> list[Any]:
-    """[is data?, its length] at the present offset of a file, which stays where it is."""
-    here = os.lseek(descriptor, 0, os.SEEK_CUR)
-    try:
-        data = os.lseek(descriptor, here, os.SEEK_DATA)
-    except OSError:  # ENXIO: nothing but a hole up to the end
-        return [False, size - here]
-    end = data if data > here else os.lseek(descriptor, here, os.SEEK_HOLE)
-    os.lseek(descriptor, here, os.SEEK_SET)
-    return [data == here, end - here]
+    return tail(connection, volume, limit)
