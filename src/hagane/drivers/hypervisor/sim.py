@@ -209,57 +209,83 @@ class SimHypervisor:
 
     async def _do(self, todo: step.Step, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> None:
         record = self._records.setdefault(machine.id, _Record())
-        wait = self._wait
         if name := step.TOLD.get(type(todo)):
             progress(name, 0)
+        match todo:
+            case step.MakeDisk() | step.MakeDrive() | step.GrowDisk() | step.DropDisk():
+                await self._store(todo, record, images, progress)
+            case step.Plug() | step.Unplug() | step.Attach() | step.Detach():
+                await self._wire(todo, record)
+            case step.Define():
+                await self._wait(self.delays.define)
+                record.stored = _essence(machine)
+            case step.Start(paused):
+                await self._wait(self.delays.start)
+                self._start(record, paused=paused)
+                progress("start", 100)
+            case _:
+                await self._power(todo, machine, record)
+        self._keep(machine.id, record)
+
+    async def _store(
+        self,
+        todo: step.MakeDisk | step.MakeDrive | step.GrowDisk | step.DropDisk,
+        record: _Record,
+        images: dict[str, BaseImage],
+        progress: Progress,
+    ) -> None:
+        """What exists on the Host's disk."""
         match todo:
             case step.MakeDisk(disk):
                 await self._make_disk(disk, images, progress)
                 record.volumes = (*record.volumes, disk.key)
                 record.sizes = record.sizes | {disk.key: disk.size_gb}
             case step.MakeDrive(key):
-                await wait(self.delays.disk)
+                await self._wait(self.delays.disk)
                 record.volumes = (*record.volumes, key)
+            case step.GrowDisk(disk):
+                await self._wait(self.delays.disk)
+                record.sizes = record.sizes | {disk.key: disk.size_gb}
+            case step.DropDisk(key):
+                record.sizes = {other: size for other, size in record.sizes.items() if other != key}
+                record.volumes = tuple(other for other in record.volumes if other != key)
+
+    async def _wire(self, todo: step.Plug | step.Unplug | step.Attach | step.Detach, record: _Record) -> None:
+        """What is plugged into the machine while it runs."""
+        plugs = isinstance(todo, step.Plug | step.Attach)
+        await self._wait(self.delays.plug if plugs else self.delays.unplug)
+        match todo:
+            case step.Plug(nic):
+                record.nics = (*record.nics, nic)
+            case step.Unplug(nic):
+                record.nics = tuple(other for other in record.nics if other != nic)
+            case step.Attach(disk):
+                record.attached = (*record.attached, disk.key)
+            case step.Detach(key):
+                record.attached = tuple(other for other in record.attached if other != key)
+
+    async def _power(
+        self,
+        todo: step.Stop | step.Pause | step.Resume | step.Suspend | step.Discard,
+        machine: Machine,
+        record: _Record,
+    ) -> None:
+        """The machine's power, once it has started."""
+        match todo:
             case step.Stop(soft):
                 await self._stop(machine, soft=soft)
                 record.power, record.reason = Power.OFF, "the guest shut down" if soft else "powered off"
                 record.ended = self._clock()
                 self._hang_up(machine.id)
-            case step.Unplug(nic):
-                await wait(self.delays.unplug)
-                record.nics = tuple(other for other in record.nics if other != nic)
-            case step.Plug(nic):
-                await wait(self.delays.plug)
-                record.nics = (*record.nics, nic)
-            case step.Detach(key):
-                await wait(self.delays.unplug)
-                record.attached = tuple(other for other in record.attached if other != key)
-            case step.Attach(disk):
-                await wait(self.delays.plug)
-                record.attached = (*record.attached, disk.key)
-            case step.Define():
-                await wait(self.delays.define)
-                record.stored = _essence(machine)
-            case step.Start(paused):
-                await wait(self.delays.start)
-                self._start(record, paused=paused)
-                progress("start", 100)
             case step.Pause() | step.Resume():
-                await wait(self.delays.pause)
+                await self._wait(self.delays.pause)
                 record.power = Power.PAUSED if isinstance(todo, step.Pause) else Power.ON
             case step.Suspend():
-                await wait(self.delays.suspend)
+                await self._wait(self.delays.suspend)
                 record.power, record.reason, record.ended = Power.SUSPENDED, "", self._clock()
                 self._hang_up(machine.id)
             case step.Discard():
                 record.power = Power.OFF
-            case step.GrowDisk(disk):
-                await wait(self.delays.disk)
-                record.sizes = record.sizes | {disk.key: disk.size_gb}
-            case step.DropDisk(key):
-                record.sizes = {other: size for other, size in record.sizes.items() if other != key}
-                record.volumes = tuple(other for other in record.volumes if other != key)
-        self._keep(machine.id, record)
 
     def _start(self, record: _Record, *, paused: bool) -> None:
         stored = record.stored
