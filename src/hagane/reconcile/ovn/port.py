@@ -47,48 +47,53 @@ def port(
     parent: tuple[str, int] | None = None,
 ) -> list[Desired]:
     """All rows that a port owns. `subnets` by id; `metadata`: subnet id -> the metadata port's address; `gateways`: of
-    the rack of a Nic that carries the port directly; `rules`: of its QoS policy; `parent`: of a
-    subport, the port that carries it and its tag."""
-    if row["device_owner"] in ROUTER_OWNERS:
-        return [_router_side(row, network), *qos.port(owner(row["id"]), row, network, rules)]
+    the rack of a Nic that carries the port directly; `rules`: of its QoS policy; `parent`: of a subport, the port that
+    carries it and its tag."""
     me = owner(row["id"])
+    limits = qos.port(me, row, network, rules)
+    if row["device_owner"] in ROUTER_OWNERS:
+        return [_router_side(row, network), *limits]
     own_dhcp = _own_dhcp(row, network, subnets, dns, metadata)
+    outside = _outside(row, gateways) if kind_of(row) == DIRECT else []
     columns: dict[str, Any] = {
         "name": row["id"],
-        "type": "",
         "enabled": row["admin_state_up"],
-        "addresses": _addresses(row),
         "port_security": _port_security(row),
-        "options": _options(row) | qos.options(network, rules),
         "dhcpv4_options": _dhcp(row, network, subnets, own_dhcp, 4),
         "dhcpv6_options": _dhcp(row, network, subnets, own_dhcp, 6),
-        "ha_chassis_group": None,
         "parent_name": parent[0] if parent else None,
         "tag": parent[1] if parent else None,
     }
-    outside = _outside(row, gateways) if kind_of(row) == DIRECT else []
-    if outside:
-        columns |= {"type": "external", "addresses": _known(row), "options": {}}
-        columns["ha_chassis_group"] = Ref(Table.HA_GROUP, outside[0].key)
-    groups = (
-        [group.owner(g) for g in row["security_groups"] or ()] + [group.DROP] if row["port_security_enabled"] else []
-    )
-    if row["device_owner"] == METADATA:
-        groups = []
+    columns |= _external(row, outside[0]) if outside else _internal(row, qos.options(network, rules))
     lsp = Desired(
         Table.PORT,
         me,
         columns,
         parent=(Table.SWITCH, switch.owner(row["network_id"]), "ports"),
-        member_of={(Table.PORT_GROUP, "ports"): groups},
+        member_of={(Table.PORT_GROUP, "ports"): _groups(row)},
     )
-    return [
-        lsp,
-        *own_dhcp.values(),
-        *outside,
-        *qos.port(me, row, network, rules),
-        *domain_names.names(me, row, network),
-    ]
+    return [lsp, *own_dhcp.values(), *outside, *limits, *domain_names.names(me, row, network)]
+
+
+def _internal(row: Row, limits: dict[str, str]) -> dict[str, Any]:
+    """The columns of a port whose frames come out of a chassis' own interface."""
+    return {"type": "", "addresses": _addresses(row), "options": _options(row) | limits, "ha_chassis_group": None}
+
+
+def _external(row: Row, gateways: Desired) -> dict[str, Any]:
+    """The same columns of one whose frames come by a VLAN: OVN only answers it, from one of these gateways."""
+    return {
+        "type": "external",
+        "addresses": _known(row),
+        "options": {},
+        "ha_chassis_group": Ref(Table.HA_GROUP, gateways.key),
+    }
+
+
+def _groups(row: Row) -> list[str]:
+    if not row["port_security_enabled"] or row["device_owner"] == METADATA:
+        return []
+    return [*(group.owner(one) for one in row["security_groups"] or ()), group.DROP]
 
 
 def _outside(row: Row, gateways: Sequence[str]) -> list[Desired]:
