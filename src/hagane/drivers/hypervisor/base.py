@@ -10,11 +10,11 @@ Errors: `Unavailable` (no answer; the engine retries) and `DeviceFailed` (the Ho
 both with a cause in words that an operator can act on.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Power(StrEnum):
@@ -28,6 +28,15 @@ class Power(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A disk's content that is not the machine's own: a volume, reached as the block storage API says. The Host neither
+    makes nor deletes it. `kind` and `data` are a connection's `driver_volume_type` ("local", "iscsi", "rbd") and `data`."""
+
+    kind: str
+    data: Mapping[str, Any] = field(repr=False)  # may hold a password
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """One disk. `key` names its content for ever: same key, same disk (kept as it is); new key, new disk."""
 
@@ -35,6 +44,11 @@ class Disk:
     size_gb: int
     image_id: str | None = None  # base image: the disk is a copy-on-write overlay of it; None: blank
     bus: str = "virtio"
+    source: Source | None = None  # a volume; None: the Host keeps the disk
+    device: str = ""  # the name that the API tells ("/dev/vdb"): the guest's first free place if it is ""
+    serial: str = ""  # what the guest reads as the disk's serial number
+    read_only: bool = False
+    copy_of: str | None = None  # key of a disk that is plugged in: copied here while the machine runs, then replaced
 
 
 @dataclass(frozen=True, slots=True)
