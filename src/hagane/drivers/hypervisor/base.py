@@ -29,8 +29,11 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A disk's content that is not the machine's own: a volume, reached as the block storage API says. The Host neither
-    makes nor deletes it. `kind` and `data` are a connection's `driver_volume_type` ("local", "iscsi", "rbd") and `data`."""
+    """A disk's content that is not the machine's own: a volume, reached as the block storage API says.
+
+    The Host neither makes nor deletes it. `kind` and `data` are a connection's `driver_volume_type` ("local", "iscsi",
+    "rbd") and `data`.
+    """
 
     kind: str
     data: Mapping[str, Any] = field(repr=False)  # may hold a password
