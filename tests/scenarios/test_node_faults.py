@@ -217,6 +217,20 @@ async def test_a_person_who_goes_on_before_the_ramdisk_is_put_away(tmp_path: Pat
         assert row["last_error"] is None
 
 
+async def test_who_deploys_again_right_after_an_abort_begins_anew(tmp_path: Path) -> None:
+    """Not with the ramdisk of the aborted deployment, which is being put away."""
+    async with world(tmp_path) as w:
+        node = await _ready(w)
+        w.machine(node).wrong.mute = True
+        await w.reach(node, "active", "wait call-back")
+        w.machine(node).wrong.mute = False
+        starts = w.machine(node).starts
+        w.machine(node).fail_once["PowerOff"] = Unavailable("the BMC does not answer")
+        assert (await w.ask(node, "abort")).status_code == 202
+        await w.reach(node, "active", "active")
+        assert w.machine(node).starts == starts + 2  # a ramdisk of its own, then the disk
+
+
 @pytest.mark.parametrize(
     ("verb", "failed", "more"),
     [

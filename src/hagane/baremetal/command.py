@@ -17,6 +17,9 @@ from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
 DEPLOYS = ("active", "rebuild", "deploy")
+FAILED = {"failed": True}
+"""What the note of what was being done to a Node (`seen["life"]`) says once that has failed or was aborted: whatever is
+begun next begins after its ramdisk was put away."""
 
 
 async def store(tx: Tx, row: Row, changes: Row) -> Row:
@@ -46,6 +49,8 @@ async def command(
         "provision_updated_at": clock.now(), "last_error": None,
     }  # fmt: skip
     changes |= _intent(row, verb, given)
+    if event == "abort" and (life := (row["seen"] or {}).get("life")):
+        changes["seen"] = row["seen"] | {"life": life | FAILED}
     info = _instance(opened(secrets, row)["instance_info"], verb, given)
     if info is not None:
         changes["instance_info"] = info

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hagane.baremetal import node_progress
+from hagane.baremetal.command import FAILED
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_history import record
 from hagane.baremetal.node_secret import opened, sealed
@@ -190,7 +191,7 @@ class Job:
         if self.kind == "clean" and (self.row | self.changes)["clean_step"]:
             # As the real service does: a Node whose cleaning broke off in a step is nobody's until a person looks.
             self.changes |= {"maintenance": True, "maintenance_reason": text, "fault": "clean failure"}
-        left = self.life | {"failed": True} if self.life.get("ramdisk") else {}
+        left = self.life | FAILED if self.life.get("ramdisk") else {}
         return await self._store("fail", text, error=True, life=left)
 
     async def answered(self) -> Row:
