@@ -18,7 +18,8 @@ from hagane.volume.base import bad_volume, missing
 from hagane.volume.row import ATTACHMENT, VOLUME, zero
 
 OURS = "hagane"
-"""A connector with this key is compute's: only compute may end its attachment, as it takes the disk out first."""
+"""A connector with this key is this cloud's own (compute, bare metal): only they may end the attachment, as they take
+the disk out first. Its value is true or a dictionary (see `Connections.connect`); from outside it is never taken."""
 
 
 class Connections:
@@ -26,7 +27,20 @@ class Connections:
 
     async def connect(self, volume: Row, connector: dict[str, Any]) -> dict[str, Any]:
         """How the machine that `connector` describes reaches a volume; exports it there if need be. Raises
-        Unavailable, DeviceFailed, Invalid (the connector lacks something)."""
+        Unavailable, DeviceFailed, Invalid (the connector lacks something).
+
+        `connector["host"]` is the machine's: the name of a Host, or of a Node. A machine on the backend's own Host gets
+        "local"; others get "iscsi" with a CHAP user of this attachment (a backend that is a network itself, rbd, says
+        that). With `initiator` (an IQN) only that initiator is let in.
+
+        Where the portal listens: on the underlay address of the backend's own Host, which all Hosts reach. A machine
+        that does not reach it (a Node) needs a portal in a network of its own: `connector["hagane"] = {"netns": name,
+        "address": ip}` names a network namespace of this machine that is there already and an address in it. A target
+        daemon is kept there, at `address`:3260, as long as something is attached through it, and comes again by itself
+        after a kill, when the namespace was made anew, and after a restart: all it needs is in the attachment's row.
+
+        The same call again (volume, host, initiator, portal) gives the same answer. What is connected and not noted
+        (`connected`) within a minute is taken away."""
         raise Unavailable("No storage backend is connected.")
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
