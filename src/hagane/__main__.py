@@ -1,4 +1,4 @@
-"""The command line: up, down, status, doctor, explain, backup, policy."""
+"""The command line: up, down, status, doctor, explain, backup, policy, tempest-conf."""
 
 import asyncio
 import contextlib
@@ -202,6 +202,24 @@ def enroll(path: Path | None, state: Path | None, file: Path, *, sim: bool, remo
     config = settings(path, state, sim=sim)
     for line in withdraw.withdraw(config, file) if remove else operation.enroll(config, file):
         click.echo(line)
+
+
+@cli.command(name="tempest-conf")
+@CONFIG
+@STATE
+@SIM
+@click.option("--validation/--no-validation", default=None, help="Log in to machines by ssh (where they are real).")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+def tempest_conf(path: Path | None, state: Path | None, file: Path | None, *, sim: bool,
+                 validation: bool | None) -> None:  # fmt: skip
+    """Write the configuration with which Tempest tests this cloud; makes the images and flavors that it needs."""
+    from hagane.operate import tempest
+
+    done = tempest.write(settings(path, state, sim=sim), file, validation=validation)
+    for line in done.lines:
+        click.echo(line, err=True)
+    if file is None:
+        click.echo(done.content, nl=False)
 
 
 def main() -> None:

@@ -1,0 +1,164 @@
+"""`hagane tempest-conf`: the configuration with which Tempest tests this cloud, made from what the cloud itself says.
+
+ask the services ─▶ make the two images and two flavors, if they are missing ─▶ write the file
+
+What it makes are ordinary public images and flavors of the administrator; a second run finds them again by their names.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import yaml
+
+from hagane import process
+from hagane.config import Config
+from hagane.errors import NotFound, Unavailable
+from hagane.operate.client import Session
+from hagane.operate.tempest_document import Facts, document, text
+
+IMAGES = ("tempest-a", "tempest-b")
+FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
+SIMULATED_BYTES = 1 << 20  # what an image of a simulated cloud holds: nothing boots from it
+
+
+@dataclass
+class Written:
+    """What the command did: its lines for a person, and the file's content."""
+
+    lines: list[str]
+    content: str
+
+
+def write(config: Config, file: Path | None, *, validation: bool | None) -> Written:
+    """Ask, make, write. Without a file the content is only returned. `validation`: log in to the machines; by default
+    where they are real. Raises HaganeError."""
+    known = process.find(config)
+    session = Session(config)
+    lines: list[str] = []
+    content = text(document(_facts(config, session, lines, file or Path.cwd() / "tempest.conf", validation=(
+        (known is not None and not known.sim) if validation is None else validation))))  # fmt: skip
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # it holds the administrator's password
+        file.chmod(0o600)
+        file.write_text(content)
+        lines.append(f"{file} written")
+    return Written(lines, content)
+
+
+def _facts(config: Config, session: Session, lines: list[str], file: Path, *, validation: bool) -> Facts:
+    auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
+    schema = session.call("GET", "/image/v2/schemas/image")["properties"]
+    catalog = session.call("GET", "/identity/v3/auth/catalog")["catalog"]
+    return Facts(
+        url=auth["auth_url"].removesuffix("/identity/v3"),
+        region=config.region,
+        password=auth["password"],
+        catalog=[entry["type"] for entry in catalog],
+        compute=_current(session, "/compute/"),
+        volume=_current(session, "/volume/v3/"),
+        placement=_current(session, "/placement/"),
+        images=_images(config, session, lines),
+        flavors=_flavors(session, lines),
+        network=_external(session),
+        network_extensions=_aliases(session, "/network/v2.0/extensions"),
+        volume_extensions=_aliases(session, "/volume/v3/extensions"),
+        container_formats=_formats(schema["container_format"], first=["bare"]),
+        disk_formats=_formats(schema["disk_format"], first=["qcow2", "raw"]),
+        import_methods=session.call("GET", "/image/v2/info/import")["import-methods"]["value"],
+        pools=session.call("GET", "/volume/v3/scheduler-stats/get_pools?detail=true")["pools"],
+        hosts=_hosts(session),
+        lock_path=str(file.parent.absolute() / "lock"),
+        image_file="" if config.sim else str(_guest("a")),
+        validation=validation,
+    )
+
+
+def _current(session: Session, path: str) -> dict[str, Any]:
+    """The entry of the version that a service recommends."""
+    entries: list[dict[str, Any]] = session.call("GET", path)["versions"]
+    return next(entry for entry in entries if entry["status"] == "CURRENT")
+
+
+def _aliases(session: Session, path: str) -> list[str]:
+    return sorted(entry["alias"] for entry in session.call("GET", path)["extensions"])
+
+
+def _formats(said: dict[str, Any], *, first: list[str]) -> list[str]:
+    """Those that the schema allows. Tests that need only one take the first."""
+    allowed = [name for name in said["enum"] if name is not None]
+    return [name for name in first if name in allowed] + [name for name in allowed if name not in first]
+
+
+def _hosts(session: Session) -> int:
+    return sum(host["state"] == "up" for host in session.call("GET", "/compute/v2.1/os-hypervisors")["hypervisors"])
+
+
+def _external(session: Session) -> dict[str, Any]:
+    """The default one, else the first. Raises NotFound."""
+    found: list[dict[str, Any]] = session.call("GET", "/network/v2.0/networks?router:external=true")["networks"]
+    if not found:
+        raise NotFound("No external network: Tempest needs one for routers and floating IPs.")
+    return max(found, key=lambda network: bool(network["is_default"]))
+
+
+# What tests start their machines from
+
+
+def _flavors(session: Session, lines: list[str]) -> tuple[str, str]:
+    there = {flavor["name"]: flavor["id"] for flavor in session.call("GET", "/compute/v2.1/flavors")["flavors"]}
+    for name, vcpus, ram, disk in FLAVORS:
+        if name in there:
+            lines.append(f"flavor {name} kept")
+            continue
+        flavor = {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
+        there[name] = session.call("POST", "/compute/v2.1/flavors", {"flavor": flavor})["flavor"]["id"]
+        lines.append(f"flavor {name} made ({vcpus} vCPU, {ram} MiB, {disk} GiB)")
+    return there[FLAVORS[0][0]], there[FLAVORS[1][0]]
+
+
+def _images(config: Config, session: Session, lines: list[str]) -> tuple[str, str]:
+    ids = [_image(config, session, lines, name) for name in IMAGES]
+    return ids[0], ids[1]
+
+
+def _image(config: Config, session: Session, lines: list[str], name: str) -> str:
+    """Its id. One whose content did not arrive, as an earlier run was interrupted, is made again."""
+    found = session.call("GET", f"/image/v2/images?name={quote(name)}&owner={session.project_id}")["images"]
+    for image in found:
+        if image["status"] == "active":
+            lines.append(f"image {name} kept")
+            return str(image["id"])
+        session.call("DELETE", f"/image/v2/images/{image['id']}")
+    body = {"name": name, "visibility": "public", "container_format": "bare",
+            "disk_format": "raw" if config.sim else "qcow2"}  # fmt: skip
+    image = session.call("POST", "/image/v2/images", body)
+    for content in _content(config, variant=name[-1]):
+        session.upload(f"/image/v2/images/{image['id']}/file", content)
+        lines.append(f"image {name} made ({content.tell() >> 20} MiB)")
+    return str(image["id"])
+
+
+def _content(config: Config, *, variant: str) -> Iterator[BinaryIO]:
+    """The guest image's file, or zeros for machines that are none."""
+    if config.sim:
+        with tempfile.TemporaryFile() as zeros:
+            zeros.truncate(SIMULATED_BYTES)
+            yield zeros
+        return
+    with _guest(variant).open("rb") as file:
+        yield file
+
+
+def _guest(variant: str) -> Path:
+    """Built of Debian packages, or from the cache. Raises Unavailable."""
+    from hagane.lab import guest
+
+    path = guest.build(variant=variant).path
+    if not path.exists():
+        raise Unavailable(f"The guest image {path} is not there.")
+    return path

@@ -1,0 +1,184 @@
+"""What Tempest is told of a cloud: a pure function from what the services say to sections of `tempest.conf`.
+
+Extensions, microversions, formats and backends are the services' own words. Tempest has flags besides for what no
+service can be asked about; those of them that Hagane decides are listed here, beside what has no default that suits.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+Value = str | int | bool | list[str]
+Section = dict[str, Value]
+
+COMPUTE: Section = {
+    "block_migration_for_live_migration": False,
+    "can_migrate_between_any_hosts": True,
+    "change_password": False,
+    "dhcp_domain": "",
+    "hostname_fqdn_sanitization": True,
+    "ide_bus": True,
+    "live_migration": False,  # Hosts share no storage
+    "pause": True,
+    "personality": True,
+    "rescue": True,
+    "resize": True,
+    "serial_console": True,
+    "shelve": True,
+    "snapshot": True,
+    "spice_console": False,
+    "stable_rescue": True,
+    "suspend": True,
+    "swap_volume": False,
+    "attach_encrypted_volume": False,
+    "unified_limits": False,
+    "vnc_console": True,
+    "scheduler_enabled_filters": [
+        "AvailabilityZoneFilter", "ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter",
+        "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter", "SameHostFilter", "DifferentHostFilter",
+    ],
+}  # fmt: skip
+SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev3": "cinder", "object-store": "swift"}
+"""Types in the catalog -> names that Tempest gives them."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was asked of the cloud, and what was made in it."""
+
+    url: str
+    region: str
+    password: str
+    catalog: list[str]  # the types of services
+    compute: dict[str, Any]  # the version document's entry
+    volume: dict[str, Any]
+    placement: dict[str, Any]
+    images: tuple[str, str]
+    flavors: tuple[str, str]
+    network: dict[str, Any]  # the external one
+    network_extensions: list[str]
+    volume_extensions: list[str]
+    container_formats: list[str]
+    disk_formats: list[str]
+    import_methods: list[str]
+    pools: list[dict[str, Any]]
+    hosts: int
+    lock_path: str
+    image_file: str  # "": there is none that boots
+    validation: bool  # log in to guests
+
+
+def document(facts: Facts) -> dict[str, Section]:
+    """All sections, in the order in which a person reads them."""
+    sections: dict[str, Section] = {
+        "oslo_concurrency": {"lock_path": facts.lock_path},
+        "service_available": _available(facts),
+        "auth": _auth(facts),
+        "identity": {
+            "uri_v3": f"{facts.url}/identity/v3", "region": facts.region,
+            "disable_ssl_certificate_validation": True,
+        },
+        "identity-feature-enabled": {
+            "trust": True, "access_rules": True, "security_compliance": False, "domain_specific_drivers": False,
+        },
+        "compute": _compute(facts),
+        "compute-feature-enabled": COMPUTE | {
+            "cold_migration": facts.hosts > 1,
+            "volume_multiattach": _any(facts.pools, "multiattach"),
+        },
+        "image": {
+            "region": facts.region, "container_formats": facts.container_formats, "disk_formats": facts.disk_formats,
+        },
+        "image-feature-enabled": {
+            "image_format_enforcement": False, "import_image": bool(facts.import_methods), "manage_locations": False,
+            "http_store_enabled": False,
+        },
+        "network": {
+            "region": facts.region, "public_network_id": facts.network["id"],
+            "floating_network_name": facts.network["name"],
+        },
+        "network-feature-enabled": {
+            "api_extensions": facts.network_extensions, "ipv6": True, "ipv6_subnet_attributes": True,
+            "port_security": "port-security" in facts.network_extensions, "floating_ips": True,
+        },
+        "placement": {"region": facts.region, "max_microversion": facts.placement["max_version"]},
+        "volume": _volume(facts),
+        "volume-feature-enabled": _volume_features(facts),
+        "validation": _validation(facts),
+    }  # fmt: skip
+    return sections | _scenario(facts)
+
+
+def _available(facts: Facts) -> Section:
+    there: Section = {name: kind in facts.catalog for kind, name in SERVICES.items()}
+    return there | {"horizon": False}
+
+
+def _auth(facts: Facts) -> Section:
+    return {
+        "use_dynamic_credentials": True, "create_isolated_networks": True, "admin_username": "admin",
+        "admin_password": facts.password, "admin_project_name": "admin", "admin_domain_name": "Default",
+    }  # fmt: skip
+
+
+def _compute(facts: Facts) -> Section:
+    image, image_alt = facts.images
+    flavor, flavor_alt = facts.flavors
+    return {
+        "region": facts.region, "image_ref": image, "image_ref_alt": image_alt, "flavor_ref": flavor,
+        "flavor_ref_alt": flavor_alt, "max_microversion": facts.compute["version"], "min_compute_nodes": facts.hosts,
+    }  # fmt: skip
+
+
+def _volume(facts: Facts) -> Section:
+    """The first backend's words; the formats are those that every image service takes."""
+    told: Section = {"region": facts.region, "max_microversion": facts.volume["version"], "disk_format": ["raw"]}
+    if facts.pools:
+        of = facts.pools[0]["capabilities"]
+        told |= {"storage_protocol": of["storage_protocol"], "vendor_name": of["vendor_name"]}
+    names = _backends(facts)
+    return told | ({"backend_names": names} if len(names) > 1 else {})
+
+
+def _volume_features(facts: Facts) -> Section:
+    return {
+        "api_extensions": facts.volume_extensions, "snapshot": True, "clone": True,
+        "backup": "backups" in facts.volume_extensions, "multi_backend": len(_backends(facts)) > 1,
+        "manage_volume": False, "manage_snapshot": False, "replication": False,
+    }  # fmt: skip
+
+
+def _backends(facts: Facts) -> list[str]:
+    return sorted({pool["capabilities"]["volume_backend_name"] for pool in facts.pools})
+
+
+def _any(pools: list[dict[str, Any]], capability: str) -> bool:
+    return any(pool["capabilities"].get(capability) is True for pool in pools)
+
+
+def _validation(facts: Facts) -> Section:
+    """Into guests by ssh, through a floating IP; a simulated cloud has no guests."""
+    return {
+        "run_validation": facts.validation, "connect_method": "floating", "auth_method": "keypair",
+        "image_ssh_user": "cirros", "image_alt_ssh_user": "cirros", "ip_version_for_ssh": 4,
+    }  # fmt: skip
+
+
+def _scenario(facts: Facts) -> dict[str, Section]:
+    if not facts.image_file:
+        return {}
+    return {"scenario": {"img_file": facts.image_file, "img_disk_format": "qcow2", "img_container_format": "bare"}}
+
+
+def text(sections: dict[str, Section]) -> str:
+    """As an ini file."""
+    parts = []
+    for name, options in sections.items():
+        parts += [f"[{name}]", *(f"{option} = {_value(value)}".rstrip() for option, value in options.items()), ""]
+    return "\n".join(parts)
+
+
+def _value(value: Value) -> str:
+    """oslo.config replaces what follows a dollar sign, unless it is doubled."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (",".join(value) if isinstance(value, list) else str(value)).replace("$", "$$")
