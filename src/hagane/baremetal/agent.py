@@ -8,6 +8,7 @@ address that it asks from (reconcile/provision_answer.py): whoever speaks for su
 and nobody is called back but the machine that asks.
 """
 
+import math
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,6 @@ from hagane.state.database import Row
 
 PROVISIONING = "hagane.provisioning"
 """Key of an ASGI scope that only the provisioning service makes; its `client` is then a Node's own address."""
-HEARTBEAT = 300  # seconds after which a ramdisk that says nothing is taken for dead
 STATUSES = ("start", "end", "error")
 HEARTBEAT_BODY = Obj(fields={"callback_url": Str(), "agent_token": Str(), "agent_version": Str()},
                      required=("callback_url",), open=True)  # fmt: skip
@@ -32,8 +32,10 @@ FIELDS = ("callback_url", "agent_version", "agent_token", "agent_verify_ca", "ag
 
 
 class Agents:
-    def __init__(self, nodes: Nodes) -> None:
-        self.nodes, self.db = nodes, nodes.db
+    """`silence`: seconds after which a ramdisk that says nothing is taken for dead; it speaks more often than that."""
+
+    def __init__(self, nodes: Nodes, silence: float) -> None:
+        self.nodes, self.db, self.silence = nodes, nodes.db, silence
         self.gate = AgentGate(nodes.db, nodes.secrets)
 
     # -- lookup ------------------------------------------------------------------------------------------------
@@ -52,7 +54,20 @@ class Agents:
         row, token = await self.gate.lookup(key, macs, inside=_address(request) is not None)
         keys = ("uuid", "properties", "instance_info", "driver_internal_info")
         node = self.nodes.views(request, [row], keys)[0]
-        return json_response(200, {"node": node, "config": _config(row, (token or STARS) if at(request, 62) else "")})
+        shown = (token or STARS) if at(request, 62) else ""
+        return json_response(200, {"node": node, "config": self._config(row, shown)})
+
+    def _config(self, row: Row, token: str) -> dict[str, Any]:
+        """What a stock agent needs to know to run."""
+        return {
+            "metrics": {"backend": "noop", "prepend_host": False, "prepend_uuid": False, "prepend_host_reverse": True,
+                        "global_prefix": None},
+            "metrics_statsd": {"statsd_host": "localhost", "statsd_port": 8125},
+            "heartbeat_timeout": math.ceil(self.silence), "agent_token": token, "agent_token_required": True,
+            "agent_md5_checksum_enable": False, "disable_deep_image_inspection": False,
+            "permitted_image_formats": ["raw", "qcow2", "iso"], "enable_bios_bootloader_install": True,
+            "agent_skip_bmc_detect": row["management_interface"] == "redfish",
+        }  # fmt: skip
 
     # -- heartbeat ---------------------------------------------------------------------------------------------
 
@@ -177,16 +192,3 @@ def _odd(data: dict[str, Any], inventory: dict[str, Any]) -> str:
         return "'lldp_raw'"
     frames = [*(nic.get("lldp") for nic in inventory["interfaces"]), *lldp.values()]
     return "" if all(isinstance(one or [], list) for one in frames) else "'lldp_raw'"
-
-
-def _config(row: Row, token: str) -> dict[str, Any]:
-    """What a stock agent needs to know to run."""
-    return {
-        "metrics": {"backend": "noop", "prepend_host": False, "prepend_uuid": False, "prepend_host_reverse": True,
-                    "global_prefix": None},
-        "metrics_statsd": {"statsd_host": "localhost", "statsd_port": 8125},
-        "heartbeat_timeout": HEARTBEAT, "agent_token": token, "agent_token_required": True,
-        "agent_md5_checksum_enable": False, "disable_deep_image_inspection": False,
-        "permitted_image_formats": ["raw", "qcow2", "iso"], "enable_bios_bootloader_install": True,
-        "agent_skip_bmc_detect": row["management_interface"] == "redfish",
-    }  # fmt: skip

@@ -69,7 +69,7 @@ def service(cloud: Cloud) -> Service:
     parts = (nodes, verbs, NodeParts(nodes, verbs), NodeMedia(nodes, verbs), NicGroups(cloud, nodes),
              Nics(cloud, nodes), Chassis(cloud),
              Allocations(cloud, nodes), DeployTemplates(cloud), runbooks, connectors, volume.Targets(cloud, nodes),
-             Agents(nodes))  # fmt: skip
+             Agents(nodes, cloud.config.baremetal.heartbeat))  # fmt: skip
     for part in parts:
         made.routes += part.routes()
     made.routes += volume.routes(connectors)
