@@ -25,15 +25,15 @@ class Switches:
         self._known: dict[str, tuple[str, Switch]] = {}
         self._watched: dict[str, bool] = {}
 
-    def of(self, row: Row) -> Switch:
+    async def of(self, row: Row) -> Switch:
         """Raises Invalid for a family that there is not."""
         mark = f"{row['name']} {row['driver']} {row['access']} {row['secrets']}"
         known = self._known.get(row["id"])
         if known is not None and known[0] == mark:
             return known[1]
+        await self.forget(row["id"])
         made = self._given.get(row["name"]) or switches.make(row["driver"], self._access(row))
         self._known[row["id"]] = (mark, made)
-        self._watched.pop(row["id"], None)
         return made
 
     def _access(self, row: Row) -> SwitchAccess:

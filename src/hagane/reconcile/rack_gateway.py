@@ -17,7 +17,7 @@ from hagane.baremetal import plug
 from hagane.baremetal import rack as racks
 from hagane.cloud import Cloud
 from hagane.drivers.gateway.base import Gateway, Patch
-from hagane.errors import DeviceFailed, HaganeError, Unavailable
+from hagane.errors import DeviceFailed, HaganeError, Invalid, Unavailable
 from hagane.reconcile.engine import Answer, Done, Outcome, Wait, backoff
 from hagane.reconcile.rack_drivers import Gateways
 from hagane.state import clock, work
@@ -49,14 +49,15 @@ class GatewayReconciler:
         if row is None:
             await self._gateways.forget(claim.key)
             return Done()
-        driver = await self._gateways.of(row)
-        silent = self._gateways.silent(row["id"], driver)
-        patience = GRACE if row["id"] in self._reached else FIRST
-        if 0.0 < silent < patience:
-            return Wait(patience - silent, f"Gateway {row['name']} does not answer: {driver.reason or 'connecting'}.")
         try:
+            driver = await self._gateways.of(row)
+            silent = self._gateways.silent(row["id"], driver)
+            patience = GRACE if row["id"] in self._reached else FIRST
+            if 0.0 < silent < patience:
+                why = driver.reason or "connecting"
+                return Wait(patience - silent, f"Gateway {row['name']} does not answer: {why}.")
             return await self._bring(row, driver)
-        except (Unavailable, DeviceFailed) as error:
+        except (Unavailable, DeviceFailed, Invalid) as error:
             return await self._failed(row, claim, error)
 
     async def _bring(self, row: Row, driver: Gateway) -> Outcome:

@@ -47,7 +47,7 @@ class SwitchReconciler:
         ports = await racks.SWITCH_PORT.select(self._db, {"switch_id": row["id"]}, order="name")
         wanted = switch_plan.desired(row, ports, *await self._trunks(row))
         try:
-            driver = self._switches.of(row)
+            driver = await self._switches.of(row)
             seen, drifted, failed = await self._bring(row, driver, ports, wanted)
         except (Unavailable, DeviceFailed, Invalid) as error:
             return await self._refused(row, claim, error)
