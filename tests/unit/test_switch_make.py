@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hagane.drivers.switch import FAMILIES, make
+from hagane.drivers.switch import FAMILIES, group_name, make
 from hagane.drivers.switch.base import SwitchAccess
 from hagane.errors import Invalid
 
@@ -27,6 +27,11 @@ def test_no_family_is_loaded_before_it_is_used() -> None:
         "made = s.make('eos', A('192.0.2.1', 22)); print('asyncssh' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", code], env={"PYTHONPATH": "src"}, text=True) == "False\n"
+
+
+def test_groups_bear_the_families_own_names() -> None:
+    names = [group_name(family, 1001) for family in ("eos", "nxos", "sonic", "netconf", "ovsdb")]
+    assert names == ["Port-Channel1001", "port-channel1001", "PortChannel1001", "Port-Channel1001", "bond1001"]
 
 
 def test_password_is_not_in_what_is_shown() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hagane.drivers.switch.base import SwitchGroup, SwitchPort
-from hagane.reconcile.switch_plan import desired, group_name, trunks
+from hagane.reconcile.switch_plan import desired, trunks
 
 SWITCH: dict[str, Any] = {"name": "tor1", "driver": "ovsdb", "uplinks": ["spine"]}
 NIC: dict[str, Any] = {"name": "e1", "vlan": 1001, "native": 1001, "lag": False, "gone": False}
@@ -51,8 +51,3 @@ def test_trunks_carry_all_our_vlans_and_nothing_untagged() -> None:
     found = desired(SWITCH, [], {"gw1": False, "spine": True}, frozenset({77, 1001}))
     assert found.ports["spine"] == SwitchPort(native=None, tagged=frozenset({77, 1001}))
     assert found.ports["gw1"].enabled is False
-
-
-def test_groups_bear_the_families_own_names() -> None:
-    names = [group_name(family, 1001) for family in ("eos", "nxos", "sonic", "netconf", "ovsdb")]
-    assert names == ["Port-Channel1001", "port-channel1001", "PortChannel1001", "Port-Channel1001", "bond1001"]

@@ -3,15 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from hagane.baremetal.rack import DOWN, UP
+from hagane.drivers.switch import group_name
 from hagane.drivers.switch.base import SwitchDesired, SwitchGroup, SwitchPort
 from hagane.state.database import Row
-
-NAMES = {"eos": "Port-Channel{}", "nxos": "port-channel{}", "sonic": "PortChannel{:04}", "netconf": "Port-Channel{}"}
-"""How a family calls a link aggregation; its number is that of the private VLAN, which is unique in the rack."""
-
-
-def group_name(driver: str, vlan: int) -> str:
-    return NAMES.get(driver, "bond{}").format(vlan)
 
 
 def trunks(switch: Row, gateways: Sequence[Row]) -> dict[str, bool]:
@@ -31,7 +25,8 @@ def trunks(switch: Row, gateways: Sequence[Row]) -> dict[str, bool]:
 
 
 def desired(switch: Row, ports: Sequence[Row], trunks: Mapping[str, bool], tags: frozenset[int]) -> SwitchDesired:
-    """`ports`: rows of switch_port; `tags`: all our VLANs, which the trunks carry."""
+    """`ports`: rows of switch_port; `tags`: all our VLANs, which the trunks carry. A group has the number of its
+    private VLAN, which is unique in the rack."""
     found: dict[str, SwitchPort] = {
         name: SwitchPort(enabled=enabled, native=None, tagged=tags) for name, enabled in trunks.items()
     }

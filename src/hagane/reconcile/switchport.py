@@ -45,9 +45,9 @@ class SwitchReconciler:
             await self._switches.forget(claim.key)
             return Done()
         ports = await racks.SWITCH_PORT.select(self._db, {"switch_id": row["id"]}, order="name")
-        wanted = switch_plan.desired(row, ports, *await self._trunks(row))
         try:
             driver = await self._switches.of(row)
+            wanted = switch_plan.desired(row, ports, *await self._trunks(row))
             seen, drifted, failed = await self._bring(row, driver, ports, wanted)
         except (Unavailable, DeviceFailed, Invalid) as error:
             return await self._refused(row, claim, error)

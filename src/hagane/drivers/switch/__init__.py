@@ -12,14 +12,14 @@ from importlib import import_module
 from hagane.drivers.switch.base import Switch, SwitchAccess, SwitchDesired, SwitchSeen
 from hagane.errors import Invalid
 
-# The name in a rack's description → the module here, and its class.
+# The name in a rack's description → the module here, its class, and what it calls the link aggregation of a number.
 FAMILIES = {
-    "eos": ("eos", "EosSwitch"),
-    "netconf": ("netconf", "NetconfSwitch"),
-    "nxos": ("nxos", "NxosSwitch"),
-    "ovsdb": ("ovsdb", "OvsdbSwitch"),
-    "sim": ("sim", "SimSwitch"),
-    "sonic": ("sonic", "SonicSwitch"),
+    "eos": ("eos", "EosSwitch", "Port-Channel{}"),
+    "netconf": ("netconf", "NetconfSwitch", "Port-Channel{}"),
+    "nxos": ("nxos", "NxosSwitch", "port-channel{}"),
+    "ovsdb": ("ovsdb", "OvsdbSwitch", "bond{}"),
+    "sim": ("sim", "SimSwitch", "bond{}"),
+    "sonic": ("sonic", "SonicSwitch", "PortChannel{:04}"),
 }
 OVER_SSH = frozenset({"eos", "netconf", "nxos", "sonic"})
 
@@ -31,8 +31,13 @@ def make(driver: str, access: SwitchAccess) -> Switch:
     return _Later(driver, access) if driver in OVER_SSH else _load(driver, access)
 
 
+def group_name(driver: str, number: int) -> str:
+    """How a family calls a link aggregation."""
+    return FAMILIES[driver][2].format(number)
+
+
 def _load(driver: str, access: SwitchAccess) -> Switch:
-    module, name = FAMILIES[driver]
+    module, name, _ = FAMILIES[driver]
     built: Switch = getattr(import_module(f"{__name__}.{module}"), name)(access)
     return built
 
