@@ -9,10 +9,13 @@ stand in its row (`hagane explain switch NAME`).
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import uuid4
 
 from hagane.baremetal import rack as racks
+from hagane.baremetal.binding import DIRECT, kind_of
+from hagane.baremetal.nic import Nics
+from hagane.baremetal.nic_group import NicGroups
 from hagane.cloud import Cloud
 from hagane.drivers.switch import plan
 from hagane.drivers.switch.base import Switch, SwitchDesired, SwitchSeen
@@ -119,23 +122,23 @@ async def _note(tx: Tx, port: Row) -> bool:
     return bool(await racks.SWITCH_PORT.update(tx, same, {"applied": True}))
 
 
-_PLUGGED = "SELECT id, node_id, plugged FROM {0} WHERE id = :owner"
-
-
-async def _follow(tx: Tx, owners: Sequence[str]) -> None:
+async def _follow(tx: Tx, owners: Collection[str]) -> None:
     """Nodes wait for their SwitchPorts; a Port that is plugged in directly is up when all of its SwitchPorts are."""
-    for owner in dict.fromkeys(owners):
-        for table in ("nic", "nic_group"):
-            for _, node_id, port_id in await tx.fetch_tuples(_PLUGGED.format(table), {"owner": owner}):
-                await work.wake(tx, "node", str(node_id))
-                if port_id is not None and not await racks.SWITCH_PORT.count(tx, {"owner": owner, "applied": False}):
-                    await _up(tx, str(port_id))
+    ids = sorted(set(owners))
+    if not ids:
+        return
+    rows = [row for table in (Nics.table, NicGroups.table) for row in await table.select(tx, {"id": ids})]
+    for node_id in sorted({row["node_id"] for row in rows}):
+        await work.wake(tx, "node", node_id)
+    open_ = await racks.SWITCH_PORT.select(tx, {"owner": ids, "applied": False}, columns=("owner",))
+    waiting = {port["owner"] for port in open_}
+    await _up(tx, [row["plugged"] for row in rows if row["plugged"] and row["id"] not in waiting])
 
 
-async def _up(tx: Tx, port_id: str) -> None:
-    row = await PORT.get(tx, id=port_id)
-    if row is not None and (row["binding_vif_details"] or {}).get("binding") == "direct":
-        await PORT.update(tx, {"id": port_id}, {"status": "ACTIVE" if row["admin_state_up"] else "DOWN"})
+async def _up(tx: Tx, port_ids: Sequence[str]) -> None:
+    for row in await PORT.select(tx, {"id": port_ids}) if port_ids else ():
+        if kind_of(row) == DIRECT:
+            await PORT.update(tx, {"id": row["id"]}, {"status": "ACTIVE" if row["admin_state_up"] else "DOWN"})
 
 
 async def _report(tx: Tx, row: Row, names: Sequence[str]) -> None:
