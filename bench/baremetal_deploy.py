@@ -3,7 +3,7 @@
     python bench/baremetal_deploy.py [--machines 8]        root and the real devices; about three minutes with eight
 
 What is ours is told apart from what BMC, firmware, kernel and disk take of an emulated machine: the process's own CPU
-time, since whatever else passes is waiting for them (`tenant-switch` is mostly the ramdisk being switched off).
+time, since whatever else passes is waiting for them.
 Several at once are compared with what their own work forces: the CPU seconds that everything on this machine used,
 divided by its cores.
 """
@@ -31,7 +31,7 @@ from hagane.lab import guest
 
 WHOSE = {
     "schedule": "ours", "tenant-network": "ours", "provisioning-network": "ours",
-    "power-on": "BMC", "tenant-switch": "BMC", "reboot": "BMC",
+    "power-on": "BMC", "tenant-switch": "ours", "reboot": "BMC",
     "dhcp": "firmware", "ramdisk": "firmware", "callback": "kernel",
     "write-image": "disk", "tenant-dhcp": "the image's own start", "reachable": "the image's own start",
 }  # fmt: skip

@@ -30,6 +30,8 @@ async def test_from_enroll_to_active_and_back(tmp_path: Path) -> None:
         assert boot is not None and boot.persistent and boot.device is BootDevice.DISK
         names = [step["step"] for step in row["seen"]["steps"] if step["step"] in node_progress.DEPLOYMENT]
         assert names == list(node_progress.DEPLOYMENT[:9])
+        names = [step["step"] for step in row["seen"]["steps"]]
+        assert names[names.index("tenant-switch") - 1] == "power-off"
         assert all(step["result"] == "Success" and step["finished_at"] for step in row["seen"]["steps"])
         row = await w.reach(node, "deleted", "available")
         assert row["instance_info"] == {} and row["instance_id"] is None

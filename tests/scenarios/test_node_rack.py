@@ -140,6 +140,9 @@ async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
     await reach(w, node, "manage", "manageable")
     part.fleet.bmc(await w.row(node["id"])).wrong.mute = True
     await reach(w, node, "provide", "clean wait")
+    part.hearing.heard(node["id"], Fetched.MEDIA, "done")  # a part of it: the machine may read on
+    await w.until(lambda: _step(w, node, "ramdisk", "the BMC reads the CD", ended=False))
+    assert not await _step(w, node, "dhcp", "the firmware looks for its network")
     part.hearing.heard(node["id"], Fetched.FIRMWARE, "begun")
     part.hearing.heard(node["id"], Fetched.RAMDISK, "begun")
     await w.until(lambda: _step(w, node, "dhcp", "the firmware has an address"))
@@ -148,9 +151,10 @@ async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
     await reach(w, node, "abort", "clean failed")
 
 
-async def _step(w: RackWorld, node: Row, name: str, message: str) -> bool:
+async def _step(w: RackWorld, node: Row, name: str, message: str, *, ended: bool = True) -> bool:
     steps = (await w.row(node["id"]))["seen"].get("steps") or []
-    return any(step["step"] == name and step["message"] == message and step["finished_at"] for step in steps)
+    named = [step for step in steps if step["step"] == name and step["message"] == message]
+    return any(bool(step["finished_at"]) is ended for step in named)
 
 
 async def test_a_dead_switch_is_the_cause_until_it_is_mended(w: RackWorld) -> None:

@@ -93,3 +93,26 @@ def test_steps_begin_once_and_end_once() -> None:
     assert node_progress.unfinished(steps) == ["dhcp"]
     assert node_progress.finish(steps, "dhcp") is not None and node_progress.finish(steps, "dhcp") is None
     assert (steps[0]["result"], steps[0]["message"]) == ("Success", "still")
+
+
+def _spoken(*begun: str, ended: tuple[str, ...] = ()) -> dict[str, tuple[bool, str]]:
+    """Steps after the ramdisk has spoken -> whether they took any time, what is said of them; in order."""
+    steps: node_progress.Steps = []
+    for name in begun:
+        node_progress.begin(steps, name)["started_at"] = "2026-01-01T00:00:00.000000Z"
+    for name in ended:
+        node_progress.finish(steps, name, message="heard")
+    node_progress.spoke(steps)
+    assert not node_progress.unfinished(steps)
+    return {step["step"]: (step["finished_at"][:19] > step["started_at"][:19], step["message"]) for step in steps}
+
+
+def test_a_step_that_cannot_be_told_apart_says_so_and_has_no_time() -> None:
+    cd = _spoken("ramdisk")
+    assert list(cd) == ["ramdisk", "dhcp"]
+    assert cd["ramdisk"] == (True, "the ramdisk runs")
+    assert not cd["dhcp"][0] and "not told apart from `ramdisk`" in cd["dhcp"][1]
+    unheard = _spoken("dhcp")
+    assert unheard["dhcp"][0] and not unheard["ramdisk"][0]
+    heard = _spoken("dhcp", "ramdisk", ended=("dhcp", "ramdisk"))
+    assert {said for _, said in heard.values()} == {"heard"}

@@ -12,6 +12,7 @@ import hmac
 import secrets as random
 from typing import Any
 
+from hagane.baremetal import node_progress
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_row import INVENTORY
@@ -40,6 +41,7 @@ class AgentGate:
             token = random.token_urlsafe(32)
             internal = row["driver_internal_info"] | {"agent_secret_token": "******"}
             changes = sealed(self._secrets, row, {"driver_internal_info": internal}, agent_token=token)
+            changes |= await node_progress.looked_up(tx, row)
             await NODE.update(tx, {"id": row["id"]}, changes)
             return row | changes, token
 

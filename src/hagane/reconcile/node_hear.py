@@ -1,6 +1,8 @@
 """What a Node's firmware fetches tells how far its start has come: steps, as the provisioning service hears of them.
 
     boot loader or script ─▶ it has an address ("dhcp")    ramdisk taken ─▶ it is loaded ("ramdisk"), calls back next
+    virtual CD ─▶ the BMC reads it: some BMCs all of it before the machine is on, others as the machine asks for it,
+                  which ends nothing: `ramdisk` ends when the ramdisk speaks (baremetal/agent_gate.py)
 
 Events are gathered for a moment and written together: a hundred Nodes that start at once cost a few writes.
 """
@@ -19,7 +21,6 @@ from hagane.state.database import Database, Tx
 
 log = logging.getLogger(__name__)
 GATHER = 0.2  # seconds
-LOADED = {Fetched.RAMDISK: "the ramdisk is loaded", Fetched.MEDIA: "the BMC has taken the image"}
 
 
 class Hearing:
@@ -55,7 +56,7 @@ async def note(tx: Tx, heard: list[tuple[str, Fetched, str]]) -> None:
     """Write what was heard into the steps of Nodes that are being waited for."""
     rows = {row["id"]: row for row in await NODE.select(tx, {"id": sorted({key for key, _, _ in heard})})}
     for key, row in rows.items():
-        if row["provision_state"] not in WAITING.values() or row["driver_internal_info"].get("agent_url"):
+        if row["provision_state"] not in WAITING.values() or row["driver_internal_info"].get("agent_secret_token"):
             continue
         steps = [dict(step) for step in row["seen"].get("steps") or []]
         for _, what, when in (one for one in heard if one[0] == key):
@@ -71,11 +72,13 @@ async def note(tx: Tx, heard: list[tuple[str, Fetched, str]]) -> None:
 
 
 def _ended(what: Fetched, when: str) -> list[tuple[str, str]]:
+    if what is Fetched.MEDIA:
+        return []
     ended = [("dhcp", "the firmware has an address")]
-    return [*ended, ("ramdisk", LOADED[what])] if what in LOADED and when == "done" else ended
+    return [*ended, ("ramdisk", "the ramdisk is loaded")] if (what, when) == (Fetched.RAMDISK, "done") else ended
 
 
 def _begun(what: Fetched, when: str) -> tuple[str, str]:
-    if what in LOADED and when == "done":
+    if (what, when) == (Fetched.RAMDISK, "done"):
         return "callback", "the ramdisk starts"
-    return "ramdisk", f"the firmware takes its {what}"
+    return "ramdisk", "the BMC reads the CD" if what is Fetched.MEDIA else f"the firmware takes its {what}"

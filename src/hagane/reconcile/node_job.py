@@ -138,6 +138,10 @@ class Job:
             text = message or ("done" if result == "Success" else "failed")
             self._lines.append((f"{name}: {text}", result == "Error", seconds))
 
+    def spoke(self) -> None:
+        """The ramdisk has spoken: what it took until then has ended."""
+        self._lines += [(line, False, seconds) for line, seconds in node_progress.spoke(self.steps)]
+
     async def live(self, doing: Awaitable[T]) -> T:
         """Wait for something, and write every second how far it is. Raises Overtaken when the Node is wanted
         otherwise."""

@@ -88,15 +88,18 @@ async def start(job: Job) -> Turn:
     restart = 1 if job.row["disable_power_off"] and not job.info.get("agent_secret_token") else 0
     await job.apply(BmcDesired(Power.ON, boot=device, resets=restart, boot_mode=mode, media=media))
     job.finish("power-on")
-    job.begin("dhcp", "the firmware looks for its network")
+    if any(media.values()):
+        job.begin("ramdisk", "the machine starts from its virtual CD")
+    else:
+        job.begin("dhcp", "the firmware looks for its network")
     return Next()
 
 
 async def callback(job: Job) -> Turn:
     """The ramdisk has said where it is (baremetal/agent.py wrote it down)."""
     if job.info.get("agent_url"):
-        for name in ("dhcp", "ramdisk", "callback"):
-            job.finish(name, "the ramdisk called back" if name == "callback" else "")
+        job.spoke()
+        job.finish("callback", "the ramdisk called back")
         return Next()
     if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk called back.")
@@ -111,19 +114,21 @@ async def data(job: Job) -> Turn:
 
 
 async def facts(job: Job) -> Turn:
-    for name in ("dhcp", "ramdisk"):
-        job.finish(name)
+    job.spoke()
     await node_inspect.by_ramdisk(job)
     job.changes["inspection_finished_at"] = clock.now()
     return Next()
 
 
 async def switch(job: Job) -> Turn:
-    """From the ramdisk's network into the tenant's, with the machine off in between."""
-    job.begin("tenant-switch")
-    if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] != "fake":
+    """From the ramdisk's network into the tenant's, with the machine off in between: no ramdisk sees the tenant's."""
+    if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] != "fake" and not job.life.get("parted"):
+        job.begin("power-off")
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))
+        job.finish("power-off", "" if power else "it may not be switched off (disable_power_off)")
+        job.life["parted"] = True
+    job.begin("tenant-switch")
     why = await node_net.join(job, "tenant")
     if why:
         job.begin("tenant-switch", why)
@@ -144,7 +149,7 @@ async def disk(job: Job) -> Turn:
     mode = provision_boot.mode(job.row) if plug.plugs(job.row) else None
     first = Boot(BootDevice.DISK, persistent=True)
     await job.apply(BmcDesired(Power.ON, boot=first, resets=restart, boot_mode=mode))
-    job.finish("reboot")
+    job.finish("reboot", "the machine starts its disk")
     return Next()
 
 

@@ -13,7 +13,7 @@ from hagane.state import clock
 from hagane.state.database import Row
 
 LAST = ("tenant-dhcp", "reachable")
-INNER = ("prepare_instance_boot",)
+INNER = ("prepare_instance_boot", "power-off")
 """Steps of the Node that tell its tenant nothing."""
 COUNT = 9
 """Steps of a whole deployment, from the first to the reboot."""
