@@ -29,6 +29,7 @@ POLL = 15.0  # seconds between two looks: the connection itself tells of everyth
 GRACE = 0.5  # seconds that a connection may be away (its server is restarted) before the gateway counts as dead
 FIRST = 5.0  # the same, for one that has not been reached since this process began
 LAST_RETRY = 5.0
+_SWITCHES = "SELECT id AS key FROM switch WHERE rack_id = :rack"
 Dead = Callable[[str], str]
 """Chassis -> why OVN thinks that it is dead, or ""."""
 
@@ -89,8 +90,7 @@ class GatewayReconciler:
             await racks.GATEWAY.update(tx, {"id": row["id"]}, {"state": state, "reason": reason, **seen})
             rack = await racks.RACK.get(tx, id=row["rack_id"])
             rows = await racks.gateways_of(tx, [row["rack_id"]])
-            for switch in await racks.SWITCH.select(tx, {"rack_id": row["rack_id"]}, columns=("id",)):
-                await work.wake(tx, "switch", switch["id"])  # trunks of dead gateways are switched off
+            await work.wake_all(tx, "switch", _SWITCHES, {"rack": row["rack_id"]})  # dead gateways' trunks go off
             return await plug.move(tx, self._cloud, rack, rows) if rack is not None else 0
 
         if row["state"] == state and row["reason"] == reason:
