@@ -204,6 +204,11 @@ class Steel:
         log = self.rack.machine_folder(name) / "console.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def qemu(self, name: str) -> int:
+        """The pid of a machine that is on; 0: it is off."""
+        machine = next(one for one in rack_bmc.machines(self.rack) if one.spec.name == name)
+        return machine.pid() or 0
+
     def shown(self, name: str) -> BmcSeen:
         """What a machine's BMC shows to somebody else than the cloud."""
 

@@ -304,17 +304,29 @@ def test_power_that_is_lost_while_the_image_is_written(rack: Steel, image: str) 
 
 
 def test_disks_that_cannot_be_written(rack: Steel, image: str) -> None:
-    """A full one and a broken one; the way out is to deploy again."""
+    """A full one, and a broken one that a playbook writes to over ssh. The way out is to deploy again, even at once,
+    while the old ramdisk is still being switched off: what then writes is one that was started anew."""
+    rack.set("bm3", "/deploy_interface", "ansible")
+    wrong = {"bm2": ("disk-full", "standby.prepare_image"), "bm3": ("disk-bad", "task 'Write the image' failed")}
     for name in SPARE:
         rack.deploy(name, image)
-    for name, fault in (("bm2", "disk-full"), ("bm3", "disk-bad")):
+    for name, (fault, _) in wrong.items():
         rack.at(name, "callback")
         rack.fault(name, fault)
-    for name in SPARE:
-        failed(rack, name, "could not do standby.prepare_image")
+        rack.fault(name, "bmc-dead")  # so that it cannot be switched off when that has failed
+    for name, (_, words) in wrong.items():
+        failed(rack, name, "could not do standby.prepare_image", words)
+        old = rack.qemu(name)
+        rack.deploy(name, image)
+        rack.at(name, "release")
+        assert old == rack.qemu(name) != 0, "it is still on"
         rack.mend(name)
-    rack.deploy("bm3", image)
+        rack.at(name, "callback")
+        assert rack.qemu(name) not in (0, old), "another ramdisk was started"
     rack.state("bm3", "active", 240)
+    until(lambda: "HAGANE-GUEST-READY" in rack.console("bm3"), BOOT, "what the playbook wrote has started")
+    rack.free("bm3")
+    rack.set("bm3", "/deploy_interface", "direct")
 
 
 def test_a_disk_that_breaks_while_it_is_cleaned(rack: Steel) -> None:
