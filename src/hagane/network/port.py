@@ -83,9 +83,12 @@ class Port(NetResource):
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         await port_change.refuse_service_port(tx, row)
-        await trunk_row.refuse_in_use(tx, row["id"])
+        tied = await port_row.ties(tx, row["id"])
+        if "trunk" in tied:
+            await trunk_row.refuse_in_use(tx, row["id"])
         await plugged.removing(tx, self.cloud, row, request_id=request.id)
-        await port_row.unlink_floating(tx, row["id"], request_id=request.id)
+        if "floatingip" in tied:
+            await port_row.unlink_floating(tx, row["id"], request_id=request.id)
         await address.release_all(tx, row["id"])
         await port_row.leave_groups(tx, row["id"])
         await work.wake(tx, "port", row["id"], request_id=request.id)

@@ -103,8 +103,11 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
 
     Floating IPs that stood for it are free again.
     """
-    await unlink_floating(tx, row["id"], request_id=request_id)
-    await trunk_row.forget(tx, row["id"], request_id=request_id)
+    tied = await ties(tx, row["id"])
+    if "floatingip" in tied:
+        await unlink_floating(tx, row["id"], request_id=request_id)
+    if "trunk" in tied:
+        await trunk_row.forget(tx, row["id"], request_id=request_id)
     await address.release_all(tx, row["id"])
     if row["security_groups"]:
         await leave_groups(tx, row["id"])
@@ -113,6 +116,16 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
     await PORT.delete(tx, {"id": row["id"]})
     await quota.charge(tx, row["project_id"], "port", -1)
     await work.wake(tx, "port", row["id"], request_id=request_id)
+
+
+_TIES = """SELECT 'floatingip' FROM floatingip WHERE port_id = :id
+UNION ALL SELECT 'floatingip' FROM port_forwarding WHERE internal_port_id = :id
+UNION ALL SELECT 'trunk' FROM subport WHERE port_id = :id UNION ALL SELECT 'trunk' FROM trunk WHERE port_id = :id"""
+
+
+async def ties(tx: Tx, port_id: str) -> set[str]:
+    """What must hear of a port's end: floating IPs (forwardings, too), a trunk. Asked at once: few ports have any."""
+    return {str(kind) for (kind,) in await tx.fetch_tuples(_TIES, {"id": port_id})}
 
 
 async def unlink_floating(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
