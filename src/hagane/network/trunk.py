@@ -81,14 +81,15 @@ class Trunk(NetResource):
     async def _fitting(self, request: Request, tx: Tx, trunk: Row, wanted: Sequence[dict[str, Any]]) -> list[Row]:
         """Subports that a trunk may have. Raises InvalidInput, PortInUse and others."""
         parent = await port_row.get(tx, trunk["port_id"])
-        mtus = await self._networks(tx, [parent] if parent else [])
+        ports = [await Port(self.cloud).find(request, tx, entry["port_id"]) for entry in wanted]
+        ids = {port["network_id"] for port in ports} | ({parent["network_id"]} if parent else set())
+        networks = {row["id"]: row for row in await Network.table.select(tx, {"id": ids})} if ids else {}
         rows = []
-        for entry in wanted:
-            if entry["port_id"] == trunk["port_id"]:
-                raise error("ParentPortInUse", port_id=entry["port_id"])
-            port = await Port(self.cloud).find(request, tx, entry["port_id"])
-            network = (await self._networks(tx, [port]))[port["network_id"]]
-            most = mtus[parent["network_id"]]["mtu"] if parent else network["mtu"]
+        for entry, port in zip(wanted, ports, strict=True):
+            if port["id"] == trunk["port_id"]:
+                raise error("ParentPortInUse", port_id=port["id"])
+            network = networks[port["network_id"]]
+            most = networks[parent["network_id"]]["mtu"] if parent else network["mtu"]
             if network["mtu"] > most:
                 raise error("SubPortMtuGreaterThanTrunkPortMtu", port_id=port["id"], mtu=network["mtu"],
                             id=trunk["port_id"], most=most)  # fmt: skip
@@ -99,10 +100,6 @@ class Trunk(NetResource):
             rows.append({"port_id": port["id"], "segmentation_type": VLAN, "segmentation_id": number,
                          "profile": port["binding_profile"]})  # fmt: skip
         return rows
-
-    async def _networks(self, tx: Tx, ports: Sequence[Row]) -> dict[str, Row]:
-        ids = [port["network_id"] for port in ports]
-        return {row["id"]: row for row in await Network.table.select(tx, {"id": ids})} if ids else {}
 
     def _tag(self, entry: dict[str, Any], network: Row) -> int:
         """The VLAN tag that a subport's frames have at the parent. Raises InvalidInput."""
