@@ -91,11 +91,13 @@ async def default_of(reader: Reader, project: str | None) -> str | None:
 
 async def check(reader: Reader, policy_id: str | None, project: str | None, *, sees_all: bool) -> None:
     """Whether a caller may bind the policy. Raises QosPolicyNotFound."""
-    if policy_id is None:
-        return
-    seen = [] if sees_all else [Sql(f"project_id = :me OR id IN ({shared_sql('qos_policy')})", {"me": project or ""})]
-    if not await POLICY.select(reader, {"id": policy_id}, conditions=seen):
+    if policy_id is not None and not await _seen(reader, policy_id, project, sees_all=sees_all):
         raise error("QosPolicyNotFound", id=policy_id)
+
+
+async def _seen(reader: Reader, policy_id: str, project: str | None, *, sees_all: bool) -> bool:
+    mine = Sql(f"project_id = :me OR id IN ({shared_sql('qos_policy')})", {"me": project or ""})
+    return bool(await POLICY.count(reader, {"id": policy_id}, [] if sees_all else [mine]))
 
 
 async def check_change(reader: Reader, old: Row, changes: Row, project: str | None, *, sees_all: bool) -> bool:
@@ -105,10 +107,8 @@ async def check_change(reader: Reader, old: Row, changes: Row, project: str | No
     if new == before:
         return False
     await check(reader, new, project, sees_all=sees_all)
-    if before is not None and not sees_all:
-        seen = Sql(f"project_id = :me OR id IN ({shared_sql('qos_policy')})", {"me": project or ""})
-        if not await POLICY.select(reader, {"id": before}, conditions=[seen]):
-            raise error("PolicyRemoveAuthorizationError", id=before)
+    if before is not None and not sees_all and not await _seen(reader, before, project, sees_all=False):
+        raise error("PolicyRemoveAuthorizationError", id=before)
     return True
 
 
