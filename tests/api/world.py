@@ -347,6 +347,9 @@ class World:
             "id"
         ]
         self.ids["os-volume-transfer"] = self.ids["volume-transfers"]
+        plugged = self.ids["os-volume_attachments"] = make(http, "volumes", volume=volume)["id"]
+        self._make(http, f"/compute/v2.1/servers/{self.ids['servers']}/os-volume_attachments",
+                   {"volumeAttachment": {"volumeId": plugged}})  # fmt: skip
         self.ids["attachments"] = make(http, "attachments", attachment={"volume_uuid": key})["id"]
         private = {"name": SECRET, "os-volume-type-access:is_public": False, "extra_specs": {SECRET: SECRET}}
         self.ids["types"] = kind = make(self.admin, "types", volume_type=private)["id"]

@@ -14,6 +14,7 @@ from hagane.compute.row import SERVER
 from hagane.config import Config
 from hagane.drivers.hypervisor.sim import SimHypervisor
 from hagane.drivers.hypervisor.sim_knobs import Delays
+from hagane.drivers.volume.sim import SimVolumes
 from hagane.image.store import fill, new_image
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.host import Hosts, Pace
@@ -120,7 +121,8 @@ class World:
         await self.until(self._idle)
         found: dict[str, Any] = {}
         ports = "port WHERE device_owner LIKE 'compute%'"
-        for table in ("server", "placement_allocation", ports):
+        volumes = ("volume", "volume_attachment", "volume_snapshot", "volume_usage")
+        for table in ("server", "placement_allocation", ports, *volumes):
             rows = await self.db.fetch(f"SELECT * FROM {table}")
             if rows:
                 found[table] = rows
@@ -166,7 +168,8 @@ async def beside(
 ) -> AsyncIterator[World]:
     """A process on these Hosts, with nothing in it but what the store has."""
     config = Config(state=folder, database=url, sim=True, workers_lease=lease)
-    hagane = Hagane(config, Devices(hosts=dict(drivers), fleet=fleet), _authenticate)
+    storage = SimVolumes(folder / "volumes.json")
+    hagane = Hagane(config, Devices(hosts=dict(drivers), fleet=fleet, volumes={"sim": storage}), _authenticate)
     await hagane.start()
     made = World(hagane, drivers)
     try:

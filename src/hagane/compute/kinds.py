@@ -146,6 +146,7 @@ TAGS = ListOf(item=TAG, max=50)
 HOSTNAME = Str(63, min=2, pattern=r"^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+\Z")
 FQDN = Str(255, min=1, pattern=r"^[a-zA-Z0-9-._]*\Z")
 ANY = Type(nullable=True)
+DEVICE = Str(None, nullable=True, pattern=r"^/dev/x?[a-z]?d?[a-z]+[0-9]*\Z")
 UUID = Uuid()
 
 

@@ -94,6 +94,7 @@ SERVER = Table(
         # [{"port_id", "owned", "tag"}] in their order. Owned ports end with the Server; "new" ones are not plugged yet,
         # and "gone" ones not yet unplugged.
         Column("nics", "json"),
+        Column("devices", "json"),  # its block devices: device.py
         Column("files", "json"),  # personality
         Column("secret"),  # the sealed administrator password, until the machine has it
         Column("disk_config"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.compute import nic
+from hagane.compute import device, nic
 from hagane.compute.base import api, at, bookmark, links
 from hagane.compute.row import VmState, host_id, status_of
 from hagane.placement.host import DEFAULT_ZONE, HOST, is_up
@@ -75,7 +75,7 @@ class View:
         view["OS-EXT-STS:task_state"] = row["task_state"]
         view["OS-EXT-STS:vm_state"] = row["vm_state"]
         view["OS-EXT-STS:power_state"] = row["power_state"]
-        view["os-extended-volumes:volumes_attached"] = []
+        view["os-extended-volumes:volumes_attached"] = self._volumes(row)
         if self.host_status:
             view["host_status"] = "UP" if row["node_id"] else _host_status(host)
         if one and at(request, 71):
@@ -134,6 +134,12 @@ class View:
             return ""
         return {"id": row["image_id"], "links": bookmark(self.request, "images", row["image_id"])}
 
+    def _volumes(self, row: Row) -> list[dict[str, Any]]:
+        found = [one for one in device.volumes(row) if one["volume_id"]]
+        if not at(self.request, 3):
+            return [{"id": one["volume_id"]} for one in found]
+        return [{"id": one["volume_id"], "delete_on_termination": one["delete"]} for one in found]
+
     def _flavor(self, row: Row) -> dict[str, Any]:
         flavor = row["flavor"]
         if not at(self.request, 47):
@@ -171,7 +177,7 @@ class View:
                 ATTR + "launch_index": row["launch_index"],
                 ATTR + "ramdisk_id": "",
                 ATTR + "reservation_id": row["reservation_id"],
-                ATTR + "root_device_name": "/dev/vda",
+                ATTR + "root_device_name": device.root_name(row),
             }
             if not rebuilt:
                 view[ATTR + "user_data"] = row["user_data"]

@@ -28,6 +28,7 @@ from hagane.compute import (
 )
 from hagane.compute.action import Actions, power_actions
 from hagane.compute.aggregate import AGGREGATE, Aggregates
+from hagane.compute.attachment import Attachments
 from hagane.compute.base import ROOT, V21, envelope, wording
 from hagane.compute.console_socket import ConsoleSocket
 from hagane.compute.flavor import ACCESS, FLAVOR, Flavor
@@ -51,7 +52,7 @@ OLDEST, NEWEST = "2.1", "2.96"
 TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, PAST, console.TOKEN)
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
-    Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy, TenantUsage,
+    Attachments, Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy, TenantUsage,
 )  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from hagane.cloud import Cloud
-from hagane.compute import metadata, nic
+from hagane.compute import device, metadata, nic
 from hagane.compute.row import SERVER, Task, VmState, disk_key, port_ids
 from hagane.drivers import configdrive
 from hagane.drivers.hypervisor.base import BaseImage, Seen
@@ -31,6 +31,7 @@ from hagane.reconcile.server_machine import base_of, machine_of
 from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Steps
+from hagane.reconcile.server_volume import Volumes, leaving
 from hagane.state import clock
 from hagane.state.database import Database, Row
 
@@ -46,7 +47,7 @@ class ServerReconciler:
 
     def __init__(self, cloud: Cloud, registry: Registry) -> None:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
-        self._moves = server_move.Moves(cloud, registry)
+        self._moves, self._volumes = server_move.Moves(cloud, registry), Volumes(cloud)
 
     async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
         """The outcome of each, or the work that leads to it."""
@@ -135,9 +136,12 @@ class ServerReconciler:
         bases: dict[str, BaseImage] = {one.id: base_of(one) for one in found if one}
         bases |= await asyncio.to_thread(self._moves.bases, row)
         try:
-            machine = machine_of(row, ordered, image, await self._drive(row, ordered), bases, images.get(system or ""))
+            sources = await self._volumes.connect(row)
+            drive, rescue = await self._drive(row, ordered), images.get(system or "")
+            machine = machine_of(row, ordered, image, drive, bases, rescue, sources)
             async with station.turn():
                 seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
+            await self._volumes.let_go(leaving(row))
         except DeviceFailed as error:
             return await self._refused(row, steps, error)
         except (Unavailable, NotFound) as error:
@@ -161,8 +165,8 @@ class ServerReconciler:
             return await self._moves.step(row)
         station, steps, ordered = self._registry.station(row["host"]), Steps(row), _in_order(row, ports)
         try:
-            off = row | {"power": "off", "soft": True}
-            machine = machine_of(off, ordered, image, await self._drive(row, ordered))
+            off, sources = row | {"power": "off", "soft": True}, await self._volumes.connect(row)
+            machine = machine_of(off, ordered, image, await self._drive(row, ordered), sources=sources)
             async with station.turn():
                 await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
             await _telling(self._db, row, steps, self._moves.carry(row, steps))
@@ -220,6 +224,7 @@ class ServerReconciler:
             station.forgot(row["id"])
         if row["move"]:
             await self._moves.forget(row)
+        await self._volumes.let_go(device.volumes(row))
         return await server_end.forget(self._cloud, row, steps)
 
     async def _snapshot(self, row: Row) -> Outcome:
@@ -242,7 +247,8 @@ class ServerReconciler:
         station = self._registry.station(row["host"])
         try:
             if (await store.base_image(self._db, self._cloud, image_id)).status != "active":
-                machine = machine_of(row, ordered, image, await self._drive(row, ordered))
+                sources = await self._volumes.connect(row)
+                machine = machine_of(row, ordered, image, await self._drive(row, ordered), sources=sources)
                 async with station.turn():
                     await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
                 await self._upload(row, steps)

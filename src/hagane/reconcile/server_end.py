@@ -7,14 +7,14 @@ the reconciler again, and its work is not called done by the end of an earlier o
 from typing import Any
 
 from hagane.cloud import Cloud
-from hagane.compute import migration_row, nic, past, quota
+from hagane.compute import device, migration_row, nic, past, quota
 from hagane.compute.console import TOKEN
-from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
+from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
 from hagane.drivers.hypervisor.base import Seen
 from hagane.errors import HaganeError
 from hagane.image import store
 from hagane.placement.inventory import release
-from hagane.reconcile import server_plan
+from hagane.reconcile import server_plan, server_volume
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
@@ -55,6 +55,8 @@ async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list
     async def write(tx: Tx) -> None:
         if not await store_row(tx, row, changes):
             return
+        if row["devices"]:
+            await SERVER.update(tx, {"id": row["id"]}, {"devices": await server_volume.settled(tx, row)})
         for one in row["nics"]:
             if one.get("gone"):
                 await nic.drop(tx, row, one["port_id"], owned=one["owned"])
@@ -110,7 +112,8 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
                     "vm_state": row["vm_state"]}  # fmt: skip
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
-    if len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
+    moved = any(one.get("new") or one.get("gone") for one in device.devices(row))
+    if moved or len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
     async def write(tx: Tx) -> None:
@@ -120,6 +123,10 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
             for one in row["nics"]:
                 if one.get("new"):
                     await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+            if moved:
+                left = await server_volume.undone(tx, row, error.message)
+                await SERVER.update(tx, {"id": row["id"]}, {"devices": left})
+                await work.wake(tx, KIND, row["id"])
             await steps.end(tx, error=error.message)
 
     await db.write(write)
@@ -194,6 +201,7 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
             return
         await release(tx, row["id"])
         await nic.release(tx, row)
+        await server_volume.released(tx, row)
         if row["move"]:
             await release(tx, row["move"]["uuid"])
         await quota.add(tx, row["project_id"], quota.charged(row), -1)

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from hagane.compute import device
 from hagane.compute.row import disk_key
-from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power
+from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power, Source
 from hagane.image.store import ImageInfo
 
 GIB = 1 << 30
@@ -18,9 +19,10 @@ def machine_of(
     drive: bytes | None,
     bases: Collection[str] = (),
     rescue: ImageInfo | None = None,
+    sources: Mapping[str, Source] | None = None,
 ) -> Machine:
     """`ports` in the order of the Server's NICs; `image` None when it has been deleted since; `bases`: ids of what
-    disks can be made of now."""
+    disks can be made of now; `sources`: how the Host reaches the volumes, by device."""
     flavor = row["flavor"]
     return Machine(
         id=row["id"],
@@ -29,24 +31,53 @@ def machine_of(
         memory_mb=flavor["ram"],
         power=_POWER[row["power"]],
         boots=row["boots"],
-        disks=(*rescue_of(row, rescue), *disks_of(row, image, bases)),
+        disks=(*rescue_of(row, rescue), *disks_of(row, image, bases, sources or {})),
         nics=tuple(MachineNic(port["id"], port["mac_address"], port["mtu"]) for port in ports),
         config_drive=drive,
         soft=bool(row["soft"]),
     )
 
 
-def disks_of(row: Mapping[str, Any], image: ImageInfo | None, bases: Collection[str] = ()) -> tuple[Disk, ...]:
-    """The root disk, and blank ones for the flavor's ephemeral disk and swap."""
-    flavor, key = row["flavor"], disk_key(row)
-    size = flavor["disk"] or -(-(image.virtual_size if image else GIB) // GIB)
-    disks = [Disk(key, size, row["disk_image"] or row["image_id"], bus(image))]
+def disks_of(
+    row: Mapping[str, Any], image: ImageInfo | None, bases: Collection[str] = (), sources: Mapping[str, Source] = {}
+) -> tuple[Disk, ...]:
+    """The root disk, blank ones for the flavor's ephemeral disk and swap, and volumes."""
+    flavor, key, root = row["flavor"], disk_key(row), device.root(row)
+    disks = []
+    if root is None:
+        size = flavor["disk"] or -(-(image.virtual_size if image else GIB) // GIB)
+        disks.append(Disk(key, size, row["disk_image"] or row["image_id"], bus(image)))
+    elif root["id"] in sources:
+        disks.append(_volume(row, root, sources))
     if flavor["ephemeral"]:
         moved = f"{row['disk_image']}-ephemeral"
         disks.append(Disk(f"{key}-ephemeral", flavor["ephemeral"], moved if moved in bases else None))
     if flavor["swap"]:
         disks.append(Disk(f"{key}-swap", -(-flavor["swap"] // 1024)))
-    return tuple(disks)
+    others = [one for one in device.volumes(row) if one is not root and one["id"] in sources]
+    return (*disks, *(_volume(row, one, sources) for one in others))
+
+
+def _volume(row: Mapping[str, Any], one: device.Entry, sources: Mapping[str, Source]) -> Disk:
+    """A volume; the guest finds it by its id, which is the disk's serial number."""
+    return Disk(
+        volume_key(row, one), one["size"] or 0, None, one["bus"] or "virtio", source=sources[one["id"]],
+        device=one["device"] or "", serial=one["volume_id"],
+    )  # fmt: skip
+
+
+def volume_key(row: Mapping[str, Any], one: device.Entry) -> str:
+    """The key of a volume as a disk of the machine: the root's is the machine's own, as every root disk's."""
+    return disk_key(row) if one["boot_index"] == 0 else f"volume-{one['volume_id']}"
+
+
+def volume_keys(row: Mapping[str, Any]) -> set[str]:
+    """Keys of the volumes that are to be in the machine, besides the root."""
+    return {
+        volume_key(row, one)
+        for one in device.volumes(row)
+        if one["volume_id"] and one["attachment_id"] and not one.get("gone") and one["boot_index"] != 0
+    }
 
 
 def rescue_of(row: Mapping[str, Any], image: ImageInfo | None) -> tuple[Disk, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from hagane.compute.row import CRASHED, NOSTATE, PAUSED, RUNNING, SHUTDOWN, Task, VmState, port_ids
 from hagane.drivers.hypervisor.base import Power, Seen
 from hagane.placement.host import is_up
+from hagane.reconcile.server_machine import volume_keys
 
 Row = Mapping[str, Any]
 
@@ -121,13 +122,14 @@ def _observe(row: Row, seen: Seen | None) -> Step:
     if changes:
         return Notice(changes)
     running = seen.power in (Power.ON, Power.PAUSED)
-    return Apply() if running and seen.nics != set(port_ids(row)) else Settled()
+    plugged = {key for key in seen.disks if key.startswith("volume-")}
+    return Apply() if running and (seen.nics != set(port_ids(row)) or plugged != volume_keys(row)) else Settled()
 
 
 def finished(row: Row, seen: Seen) -> dict[str, Any]:
     """The columns of a Server whose machine is now as it was asked to be."""
     vm_state = _VM[seen.power if row["power"] == "suspended" else Power(row["power"])]
-    if row["task_state"] == Task.RESIZE_FINISH:
+    if row["task_state"] == Task.RESIZE_FINISH or (row["vm_state"] == VmState.RESIZED and row["task_state"] is None):
         vm_state = VmState.RESIZED
     elif row["rescue"] and row["power"] == "on":
         vm_state = VmState.RESCUED
@@ -147,4 +149,4 @@ def differs(row: Row, seen: Seen | None) -> bool:
     return not isinstance(_observe(row, seen), Settled)
 
 
-LIGHT: Sequence[str] = ("id", "vm_state", "task_state", "power_state", "power", "nics", "terminate")
+LIGHT: Sequence[str] = ("id", "vm_state", "task_state", "power_state", "power", "nics", "devices", "terminate")

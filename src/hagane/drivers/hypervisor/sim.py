@@ -214,7 +214,7 @@ class SimHypervisor:
         match todo:
             case step.MakeDisk() | step.MakeDrive() | step.GrowDisk() | step.DropDisk():
                 await self._store(todo, record, images, progress)
-            case step.Plug() | step.Unplug() | step.Attach() | step.Detach():
+            case step.Plug() | step.Unplug() | step.Attach() | step.Detach() | step.Swap():
                 await self._wire(todo, record)
             case step.Define():
                 await self._wait(self.delays.define)
@@ -250,10 +250,13 @@ class SimHypervisor:
                 record.sizes = {other: size for other, size in record.sizes.items() if other != key}
                 record.volumes = tuple(other for other in record.volumes if other != key)
 
-    async def _wire(self, todo: step.Plug | step.Unplug | step.Attach | step.Detach, record: _Record) -> None:
+    async def _wire(
+        self, todo: step.Plug | step.Unplug | step.Attach | step.Detach | step.Swap, record: _Record
+    ) -> None:
         """What is plugged into the machine while it runs."""
         plugs = isinstance(todo, step.Plug | step.Attach)
-        await self._wait(self.delays.plug if plugs else self.delays.unplug)
+        slow = self.delays.copy if isinstance(todo, step.Swap) else self.delays.unplug
+        await self._wait(self.delays.plug if plugs else slow)
         match todo:
             case step.Plug(nic):
                 record.nics = (*record.nics, nic)
@@ -263,6 +266,8 @@ class SimHypervisor:
                 record.attached = (*record.attached, disk.key)
             case step.Detach(key):
                 record.attached = tuple(other for other in record.attached if other != key)
+            case step.Swap(disk):
+                record.attached = tuple(disk.key if key == disk.copy_of else key for key in record.attached)
 
     async def _power(
         self,

@@ -19,6 +19,7 @@ class Delays:
     shutdown: float = 2.0  # the guest, asked to shut down
     plug: float = 0.03
     unplug: float = 0.25
+    copy: float = 0.5  # a disk into another
     pause: float = 0.005
     suspend: float = 0.2
     remove: float = 0.02

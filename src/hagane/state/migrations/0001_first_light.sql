@@ -1172,6 +1172,7 @@ CREATE TABLE server (
   wanted_host TEXT,
   security_groups TEXT,
   nics TEXT,
+  devices TEXT,
   files TEXT,
   secret TEXT,
   disk_config TEXT,

@@ -1,0 +1,59 @@
+"""The block storage API as compute asks it: for the same caller, by that API's own policy, in compute's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hagane.api.http import Request
+from hagane.api.policy import Policy
+from hagane.cloud import Cloud
+from hagane.errors import HaganeError, Invalid, NotFound, QuotaExceeded, TooLarge
+from hagane.state.database import Reader, Row
+from hagane.volume import attach
+from hagane.volume.base import missing, sees
+
+NEWEST = (3, 70)
+
+
+class Storage:
+    """What answers for the block storage API: its policy."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        overrides = Path(cloud.config.policy) if cloud.config.policy else None
+        self.service: Any = SimpleNamespace(policy=Policy.load("volume", overrides), prefix="/volume")
+
+
+def asking(request: Request) -> Request:
+    """The same request, as if it had come to the block storage API."""
+    if not request.cloud.has(Storage):
+        request.cloud.provide(Storage, Storage(request.cloud))
+    twin = copy(request)
+    twin.service, twin.version = request.cloud.use(Storage).service, NEWEST
+    return twin
+
+
+async def volume_of(request: Request, reader: Reader, volume_id: str) -> Row:
+    """A volume that the caller may know of. Raises NotFound."""
+    row = await attach.get(reader, volume_id)
+    if not sees(request, row):
+        raise missing("Volume", volume_id)
+    return row
+
+
+@contextmanager
+def worded() -> Iterator[None]:
+    """The block storage API's refusals as compute passes them on."""
+    try:
+        yield
+    except TooLarge as error:
+        raise QuotaExceeded(error.message, code=error.code) from error
+    except Invalid as error:
+        raise Invalid(f"Invalid input received: {error.message}", code=error.code) from error
+
+
+def refused(error: HaganeError) -> Invalid:
+    """A NotFound about something in a body is a bad request."""
+    return Invalid(error.message, code=error.code) if isinstance(error, NotFound) else Invalid(error.message)

@@ -1,0 +1,172 @@
+"""The volumes of machines on Hosts: what a machine needs to reach them, and what becomes of their attachments.
+
+    reserved ─▶ connect (the backend is asked, outside of any transaction) ─▶ in the machine ─▶ complete: in-use
+    detaching ─▶ out of the machine ─▶ disconnect ─▶ detach: available, or the end with delete_on_termination
+
+A machine has the volumes whose attachment says that its Server may have them, connected for the Host where it is. A
+kill in between does the step again, and each may be done again. Nothing is detached before the Host has let it go, so
+no volume is ever in two machines.
+"""
+
+import logging
+from typing import Any
+
+from hagane.cloud import Cloud
+from hagane.compute import device
+from hagane.drivers.hypervisor.base import Source
+from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
+from hagane.state import event
+from hagane.state.database import Row, Tx
+from hagane.state.secret import Secrets
+from hagane.volume import attach, end
+from hagane.volume.attachment_row import ATTACHED
+from hagane.volume.row import ATTACHMENT, VOLUME
+
+log = logging.getLogger(__name__)
+Entry = device.Entry
+
+
+class Volumes:
+    """The ways between Hosts and volumes."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud, self._db = cloud, cloud.db
+
+    async def connect(self, row: Row) -> dict[str, Source]:
+        """How the machine's Host reaches each volume that the machine is to have: id of the device -> source.
+        Raises Unavailable, DeviceFailed."""
+        wanted = [one for one in device.volumes(row) if not one.get("gone") and one["attachment_id"]]
+        if not wanted:
+            return {}
+        ids = [one["attachment_id"] for one in wanted]
+        found = {one["id"]: one for one in await ATTACHMENT.select(self._db, {"id": ids})}
+        sources = {}
+        for one in wanted:
+            if one["attachment_id"] in found:
+                attachment = await self._connected(row, one, found[one["attachment_id"]])
+                info = attach.connection_of(self._secrets(), attachment)
+                sources[one["id"]] = Source(info["driver_volume_type"], info["data"])
+        return sources
+
+    async def _connected(self, row: Row, one: Entry, attachment: Row) -> Row:
+        """The attachment, connected for the Host where the Server is."""
+        connector = connector_of(row, one)
+        if attachment["connection"] and (attachment["connector"] or {}).get("host") == connector["host"]:
+            return attachment
+        volume = await VOLUME.get(self._db, id=attachment["volume_id"])
+        if volume is None:
+            raise DeviceFailed(f"Volume {attachment['volume_id']} could not be found.")
+        ways = self._cloud.use(attach.Connections)
+        try:
+            if attachment["connector"]:
+                await ways.disconnect(volume, attachment["connector"])
+            connection = await ways.connect(volume, connector)
+            return await self._db.write(lambda tx: self._note(tx, attachment, connector, connection))
+        except (Unavailable, DeviceFailed):
+            raise
+        except HaganeError as error:
+            raise DeviceFailed(f"Volume {volume['id']} could not be attached. Reason: {error.message}") from error
+
+    async def _note(self, tx: Tx, attachment: Row, connector: dict[str, Any], connection: dict[str, Any]) -> Row:
+        """A volume that was in the machine before stays in use while that moves."""
+        noted = await attach.connected(tx, self._secrets(), attachment["id"], connector, connection)
+        if attachment["attach_status"] == ATTACHED:
+            noted |= await attach.complete(tx, attachment["id"])
+        return noted
+
+    async def let_go(self, entries: list[Entry]) -> None:
+        """No machine has these any more: nothing is to lead to them. Raises Unavailable."""
+        ids = [one["attachment_id"] for one in entries if one["attachment_id"]]
+        found = await ATTACHMENT.select(self._db, {"id": ids}) if ids else []
+        for attachment in found:
+            volume = await VOLUME.get(self._db, id=attachment["volume_id"])
+            if volume is not None and attachment["connector"]:
+                await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
+
+    def _secrets(self) -> Secrets:
+        if not self._cloud.has(Secrets):
+            self._cloud.provide(Secrets, Secrets(self._cloud.config.state))
+        return self._cloud.use(Secrets)
+
+
+def connector_of(row: Row, one: Entry) -> dict[str, Any]:
+    """The Host as the block storage API knows it."""
+    return {
+        "host": row["host"], "platform": "x86_64", "os_type": "linux", "multipath": False, "mode": "rw",
+        "mountpoint": one["device"], "instance": row["id"], attach.OURS: True,
+    }  # fmt: skip
+
+
+def leaving(row: Row) -> list[Entry]:
+    return [one for one in device.volumes(row) if one.get("gone")]
+
+
+# -- rows; inside the transaction that writes the Server's ----------------------------------------------------------
+
+
+async def settled(tx: Tx, row: Row) -> list[Entry]:
+    """The machine is as the row says: what is in it is in use, what has left it is free. Returns the devices."""
+    kept = []
+    for one in device.devices(row):
+        if one["destination"] != "volume":
+            kept.append(one)
+        elif one.get("gone"):
+            await attach.detach(tx, one["attachment_id"])
+            await _told(tx, row, one, "It could not be attached." if one.get("undone") else "")
+        elif await _completed(tx, one):
+            await _told(tx, row, one)
+            kept.append(device.plain(one))
+    return kept
+
+
+async def _completed(tx: Tx, one: Entry) -> bool:
+    """Whether the attachment is still there; somebody may have ended it by force."""
+    if not one.get("new"):
+        return await ATTACHMENT.count(tx, {"id": one["attachment_id"]}) > 0
+    try:
+        await attach.complete(tx, one["attachment_id"], device=one["device"])
+    except NotFound:
+        return False
+    return True
+
+
+async def _told(tx: Tx, row: Row, one: Entry, error: str = "") -> None:
+    """The end of the action that changed this device: several may be under way at once."""
+    if one.get("request"):
+        await event.end(tx, event.identity(row["id"], one["request"]), error=error)
+
+
+async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
+    """The Host refused: what was to come into the machine is to leave it, what was to leave it stays."""
+    found = []
+    for one in device.devices(row):
+        if one.get("new"):
+            await _told(tx, row, one, why)
+            one = device.plain(one) | {"gone": True, "undone": True}
+        elif one.get("gone") and not one.get("undone"):
+            await _told(tx, row, one, why)
+            volume = await VOLUME.get(tx, id=one["volume_id"])
+            if volume is not None:
+                await attach.roll_detaching(tx, volume)
+            one = device.plain(one)
+        found.append(one)
+    return found
+
+
+async def released(tx: Tx, row: Row) -> None:
+    """The Server is gone: its volumes are free again, or end with it."""
+    for one in device.volumes(row):
+        for attachment_id in (one["attachment_id"], (one.get("old") or {}).get("attachment_id")):
+            if attachment_id:
+                await attach.detach(tx, attachment_id)
+        volume = await VOLUME.get(tx, id=one["volume_id"]) if one["delete"] and one["volume_id"] else None
+        if volume is not None:
+            await _end(tx, row, volume)
+
+
+async def _end(tx: Tx, row: Row, volume: Row) -> None:
+    """A volume that has snapshots stays, as the real service leaves it; so does one that others have as well."""
+    try:
+        await end.delete(tx, volume, request_id=row["request_id"])
+    except Invalid as error:
+        log.warning("server %s is gone, volume %s stays: %s", row["id"], volume["id"], error.message)
