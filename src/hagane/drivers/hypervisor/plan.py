@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
+from hagane.errors import DeviceFailed
 
 DRIVE = "config-"  # the key of a config drive: this and the key of the first disk, whose life it shares
 
@@ -25,6 +26,7 @@ class Have:
     disks: frozenset[str] = frozenset()  # attached
     stored: frozenset[str] = frozenset()  # existing, attached or not
     sizes: Mapping[str, int] = field(default_factory=dict)  # GB of those stored disks whose size is known
+    copying: frozenset[str] = frozenset()  # attached, and being copied into another
     current: bool = False  # the stored definition says what is wanted, `boots` included
 
 
@@ -78,6 +80,13 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """Copy a disk that is plugged in (`disk.copy_of`) into another while the machine runs, then let it go on there."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
 class Define:
     """Store what is wanted: it holds from the next start on."""
 
@@ -124,8 +133,8 @@ class DropDisk:
 
 
 TOLD: Mapping[type, str] = {
-    Stop: "stop", Unplug: "unplug", Plug: "plug", Detach: "detach", Attach: "attach", Start: "start", Pause: "pause",
-    Resume: "resume", Suspend: "suspend",
+    Stop: "stop", Unplug: "unplug", Plug: "plug", Detach: "detach", Attach: "attach", Swap: "swap", Start: "start",
+    Pause: "pause", Resume: "resume", Suspend: "suspend",
 }  # fmt: skip
 """Steps that a driver tells as soon as it begins them, and what they are called in a machine's events."""
 
@@ -137,6 +146,7 @@ Step = (
     | Plug
     | Detach
     | Attach
+    | Swap
     | Define
     | Start
     | Pause
@@ -156,12 +166,14 @@ def drive_key(machine: Machine) -> str | None:
 
 
 def plan(have: Have, want: Machine) -> list[Step]:
-    """The steps from `have` to `want`, in order; none when they agree."""
+    """The steps from `have` to `want`, in order; none when they agree. Raises DeviceFailed for what cannot be."""
     running = have.power in (Power.ON, Power.PAUSED)
     up = want.power in (Power.ON, Power.PAUSED)
     kept, keep = have.power is Power.SUSPENDED, want.power is Power.SUSPENDED
     stop = running and not keep and (not up or want.boots > have.boots)
     stays = running and not stop
+    if not stays and any(_copied(have, disk) for disk in want.disks):
+        raise DeviceFailed("a volume is copied into another only while the machine runs")
     steps: list[Step] = list(_make(have, want))
     if stop:
         # A paused guest cannot answer a request to shut down.
@@ -185,7 +197,7 @@ def plan(have: Have, want: Machine) -> list[Step]:
 
 
 def _make(have: Have, want: Machine) -> Iterator[Step]:
-    yield from (MakeDisk(disk) for disk in want.disks if disk.key not in have.stored)
+    yield from (MakeDisk(disk) for disk in want.disks if not disk.source and disk.key not in have.stored)
     drive = drive_key(want)
     if drive and drive not in have.stored:
         yield MakeDrive(drive)
@@ -200,9 +212,15 @@ def _replug(have: Have, want: Machine) -> Iterator[Step]:
     for port, nic in wanted.items():
         if port not in plugged or plugged[port].mac != nic.mac:
             yield Plug(nic)
-    keys = {disk.key for disk in want.disks}
+    keys = {disk.key for disk in want.disks} | {disk.copy_of for disk in want.disks if _copied(have, disk)}
     yield from (Detach(key) for key in sorted(have.disks - keys) if not key.startswith(DRIVE))
-    yield from (Attach(disk) for disk in want.disks if disk.key not in have.disks)
+    new = [disk for disk in want.disks if disk.key not in have.disks]
+    yield from (Swap(disk) if _copied(have, disk) else Attach(disk) for disk in new)
+
+
+def _copied(have: Have, disk: Disk) -> bool:
+    """Whether this disk is to get its content from one that is plugged in."""
+    return disk.copy_of in have.disks and disk.key not in have.disks
 
 
 def _drop(have: Have, want: Machine) -> Iterator[Step]:
