@@ -11,6 +11,7 @@ from hagane.errors import Conflict, Forbidden, Invalid
 from hagane.identity.base import CHANGED, V3, IdentityResource, could_not_find, expected
 from hagane.identity.catalog_view import fillable
 from hagane.state.database import Reader, Row, Tx
+from hagane.state.table import listed
 
 _BELOW = """WITH RECURSIVE down(id) AS (
   SELECT id FROM identity_region WHERE id = :id
@@ -171,6 +172,6 @@ class Endpoint(CatalogResource):
 
 async def _forget_limits(tx: Tx, column: str, ids: Sequence[str]) -> None:
     """What services and regions that are gone had as limits; the tables are named, since limit.py imports this file."""
-    slots = {f"id_{number}": key for number, key in enumerate(ids)}
+    among = listed("id", ids)
     for table in ("identity_limit", "identity_registered_limit"):
-        await tx.execute(f"DELETE FROM {table} WHERE {column} IN ({', '.join(f':{slot}' for slot in slots)})", slots)
+        await tx.execute(f"DELETE FROM {table} WHERE {column} IN {among.text}", among.params)

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from hagane.errors import NotFound
 from hagane.identity.role import Role
 from hagane.state.database import Reader
+from hagane.state.table import listed
 
 _IMPLIED_BY = """WITH RECURSIVE held(id) AS (
-  SELECT id FROM identity_role WHERE id = :id
+  SELECT id FROM identity_role WHERE id IN {}
   UNION SELECT i.implied_id FROM identity_implied_role i JOIN held ON i.prior_id = held.id)
 SELECT held.id, r.domain_id FROM held JOIN identity_role r ON r.id = held.id"""
 
@@ -23,9 +24,7 @@ async def role_id(reader: Reader, wanted: dict[str, str]) -> str:
 
 
 async def with_implied(reader: Reader, ids: Iterable[str], *, of_domains: bool = False) -> list[str]:
-    """The roles and all that they imply, in that order; roles of domains only if asked for."""
-    found: dict[str, None] = {}
-    for key in ids:
-        rows = await reader.fetch_tuples(_IMPLIED_BY, {"id": key})
-        found |= {row[0]: None for row in rows if of_domains or not row[1]}
-    return list(found)
+    """The roles and all that they imply; roles of domains only if asked for."""
+    among = listed("id", ids)
+    rows = await reader.fetch_tuples(_IMPLIED_BY.format(among.text), among.params) if among.params else []
+    return [row[0] for row in rows if of_domains or not row[1]]

@@ -14,10 +14,11 @@ from hagane.identity.role import Role
 from hagane.identity.role_pick import with_implied
 from hagane.identity.trust import pedigree, unfit
 from hagane.state.database import Reader, Row
+from hagane.state.table import listed
 
 _USERS = """SELECT u.id, u.name, u.enabled, u.password_expires_at,
 d.id AS domain_id, d.name AS domain_name, d.enabled AS domain_enabled
-FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id IN ({})"""
+FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id IN {}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,6 @@ async def delegation(reader: Reader, trust_id: str, user_id: str) -> Delegation:
 
 async def _users(reader: Reader, ids: set[str]) -> dict[str, Row]:
     """Those of the users who are enabled, in an enabled domain."""
-    slots = {f"user_{number}": key for number, key in enumerate(sorted(ids))}
-    rows = await reader.fetch(_USERS.format(", ".join(f":{slot}" for slot in slots)), slots)
+    among = listed("user", sorted(ids))
+    rows = await reader.fetch(_USERS.format(among.text), among.params)
     return {row["id"]: row for row in rows if row["enabled"] and row["domain_enabled"]}

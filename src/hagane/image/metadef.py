@@ -19,7 +19,7 @@ from hagane.image.base import PREFIX, enforce, json_object
 from hagane.image.metadef_shape import NAMESPACE, checked
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Column, Sql, Table
+from hagane.state.table import Column, Sql, Table, listed
 
 PATH = f"{PREFIX}/v2/metadefs/namespaces"
 SPACE = Table(
@@ -233,8 +233,7 @@ def _conditions(request: Request) -> list[Sql]:
             raise Invalid(f"Invalid visibility value: {visibility}", code="BadFilter")
         found.append(Sql("image_metadef_namespace.visibility = :visibility", {"visibility": visibility}))
     if types := request.args.get("resource_types"):
-        slots = {f"type_{number}": name for number, name in enumerate(types.split(","))}
-        listed = ", ".join(f":{slot}" for slot in slots)
-        inside = f"SELECT namespace FROM image_metadef_part WHERE kind = '{TYPES}' AND name IN ({listed})"
-        found.append(Sql(f"image_metadef_namespace.namespace IN ({inside})", slots))
+        among = listed("type", types.split(","))
+        inside = f"SELECT namespace FROM image_metadef_part WHERE kind = '{TYPES}' AND name IN {among.text}"
+        found.append(Sql(f"image_metadef_namespace.namespace IN ({inside})", among.params))
     return found

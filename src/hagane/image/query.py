@@ -13,7 +13,7 @@ from hagane.api.listing import Page
 from hagane.api.text import natural
 from hagane.errors import Invalid
 from hagane.state import clock
-from hagane.state.table import Sql
+from hagane.state.table import Sql, listed
 
 if TYPE_CHECKING:
     from hagane.image.image import Image
@@ -144,8 +144,8 @@ def _words(name: str, text: str, slot: str) -> Sql:
     if operator not in ("in", "eq"):
         raise Invalid(f"Unable to filter by unknown operator '{operator}'.", code="BadFilter")
     values = _quoted(rest) if operator == "in" else [rest]
-    slots = {f"{slot}_{i}": value for i, value in enumerate(values)}
-    return Sql(f"image.{name} IN ({', '.join(':' + key for key in slots)})", slots)
+    among = listed(slot, values)
+    return Sql(f"image.{name} IN {among.text}", among.params)
 
 
 def _quoted(text: str) -> list[str]:

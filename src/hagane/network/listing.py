@@ -15,7 +15,7 @@ from hagane.api.text import natural
 from hagane.network.errors import bad_request, error
 from hagane.state import clock
 from hagane.state.database import Reader
-from hagane.state.table import Sql
+from hagane.state.table import Sql, listed
 
 if TYPE_CHECKING:
     from hagane.network.base import NetResource
@@ -138,12 +138,11 @@ def tagged(resource: "NetResource", label: str, texts: list[str]) -> Sql:
     """`tags`: all of them; `tags-any`: one of them; `not-`: the opposite."""
     tags = sorted({tag for text in texts for tag in text.split(",")})
     slug = label.replace("-", "_")
-    slots = {f"{slug}_{number}": tag for number, tag in enumerate(tags)}
-    among = ", ".join(":" + slot for slot in slots)
-    found = f"SELECT resource_id FROM network_tag WHERE tag IN ({among})"
+    among = listed(slug, tags)
+    found = f"SELECT resource_id FROM network_tag WHERE tag IN {among.text}"
     if not label.endswith("-any"):
         found += f" GROUP BY resource_id HAVING count(*) = {len(tags)}"
-    return Sql(f"{resource.table.name}.id {'NOT IN' if label.startswith('not') else 'IN'} ({found})", slots)
+    return Sql(f"{resource.table.name}.id {'NOT IN' if label.startswith('not') else 'IN'} ({found})", among.params)
 
 
 def like(column: str, slot: str, text: str) -> Sql:

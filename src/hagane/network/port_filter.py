@@ -5,7 +5,7 @@ from typing import Any
 from hagane.api.http import Request
 from hagane.network.errors import invalid
 from hagane.network.listing import like
-from hagane.state.table import Sql
+from hagane.state.table import Sql, listed
 
 
 def _fixed_ips(resource: Any, request: Request, texts: list[str]) -> list[Sql]:
@@ -18,16 +18,14 @@ def _fixed_ips(resource: Any, request: Request, texts: list[str]) -> list[Sql]:
         wanted.setdefault(kind.strip(), []).append(value.strip())
     conditions = []
     if "subnet_id" in wanted:
-        slots = {f"fixed_subnet_{i}": value for i, value in enumerate(wanted["subnet_id"])}
-        among = ", ".join(":" + slot for slot in slots)
-        owners = f"SELECT owner FROM allocation WHERE kind = 'ip' AND pool IN ({among})"
-        conditions.append(Sql(f"port.id IN ({owners})", slots))
+        among = listed("fixed_subnet", wanted["subnet_id"])
+        owners = f"SELECT owner FROM allocation WHERE kind = 'ip' AND pool IN {among.text}"
+        conditions.append(Sql(f"port.id IN ({owners})", among.params))
     if "ip_address" in wanted:
-        slots = {f"fixed_ip_{i}": value for i, value in enumerate(wanted["ip_address"])}
-        among = ", ".join(":" + slot for slot in slots)
+        among = listed("fixed_ip", wanted["ip_address"])
         pools = "SELECT id FROM subnet"
-        owners = f"SELECT owner FROM allocation WHERE kind = 'ip' AND pool IN ({pools}) AND item IN ({among})"
-        conditions.append(Sql(f"port.id IN ({owners})", slots))
+        owners = f"SELECT owner FROM allocation WHERE kind = 'ip' AND pool IN ({pools}) AND item IN {among.text}"
+        conditions.append(Sql(f"port.id IN ({owners})", among.params))
     if "ip_address_substr" in wanted:
         parts = [like("item", f"fixed_part_{i}", value) for i, value in enumerate(wanted["ip_address_substr"])]
         any_of = " OR ".join(part.text for part in parts)
@@ -37,9 +35,9 @@ def _fixed_ips(resource: Any, request: Request, texts: list[str]) -> list[Sql]:
 
 
 def _security_groups(resource: Any, request: Request, texts: list[str]) -> list[Sql]:
-    slots = {f"group_{i}": value for i, value in enumerate(texts)}
-    among = ", ".join(":" + slot for slot in slots)
-    return [Sql(f"port.id IN (SELECT port_id FROM port_security_group WHERE security_group_id IN ({among}))", slots)]
+    among = listed("group", texts)
+    members = f"SELECT port_id FROM port_security_group WHERE security_group_id IN {among.text}"
+    return [Sql(f"port.id IN ({members})", among.params)]
 
 
 FILTERS = {"fixed_ips": _fixed_ips, "security_groups": _security_groups}

@@ -11,7 +11,7 @@ from hagane.network import quota
 from hagane.network.errors import error
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Column, Table
+from hagane.state.table import Column, Table, listed
 
 RBAC = Table(
     "rbac_policy",
@@ -142,9 +142,9 @@ async def refuse_in_use(tx: Tx, row: Row, *, keeping: str | None = None) -> None
     params = {"id": row["object_id"]}
     if row["target_project"] == "*":
         free = sorted(targets | {str(found[0]) for found in owner} | {""})
-        slots = {f"free_{number}": project for number, project in enumerate(free)}
-        condition = f"NOT IN ({', '.join(':' + slot for slot in slots)})"
-        params |= slots
+        among = listed("free", free)
+        condition = f"NOT IN {among.text}"
+        params |= among.params
     else:
         condition = "= :target"
         params["target"] = row["target_project"]

@@ -16,7 +16,7 @@ from hagane.network.errors import error, invalid
 from hagane.network.value import Checked, Flag, Id, Text, bounded
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Column, Table
+from hagane.state.table import Column, Table, listed
 
 OWNER = "trunk:subport"
 VLAN, INHERIT = "vlan", "inherit"
@@ -91,7 +91,7 @@ SUBPORT = Table(
 
 _SHOWN = ("port_id", "segmentation_type", "segmentation_id")
 _PARENTS = """SELECT subport.port_id, trunk.port_id, subport.segmentation_id FROM subport
-JOIN trunk ON trunk.id = subport.trunk_id WHERE subport.port_id IN ({})"""
+JOIN trunk ON trunk.id = subport.trunk_id WHERE subport.port_id IN {}"""
 
 
 async def of(reader: Reader, trunk_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
@@ -107,8 +107,8 @@ async def parents(reader: Reader, ports: Sequence[Row]) -> dict[str, tuple[str, 
     ids = [port["id"] for port in ports if port["device_owner"] == OWNER]
     if not ids:
         return {}
-    slots = {f"port_{number}": key for number, key in enumerate(ids)}
-    rows = await reader.fetch_tuples(_PARENTS.format(", ".join(f":{slot}" for slot in slots)), slots)
+    among = listed("port", ids)
+    rows = await reader.fetch_tuples(_PARENTS.format(among.text), among.params)
     return {str(port): (str(parent), int(number)) for port, parent, number in rows}
 
 

@@ -43,6 +43,12 @@ class Sql:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+def listed(slot: str, values: Iterable[Any]) -> Sql:
+    """What stands after an IN: `(:slot_0, :slot_1)`. Of no values it is no SQL."""
+    params = {f"{slot}_{number}": value for number, value in enumerate(values)}
+    return Sql(f"({', '.join(f':{name}' for name in params)})", params)
+
+
 @dataclass(frozen=True, slots=True)
 class Not:
     """None of the listed values (NULL counts as none of them)."""
