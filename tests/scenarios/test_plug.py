@@ -74,7 +74,11 @@ async def test_change_of_role_touches_no_switch(w: RackWorld) -> None:
     free = await PORT.get(w.db, id=vif["id"])
     assert free is not None
     assert (free["binding_vif_type"], free["binding_host_id"], free["status"]) == ("unbound", "", "DOWN")
-    assert free["mac_address"] != "52:54:02:00:01:00"  # the Nic has it now
+    assert free["mac_address"] == "52:54:02:00:01:00"  # what its neighbours know, it will have again
+    await w.unplug(node)
+    free = await PORT.get(w.db, id=vif["id"])
+    assert free is not None
+    assert free["mac_address"] != "52:54:02:00:01:00"  # a Nic's, for its next tenant
     assert (w.switches["tor1"].commits, w.switches["tor2"].commits) == commits
 
 

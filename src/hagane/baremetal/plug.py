@@ -5,7 +5,8 @@
     pending() ◀── Port ACTIVE, SwitchPort confirmed ◀────┘
 
 Moving a guarded Nic to another network changes which Port it carries, and no SwitchPort: its private VLAN stays. In
-between a Nic carries nothing: on the gateway its VLAN is a dead end.
+between a Nic carries nothing: on the gateway its VLAN is a dead end. A VIF keeps the Nic's MAC address as long as it is
+the Nic's, plugged or not (in a rescue): its neighbours would remember any other one for half a minute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,9 +62,14 @@ async def plug(
 
 async def unplug(tx: Tx, cloud: Cloud, node: Row, *, request_id: str | None = None) -> None:
     """No Nic of a Node carries anything; Ports that were made for its ramdisk are gone, a tenant's are free."""
-    for carrier in await carriers(tx, cloud, node["id"]):
+    found = await carriers(tx, cloud, node["id"])
+    for carrier in found:
         if carrier.row["plugged"]:
             await _pull(tx, node, carrier, keep=set(), request_id=request_id)
+    held = {carrier.row["vif"]: carrier.mac for carrier in found if carrier.row["vif"]}
+    for port in await PORT.select(tx, {"id": sorted(held)}) if held else []:
+        if port["mac_address"] == held[port["id"]]:
+            await _free(tx, port, request_id)
     await service_port.drop(tx, node["id"], request_id=request_id)
 
 
@@ -119,6 +125,8 @@ async def _service_ports(
             port = await PORT.get(tx, id=carrier.row["plugged"])
             if port is not None and not service_port.is_service(port, node["id"]):
                 await _pull(tx, node, carrier, keep=set(), request_id=request_id)
+                if carrier.row["vif"] == port["id"] and port["network_id"] == network["id"]:
+                    await _free(tx, port, request_id)
     return {
         carrier.id: await service_port.port(
             tx, node, role, network, str(carrier.linked["address"]), dhcp, request_id=request_id
@@ -128,7 +136,8 @@ async def _service_ports(
 
 
 async def _pull(tx: Tx, node: Row, carrier: Carrier, *, keep: set[str], request_id: str | None) -> None:
-    """The carrier carries nothing; its Port goes if it was made for the ramdisk, and else is nobody's."""
+    """The carrier carries nothing; its Port goes if it was made for the ramdisk, waits if it still is the carrier's
+    VIF, and else is nobody's."""
     port = await PORT.get(tx, id=carrier.row["plugged"])
     await carrier.table.update(tx, {"id": carrier.id}, {"plugged": None})
     carrier.row["plugged"] = None
@@ -138,14 +147,22 @@ async def _pull(tx: Tx, node: Row, carrier: Carrier, *, keep: set[str], request_
         return
     if service_port.is_service(port, node["id"]):
         await port_row.remove(tx, port, request_id=request_id)
+    elif carrier.row["vif"] == port["id"]:
+        await port_row.change(tx, port["id"], _unbound(port), request_id=request_id)
     else:
         await _free(tx, port, request_id)
 
 
+def _unbound(port: Row) -> Row:
+    before = port["binding_vnic_type"]
+    if binding.kind_of(port):
+        before = (port["binding_vif_details"] or {}).get("vnic_before", "normal")
+    return port_row.binding("") | {"binding_profile": {}, "binding_vnic_type": before, "status": "DOWN"}
+
+
 async def _free(tx: Tx, port: Row, request_id: str | None) -> None:
     """A Port that outlives its Nic: bound nowhere, and with a MAC address of its own again."""
-    before = (port["binding_vif_details"] or {}).get("vnic_before", "normal")
-    changes: Row = port_row.binding("") | {"binding_profile": {}, "binding_vnic_type": before, "status": "DOWN"}
+    changes = _unbound(port)
     network = await Network.table.get(tx, id=port["network_id"])
     if network is not None:
         moved: Row = {"mac_address": await port_row.new_mac(tx, port["network_id"])}
