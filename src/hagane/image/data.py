@@ -10,6 +10,7 @@ from hagane.errors import Forbidden, HaganeError, Invalid
 from hagane.image import content, store
 from hagane.image.base import PREFIX, enforce
 from hagane.image.image import Image
+from hagane.state.database import Row
 
 MEDIA = "application/octet-stream"
 _SINGLE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*\Z", re.ASCII)
@@ -23,14 +24,7 @@ class Data:
         self.cloud, self._images = cloud, images
 
     async def upload(self, request: Request) -> Response:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != MEDIA:
-            raise HaganeError(f"Invalid content type {media}", code="UnsupportedMediaType", status=415)
-        row = await self._images.find(request, self.cloud.db, request.params["id"])
-        enforce(request, "upload_image", self._images.target(row))
-        if row["status"] == "queued" and not (row["disk_format"] and row["container_format"]):
-            missing = ", ".join(name for name in ("disk_format", "container_format") if not row[name])
-            raise Invalid(f"Properties {missing} must be set prior to saving data.", code="FormatMissing")
+        row = await receiver(self._images, request, "upload_image")
         await store.receive(self.cloud, row, request.stream(), size=announced(request))
         return empty()
 
@@ -57,6 +51,19 @@ class Data:
             Route("PUT", path, self.upload, "image:upload", rule="upload_image", status=204, streams=True),
             Route("GET", path, self.download, "image:download", rule="download_image", streams=True),
         )
+
+
+async def receiver(images: Image, request: Request, rule: str) -> Row:
+    """The image that a request has bytes for. Raises Invalid, NotFound, Forbidden, HaganeError (415)."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != MEDIA:
+        raise HaganeError(f"Invalid content type {media}", code="UnsupportedMediaType", status=415)
+    row = await images.find(request, images.db, request.params["id"])
+    enforce(request, rule, images.target(row))
+    if row["status"] == "queued" and not (row["disk_format"] and row["container_format"]):
+        missing = ", ".join(name for name in ("disk_format", "container_format") if not row[name])
+        raise Invalid(f"Properties {missing} must be set prior to saving data.", code="FormatMissing")
+    return row
 
 
 def announced(request: Request) -> int | None:

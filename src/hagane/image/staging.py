@@ -12,10 +12,10 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
-from hagane.errors import Conflict, HaganeError, Invalid
+from hagane.errors import Conflict, Invalid
 from hagane.image import content, store
 from hagane.image.base import PREFIX, STORE, enforce, json_object
-from hagane.image.data import MEDIA, announced
+from hagane.image.data import announced, receiver
 from hagane.image.image import IMPORT_METHODS, Image
 from hagane.image.task import image_tasks, new_task
 from hagane.state.database import Row, Tx
@@ -41,14 +41,7 @@ class Staging:
         return json_response(200, {"import-methods": methods})
 
     async def stage(self, request: Request) -> Response:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != MEDIA:
-            raise HaganeError(f"Invalid content type {media}", code="UnsupportedMediaType", status=415)
-        row = await self._images.find(request, self.cloud.db, request.params["id"])
-        enforce(request, "modify_image", self._images.target(row))
-        if row["status"] == "queued" and not (row["disk_format"] and row["container_format"]):
-            missing = ", ".join(name for name in ("disk_format", "container_format") if not row[name])
-            raise Invalid(f"Properties {missing} must be set prior to saving data.", code="FormatMissing")
+        row = await receiver(self._images, request, "modify_image")
         await store.stage(self.cloud, row, request.stream(), size=announced(request))
         return empty()
 
