@@ -7,6 +7,7 @@ They are words only: nothing here checks an image against them. Administrators w
 is seen by its owner alone.
 """
 
+from collections import Counter
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
@@ -142,15 +143,17 @@ class Metadefs:
         row = {"display_name": None, "description": None, "visibility": "private", "protected": False}
         row |= {"owner": request.caller.project_id, "created_at": moment, "updated_at": moment}
         row |= {name: body[name] for name in SPACE.names if name in body}
+        parts = _parts(body)
 
         async def work(tx: Tx) -> dict[str, Any]:
             if await SPACE.get(tx, namespace=row["namespace"]):
                 raise _taken(str(row["namespace"]))
-            await SPACE.insert(tx, row)
-            for kind, name, inner in _parts(body):
-                key = {"namespace": row["namespace"], "kind": kind, "name": name}
-                if await PART.get(tx, **key):
+            for (_, name), count in Counter((kind, name) for kind, name, _ in parts).items():
+                if count > 1:
                     raise Conflict(f"{name} is there twice in namespace={row['namespace']}.", code="MetadefDuplicate")
+            await SPACE.insert(tx, row)
+            for kind, name, inner in parts:
+                key = {"namespace": row["namespace"], "kind": kind, "name": name}
                 await PART.insert(tx, key | {"body": inner, "created_at": moment, "updated_at": moment})
             return await self._whole(tx, row)
 
