@@ -43,7 +43,7 @@ class Baremetal(msgspec.Struct, forbid_unknown_fields=True):
     heartbeat: Positive = 300.0  # a ramdisk that says nothing for so long is gone
     bmc: Positive = 180.0  # a BMC that does not answer in the middle of something
     network: Positive = 120.0  # until a network carries a Nic
-    power_poll: Positive = 60.0  # between looks at the power of each Node
+    power_poll: Positive = 60.0  # between looks at the power of each Node, at most
     restore_power: bool = True  # a machine that was switched by hand is switched back; false: that is its state now
 
 

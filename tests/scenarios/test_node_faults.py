@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hagane.drivers.bmc.sim import Knobs
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.operate.explain import explain, find
 from hagane.state.database import Row
@@ -354,3 +355,21 @@ async def test_a_command_that_never_ends(tmp_path: Path) -> None:
         await _failed(w, node, "deploy failed", "did not end within", "busy with write_image")
         w.times.step["deploy"] = 20.0
         await _recovers(w, node)
+
+
+async def test_who_asks_is_told_at_once_that_a_bmc_is_silent(tmp_path: Path) -> None:
+    """Long before the question to it counts as unanswered; and no longer once it has answered."""
+    async with world(tmp_path) as w:
+        w.times.silent = 0.05
+        node = await _ready(w)
+        w.machine(node).knobs = Knobs(delay=1.0)
+        assert (await w.ask(node, "active")).status_code == 202
+
+        async def told() -> bool:
+            waits = (await explain(w.db, *await find(w.db, "node", node))).waits
+            return any("Its BMC has not answered since" in wait.reason for wait in waits)
+
+        await w.until(told)
+        w.machine(node).knobs = Knobs()
+        await w.at(node, "active")
+        assert not await told()

@@ -5,12 +5,14 @@ from pathlib import Path
 from hagane.drivers.bmc.base import Bmc
 from hagane.errors import Unavailable
 from hagane.operate.findings import findings
-from hagane.reconcile.node_power import FAULT, SLICES, TRIES
+from hagane.reconcile.node_power import FAULT, SLICES, TRIES, interval
 from hagane.state.database import Row
 from tests.scenarios.node_world import World, world
 
 
 async def _look(w: World) -> None:
+    """As if a whole interval had passed."""
+    w.part.power._silent.clear()
     for number in range(SLICES):
         await w.part.power.look(number)
 
@@ -121,3 +123,19 @@ async def test_the_slices_hold_every_node_once(tmp_path: Path) -> None:
         before = w.fleet.asked
         await _look(w)
         assert w.fleet.asked - before == len(nodes)
+
+
+def test_few_nodes_are_looked_at_more_often() -> None:
+    assert [interval(60.0, count) for count in (0, 1, 20, 30, 1000)] == [15.0, 15.0, 32.0, 48.0, 60.0]
+
+
+async def test_a_silent_bmc_holds_up_nobody_and_is_asked_again_after_the_whole_interval(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        silent, other = await w.active(), await w.active()
+        w.machine(silent).fail_always = Unavailable("no route to the BMC")
+        await _look(w)
+        later = w.part.power._silent[silent]
+        w.machine(other).lose_power()
+        for number in range(SLICES):
+            await w.part.power.look(number)
+        assert w.part.power._silent == {silent: later} and w.machine(other).on

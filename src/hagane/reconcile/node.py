@@ -25,6 +25,7 @@ from hagane.reconcile.node_bmc import Bmcs
 from hagane.reconcile.node_console import NodeConsoles
 from hagane.reconcile.node_hear import Hearing
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Overtaken, Turn
+from hagane.reconcile.node_patience import telling
 from hagane.reconcile.node_phase import PHASES
 from hagane.reconcile.node_power import PowerWatch
 from hagane.reconcile.node_sim import Fleet
@@ -50,8 +51,12 @@ class NodeReconciler:
         answers: dict[str, Answer] = {}
         for claim in keys:
             row = rows.get(claim.key)
-            answers[claim.key] = self._one(row, claim) if row is not None else self._gone(claim.key)
+            answers[claim.key] = self._told_of(row, claim) if row is not None else self._gone(claim.key)
         return answers
+
+    async def _told_of(self, row: Row, claim: Claim) -> Done | Wait:
+        async with telling(self._db, claim, self._tools):
+            return await self._one(row, claim)
 
     async def _gone(self, key: str) -> Done:
         await self._tools.consoles.drop(key)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from hagane.baremetal.node_secret import opened
-from hagane.drivers.bmc.base import Bmc, BmcAccess
+from hagane.drivers.bmc.base import Bmc, BmcAccess, Question
 from hagane.drivers.bmc.ipmi import IpmiBmc
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.node_sim import Fleet
@@ -25,6 +25,11 @@ class Bmcs:
             made = self._fleet.bmc(row) if row["driver"] == "fake-hardware" else self._real(row)
             known = self._known[row["id"]] = (mark, made)
         return known[1]
+
+    def open(self, key: str) -> Question | None:
+        """What a Node's BMC has not answered yet."""
+        known = self._known.get(key)
+        return known[1].open if known is not None else None
 
     def _real(self, row: Row) -> Bmc:
         info = opened(self._secrets, row)["driver_info"]

@@ -5,7 +5,10 @@
 
 Nodes are looked at by slices of the space of their ids, one after another over the whole interval, so that ten thousand
 of them are a steady trickle; a slice is a key of work, so that processes share them. A slice costs one read, and one
-write if anything changed. What is being done to a Node is not disturbed: its own work looks at its power.
+write for each Node that is not as it was. The interval is the setting `power_poll`, or less where there are few Nodes:
+down to a quarter of it, as long as that is no more than `RATE` questions a second. A BMC that did not answer is asked
+again after the whole of it, since each silent one holds up a thread. What is being done to a Node is not disturbed: its
+own work looks at its power.
 """
 
 import asyncio
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 SLICES = 32
 AT_ONCE = 64  # questions under way at a time, of one slice
 TRIES = 3  # looks in a row that may go wrong
+RATE = 20.0  # questions a second that cost next to nothing, however slow the BMCs are
 FAULT = "power failure"
 STATES = ("manageable", "available", "active", "rescue", "error", "deploy failed", "clean failed", "inspect failed",
           "rescue failed", "unrescue failed", "service failed", "adopt failed", "clean hold", "deploy hold",
@@ -56,6 +60,7 @@ class PowerWatch:
     def __init__(self, db: Database, bmcs: Bmcs, config: Baremetal) -> None:
         self._db, self._bmcs, self._config = db, bmcs, config
         self._wrong: dict[str, int] = {}  # Node -> looks in a row that went wrong
+        self._silent: dict[str, float] = {}  # Node whose BMC did not answer -> when it is asked again (monotonic)
 
     async def begin(self) -> None:
         """See that every slice is looked at, spread over the interval."""
@@ -75,36 +80,44 @@ class PowerWatch:
 
     async def _slice(self, claim: Claim) -> Done:
         began = time.monotonic()
-        await self.look(int(claim.key))
-        return Done(max(0.05, self._config.power_poll - (time.monotonic() - began)))
+        count = await self.look(int(claim.key))
+        return Done(max(0.05, interval(self._config.power_poll, count) - (time.monotonic() - began)))
 
-    async def look(self, number: int) -> None:
-        """Look at the Nodes of one slice."""
+    async def look(self, number: int) -> int:
+        """Look at the Nodes of one slice; how many there are."""
         width = 256 // SLICES
         where: Row = {"provision_state": STATES, "target_power_state": None, "id": Op(">=", f"{number * width:02x}")}
         rows = await NODE.select(self._db, where, conditions=_below(number, width), columns=COLUMNS)
-        places = asyncio.Semaphore(AT_ONCE)
-        found = await asyncio.gather(*(self._one(row, places) for row in rows if _ours(row)))
-        if changed := [one for one in found if one is not None]:
-            await self._db.write(lambda tx: _write(tx, changed))
+        places, now = asyncio.Semaphore(AT_ONCE), time.monotonic()
+        due = [row for row in rows if _ours(row) and self._silent.get(row["id"], 0.0) <= now]
+        ended = await asyncio.gather(*(self._one(row, places) for row in due), return_exceptions=True)
+        for error in (one for one in ended if one is not None):
+            raise error
+        return len(rows)
 
-    async def _one(self, row: Row, places: asyncio.Semaphore) -> Found | None:
+    async def _one(self, row: Row, places: asyncio.Semaphore) -> None:
+        """Look at one, and write what is found at once: others of its slice may have a BMC that is silent for long."""
         async with places:
-            try:
-                power = WIRE_POWER[await self._bmcs.of(row).power()]
-                if row["fault"] == FAULT:
-                    return self._back(row, power)
-                if power == row["power_state"]:
-                    self._wrong.pop(row["id"], None)
-                    return None
-                return await self._differs(row, power)
-            except (Unavailable, DeviceFailed) as error:
-                return self._lost(row, error)
-            except Exception as error:  # one Node must not keep the others of its slice from being looked at
-                log.exception("the power of node %s cannot be looked at", row["id"])
-                return self._lost(
-                    row, DeviceFailed(f"An unforeseen error ({type(error).__name__}); the log tells more.")
-                )
+            found = await self._found(row)
+        if found is not None:
+            await self._db.write(lambda tx: _write(tx, found))
+
+    async def _found(self, row: Row) -> Found | None:
+        try:
+            power = WIRE_POWER[await self._bmcs.of(row).power()]
+            self._silent.pop(row["id"], None)
+            if row["fault"] == FAULT:
+                return self._back(row, power)
+            if power == row["power_state"]:
+                self._wrong.pop(row["id"], None)
+                return None
+            return await self._differs(row, power)
+        except (Unavailable, DeviceFailed) as error:
+            self._silent[row["id"]] = time.monotonic() + self._config.power_poll
+            return self._lost(row, error)
+        except Exception as error:  # one Node must not keep the others of its slice from being looked at
+            log.exception("the power of node %s cannot be looked at", row["id"])
+            return self._lost(row, DeviceFailed(f"An unforeseen error ({type(error).__name__}); the log tells more."))
 
     async def _differs(self, row: Row, power: str) -> Found | None:
         """The machine is not as it was left. Raises Unavailable, DeviceFailed."""
@@ -136,8 +149,10 @@ class PowerWatch:
         changes = {"power_state": power, "maintenance": False, "maintenance_reason": None, "fault": None}
         return Found(row, changes, f"The BMC answers again; the machine is in state {power}.")
 
-    def forget(self, key: str) -> None:
-        self._wrong.pop(key, None)
+
+def interval(poll: float, count: int) -> float:
+    """Seconds between looks at a slice that has so many Nodes."""
+    return min(poll, max(poll / 4, count * SLICES / RATE))
 
 
 def _below(number: int, width: int) -> list[Sql]:
@@ -157,16 +172,15 @@ def _put_aside(row: Row, power: str, text: str) -> Found:
     return Found(row, changes, text, error=True)
 
 
-async def _write(tx: Tx, found: list[Found]) -> None:
-    """What changed, of Nodes that nobody has moved or commanded meanwhile."""
-    for one in found:
-        row = one.row
-        same = {name: row[name] for name in ("id", "provision_state", "provision_updated_at", "maintenance")}
-        if one.changes and not await NODE.update(
-            tx, same | {"target_power_state": None}, one.changes | {"updated_at": clock.now()}
-        ):
-            continue
-        if one.text:
-            await record(tx, row | one.changes, one.text, error=one.error)
-        if row["instance_id"]:
-            await work.wake(tx, "server", row["instance_id"])
+async def _write(tx: Tx, one: Found) -> None:
+    """What changed, unless somebody has moved or commanded the Node meanwhile."""
+    row = one.row
+    same = {name: row[name] for name in ("id", "provision_state", "provision_updated_at", "maintenance")}
+    if one.changes and not await NODE.update(
+        tx, same | {"target_power_state": None}, one.changes | {"updated_at": clock.now()}
+    ):
+        return
+    if one.text:
+        await record(tx, row | one.changes, one.text, error=one.error)
+    if row["instance_id"]:
+        await work.wake(tx, "server", row["instance_id"])

@@ -30,6 +30,7 @@ class Times:
     look: float = 10.0  # between looks at a machine that is waited for
     agent: float = 1.0  # between questions to a ramdisk at work
     retry: float = 1.0  # after the first question without an answer; doubled each time
+    silent: float = 3.0  # after which a BMC that has not answered is said to be what is waited for
 
     @classmethod
     def of(cls, config: Baremetal) -> "Times":

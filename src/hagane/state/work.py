@@ -126,6 +126,14 @@ async def postpone(tx: Tx, held: Claim, delay: float, reason: str, deadline: flo
     tx.notify(held.kind)
 
 
+async def tell(tx: Tx, held: Claim, reason: str) -> None:
+    """Say what a key waits for while it is being worked on."""
+    await tx.execute(
+        "UPDATE work SET reason = :reason WHERE kind = :kind AND key = :key AND fence = :fence",
+        {"kind": held.kind, "key": held.key, "fence": held.fence, "reason": reason},
+    )
+
+
 async def revisit(tx: Tx, held: Claim, delay: float) -> None:
     """The key matches its row, and is to be looked at again in `delay` seconds: nothing that a person waits for."""
     now = time.time()

@@ -11,7 +11,9 @@ Errors: `Unavailable` (no answer; the engine tries again) and `DeviceFailed` (th
 system, a boot device that it does not have), each with a cause in words. Neither ever holds a password.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -133,11 +135,42 @@ class Parts:
     firmware: Mapping[str, str] = field(default_factory=dict)  # component -> version
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One that a BMC has not answered yet: when it was asked, and when it counts as unanswered (epoch seconds)."""
+
+    asked: float
+    until: float
+
+
+class Asks:
+    """Who asks a BMC; `open` is the question that is, so that others can tell what is being waited for."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open: Question | None = None
+
+    @contextmanager
+    def asking(self, patience: float) -> Iterator[None]:
+        now = time.time()
+        self.open = Question(now, now + patience)
+        try:
+            yield
+        finally:
+            self.open = None
+
+
 Console = tuple[AsyncGenerator[bytes, None], Callable[[bytes], Awaitable[None]]]
 
 
 class Bmc(Protocol):
     """One BMC. Instances are cheap and connect at the first call."""
+
+    @property
+    def open(self) -> Question | None:
+        """The question that it has not answered yet."""
+        ...
 
     async def power(self) -> Power:
         """The cheapest question there is, for polling thousands."""

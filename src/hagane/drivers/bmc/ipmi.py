@@ -11,6 +11,7 @@ from hagane.drivers.bmc import ipmitool
 from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc.base import (
     LIGHT,
+    Asks,
     BmcAccess,
     BmcDesired,
     BmcSeen,
@@ -31,10 +32,11 @@ _DEVICES = {code: device for device, code in _CODES.items()} | {8: BootDevice.CD
 _FRU = ("Product Manufacturer", "Product Name", "Product Serial")
 
 
-class IpmiBmc:
+class IpmiBmc(Asks):
     """One BMC. It keeps no session: each question logs in and out."""
 
     def __init__(self, access: BmcAccess) -> None:
+        super().__init__()
         self._access, self._name = access, access.address
 
     async def power(self) -> Power:
@@ -147,7 +149,8 @@ class IpmiBmc:
         return content
 
     async def _run(self, *words: str) -> str:
-        return await ipmitool.run(self._access, *words)
+        with self.asking(self._access.timeout):
+            return await ipmitool.run(self._access, *words)
 
 
 def _boot(flags: int, code: int) -> tuple[Boot | None, BootMode | None]:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pty
 import subprocess
+import time
 import tty
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +32,12 @@ async def run(access: BmcAccess, *words: str) -> str:
 
 
 def _run(access: BmcAccess, words: tuple[str, ...]) -> str:
+    began = time.monotonic()
     done = _ask(access, *words)
     if done.returncode == 0:
         return done.stdout
-    if _NO_SESSION in done.stderr:
-        # Only in its verbose mode does it say whether the password was refused.
+    if _NO_SESSION in done.stderr and time.monotonic() - began < access.timeout / 2:
+        # Only in its verbose mode does it say whether the password was refused; who is silent refuses nothing.
         done = _ask(access, "-v", *words)
         if done.returncode == 0:
             return done.stdout

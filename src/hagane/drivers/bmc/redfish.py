@@ -18,6 +18,7 @@ from sushy import exceptions as refused
 from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc import redfish_parts
 from hagane.drivers.bmc.base import (
+    Asks,
     Bmc,
     BmcAccess,
     BmcDesired,
@@ -56,10 +57,11 @@ _OFF = (sushy.ResetType.FORCE_OFF,)
 _RESET = (sushy.ResetType.FORCE_RESTART, sushy.ResetType.POWER_CYCLE)
 
 
-class RedfishBmc:
+class RedfishBmc(Asks):
     """One BMC. `ipmi`: the same machine over IPMI, for the serial console, which Redfish has no bytes for."""
 
     def __init__(self, access: BmcAccess, *, ipmi: Bmc | None = None) -> None:
+        super().__init__()
         self._access, self._ipmi = access, ipmi
         self._name = access.address
         self._root: Any = None
@@ -130,7 +132,8 @@ class RedfishBmc:
                 return self._words(work)
 
         async with self._turn:
-            return await asyncio.get_running_loop().run_in_executor(_POOL, turn)
+            with self.asking(self._access.timeout):
+                return await asyncio.get_running_loop().run_in_executor(_POOL, turn)
 
     def _words(self, work: Callable[[], T]) -> T:
         """Do it, with sushy's errors in our words."""

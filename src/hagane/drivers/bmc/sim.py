@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hagane.drivers.bmc import plan as step
 from hagane.drivers.bmc.base import (
     LIGHT,
+    Asks,
     BmcDesired,
     BmcSeen,
     Boot,
@@ -40,7 +41,7 @@ class Knobs:
 _NONE = Knobs()
 
 
-class SimBmc:
+class SimBmc(Asks):
     """One BMC. See base.Bmc for what each method promises."""
 
     __slots__ = (
@@ -56,6 +57,7 @@ class SimBmc:
         mode: BootMode = BootMode.UEFI,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        super().__init__()
         self.name, self.mode = name, mode
         self.knobs = _NONE
         self.identity = identity
@@ -132,7 +134,8 @@ class SimBmc:
         if knobs is _NONE:
             return
         if knobs.delay:
-            await self._sleep(knobs.delay)
+            with self.asking(knobs.delay):
+                await self._sleep(knobs.delay)
         if knobs.dead:
             raise Unavailable(f"{self.name}: no answer from the BMC")
         if knobs.wrong_password:
