@@ -5,6 +5,7 @@ The real one is a libvirtd of the tests' own in a namespace of its own, with a u
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +15,15 @@ from typing import Protocol
 from hagane.drivers.hypervisor.base import BaseImage, Hypervisor
 from hagane.drivers.hypervisor.sim import SimHypervisor
 from hagane.drivers.hypervisor.sim_knobs import Delays
+from hagane.drivers.volume.base import Volume
+from hagane.drivers.volume.file import FileVolumes
 
 GUEST_SECONDS = 40.0
+
+
+def volume_path(name: str) -> str:
+    """Where a Host sees a volume."""
+    return f"/var/lib/libvirt/images/volumes/volume.{name}"
 
 
 class Host(Protocol):
@@ -40,6 +48,10 @@ class Host(Protocol):
         ...
 
     async def back(self) -> None: ...
+
+    async def volumes(self) -> None:
+        """There are volumes "one" and "two" of 1 GB, and "large" of 2 GB, at the paths of `volume_path`."""
+        ...
 
     def image(self, image_id: str, size: int = 1 << 20) -> BaseImage:
         """An image without an operating system."""
@@ -80,6 +92,9 @@ class SimHost:
 
     async def back(self) -> None:
         self.driver.revive()
+
+    async def volumes(self) -> None:
+        return
 
     def image(self, image_id: str, size: int = 1 << 20) -> BaseImage:
         return BaseImage(image_id, self._folder / image_id, "raw", size, size)
@@ -122,6 +137,16 @@ class LibvirtHost:
 
     async def back(self) -> None:
         await self._place.start_libvirt()
+
+    @property
+    def files(self) -> FileVolumes:
+        """The backend on this Host."""
+        return FileVolumes(self._place.folder.state / "libvirt/lib/images/volumes", Path(volume_path("")).parent)
+
+    async def volumes(self) -> None:
+        shutil.rmtree(self._place.folder.state / "libvirt/lib/images/volumes", ignore_errors=True)
+        for name, size in (("one", 1), ("two", 1), ("large", 2)):
+            await self.files.apply(Volume(name, size))
 
     def image(self, image_id: str, size: int = 1 << 20) -> BaseImage:
         path = self._folder / image_id

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 
 from hagane.drivers.configdrive import build
-from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power, Seen
+from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, MachineNic, Power, Seen, Source
 from hagane.errors import Conflict, DeviceFailed, HaganeError, NotFound, Unavailable
-from tests.conformance.hosts import Host, LibvirtHost, RealPlace, libvirt_host, sim_host
+from tests.conformance.hosts import Host, LibvirtHost, RealPlace, libvirt_host, sim_host, volume_path
 
 REAL = pytest.param("libvirt", marks=pytest.mark.real)
 ON, OFF, PAUSED, SUSPENDED = Power.ON, Power.OFF, Power.PAUSED, Power.SUSPENDED
@@ -47,6 +47,11 @@ def nic(number: int) -> MachineNic:
 
 
 ROOT, DATA, NEW_ROOT = Disk("root", 1, "empty"), Disk("data", 1), Disk("new-root", 1, "empty")
+ONE, TWO, LARGE = (
+    Disk(name, size, source=Source("local", {"device_path": volume_path(name), "format": "qcow2"}), serial=name)
+    for name, size in (("one", 1), ("two", 1), ("large", 2))
+)
+SCSI = replace(TWO, bus="scsi", read_only=True)
 DRIVE = build({"openstack/latest/meta_data.json": b"{}"})
 
 
@@ -133,6 +138,30 @@ CASES: dict[str, list[Change]] = {
         Change({"power": OFF, "disks": (ROOT, DATA)}, None, {"disks": {"root", "data"}}),
         Change({"disks": (ROOT,)}, None, {"disks": {"root"}}),
     ],
+    "a volume is attached, and goes while it is off": [
+        Change({}, None, {"disks": {"root"}}),
+        Change({"disks": (ROOT, replace(ONE, device="/dev/vdc"))}, False, {"disks": {"root", "one"}}),
+        Change({"boots": 2}, True, {"disks": {"root", "one"}}),
+        Change({"power": OFF}, None, {"disks": {"root", "one"}}),
+        Change({"disks": (ROOT,)}, None, {"disks": {"root"}}),
+        Change({"disks": (ROOT, ONE), "power": PAUSED}, None, {"disks": {"root", "one"}}),
+    ],
+    "volumes come and go while it runs": [
+        Change({"disks": (ROOT, ONE)}, None, {"disks": {"root", "one"}}),
+        Change({"disks": (ROOT, ONE, SCSI)}, False, {"disks": {"root", "one", "two"}}),
+        Change({"disks": (ROOT, ONE)}, False, {"disks": {"root", "one"}}),
+    ],
+    "boot from a volume, without a disk of its own": [
+        Change({"disks": (replace(ONE, device="/dev/vda"),)}, None, {"power": ON, "disks": {"one"}}),
+        Change({"boots": 2, "config_drive": DRIVE}, True, {"disks": {"one"}}),
+    ],
+    "a volume is copied into another while it runs": [
+        Change({"disks": (ROOT, ONE)}, None, {"disks": {"root", "one"}}),
+        Change({"disks": (ROOT, replace(TWO, copy_of="one"))}, False, {"disks": {"root", "two"}}),
+        Change({"disks": (ROOT, TWO)}, False, {"disks": {"root", "two"}}),
+        Change({"disks": (ROOT, replace(LARGE, copy_of="two"))}, False, {"disks": {"root", "large"}}),
+        Change({"disks": (ROOT, LARGE), "boots": 2}, True, {"disks": {"root", "large"}}),
+    ],
     "rebuild": [
         Change({"disks": (ROOT, DATA), "config_drive": DRIVE}, None),
         Change({"disks": (NEW_ROOT, DATA), "boots": 2}, True, {"disks": {"new-root", "data"}}),
@@ -174,6 +203,7 @@ def agrees(seen: Seen, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_case(host: Host, case: str) -> None:
+    await host.volumes()
     wanted = machine()
     for change in CASES[case]:
         before = host.incarnation(wanted.id) if change.restarted is not None else None
@@ -188,7 +218,7 @@ async def test_case(host: Host, case: str) -> None:
         # A second time changes nothing, nor does it for a process that knows nothing of the first time.
         assert await apply(host, wanted) == seen
         assert not running or host.incarnation(wanted.id) == now
-        assert await host.driver.disks() == {disk.key: wanted.id for disk in wanted.disks}
+        assert await host.driver.disks() == {disk.key: wanted.id for disk in wanted.disks if not disk.source}
     await host.driver.remove(wanted.id)
     await host.driver.remove(wanted.id)
     assert await host.driver.read() == {}

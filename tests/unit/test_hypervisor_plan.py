@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 
-from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
+from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power, Source
 from hagane.drivers.hypervisor.plan import Have, drive_key, plan
+from hagane.errors import DeviceFailed
 
 ROOT, DATA, OTHER = Disk("root", 1, "image"), Disk("data", 1), Disk("other", 1, "image")
 ONE, TWO = MachineNic("one", "fa:16:3e:00:00:01"), MachineNic("two", "fa:16:3e:00:00:02")
 WANT = Machine("m", "m", 1, 64, Power.ON, disks=(ROOT, DATA), nics=(ONE,), config_drive=b"iso")
 SAME = frozenset({"root", "data", "config-root"})
 RUNS = Have(Power.ON, 1, {"one": ONE}, SAME, SAME, current=True)
+VOLUME = Disk("volume", 1, source=Source("local", {"device_path": "/v"}))
+COPY = replace(VOLUME, key="copy", copy_of="volume")
+WITH, COPIED = replace(RUNS, disks=SAME | {"volume"}), replace(RUNS, disks=SAME | {"copy"})
 OFF = replace(RUNS, power=Power.OFF)
 
 # name -> (what is there, changes to what is wanted, names of the steps)
@@ -70,6 +74,17 @@ TABLE: dict[str, tuple[Have, dict[str, Any], str]] = {
         "MakeDisk Attach Define",
     ),
     "detach": (replace(RUNS, current=False), {"disks": (ROOT,)}, "Detach Define DropDisk"),
+    "a volume is attached": (replace(RUNS, current=False), {"disks": (ROOT, DATA, VOLUME)}, "Attach Define"),
+    "a volume is detached": (replace(WITH, current=False), {}, "Detach Define"),
+    "a volume at the start": (Have(), {"disks": (VOLUME,), "config_drive": None}, "Define Start"),
+    "a volume grows": (WITH, {"disks": (ROOT, DATA, replace(VOLUME, size_gb=9))}, ""),
+    "a volume is copied": (replace(WITH, current=False), {"disks": (ROOT, DATA, COPY)}, "Swap Define"),
+    "a volume was copied": (COPIED, {"disks": (ROOT, DATA, COPY)}, ""),
+    "a copied volume is not there any more": (
+        replace(RUNS, current=False),
+        {"disks": (ROOT, DATA, COPY)},
+        "Attach Define",
+    ),
     "rebuild": (
         replace(RUNS, current=False),
         {"disks": (OTHER, DATA), "boots": 2},
@@ -90,6 +105,12 @@ def test_plan(case: str) -> None:
     have, changes, expected = TABLE[case]
     steps = plan(have, replace(WANT, **changes))
     assert " ".join(type(step).__name__ for step in steps) == expected
+
+
+@pytest.mark.parametrize("changes", [{"power": Power.OFF}, {"boots": 2}])
+def test_nothing_is_copied_unless_it_runs(changes: dict[str, Any]) -> None:
+    with pytest.raises(DeviceFailed, match="only while the machine runs"):
+        plan(WITH, replace(WANT, disks=(ROOT, DATA, COPY), **changes))
 
 
 def test_only_a_guest_that_runs_is_asked_to_stop() -> None:

@@ -5,17 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power
-from hagane.drivers.hypervisor.libvirt_xml import (
-    Style,
-    disk_name,
-    disk_owner,
-    domain_uuid,
-    domain_xml,
-    free_target,
-    parse,
-    spec_digest,
-)
+from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power, Source
+from hagane.drivers.hypervisor.libvirt_disk import disk_name, disk_owner, free_target, moved_xml, target
+from hagane.drivers.hypervisor.libvirt_xml import Style, domain_uuid, domain_xml, parse, spec_digest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "libvirt"
 ID = "3f0c8a52-5d0e-4d0c-9a3b-0d6f6b3c1e11"
@@ -33,6 +25,21 @@ FULL = Machine(
     nics=NICS[:2],
     config_drive=b"iso",
 )
+_SOURCES = {
+    "boot": Source("local", {"device_path": "/var/lib/libvirt/images/volumes/volume.v1", "format": "qcow2"}),
+    "lv": Source("local", {"device_path": "/dev/vg/volume-v2", "format": "raw"}),
+    "iscsi": Source("iscsi", {
+        "target_portal": "172.30.0.11:3260", "target_iqn": "iqn.2026-01.org.hagane:v3.a", "target_lun": 1,
+        "auth_method": "CHAP", "auth_username": "someone", "auth_password": "secret-word", "initiator": "iqn.x:1",
+    }),
+    "rbd": Source("rbd", {
+        "name": "pool/volume-v4", "hosts": ["10.0.0.1"], "ports": ["6789"], "auth_enabled": True,
+        "auth_username": "hagane", "secret_uuid": "5f0c1d1e-8a3f-4f5e-9c56-6f5a3c1a7d10", "multiattach": True,
+    }),
+}  # fmt: skip
+VOLUMES = tuple(Disk(key, 1, source=source, serial=f"serial-{key}") for key, source in _SOURCES.items())
+VOLUMES = (VOLUMES[0], replace(VOLUMES[1], device="/dev/vde"), replace(VOLUMES[2], bus="scsi", read_only=True),
+           replace(VOLUMES[3], device="/dev/sdb"))  # fmt: skip
 # What is wanted, on which kind of Host, and whether the running machine of seen-live.xml is there already.
 CASES = {
     "full": (FULL, STYLE, False),
@@ -41,6 +48,7 @@ CASES = {
     "scsi": (replace(FULL, disks=(Disk("root-a1", 1, bus="scsi"), Disk("data-b2", 2, bus="scsi"))), Style(), False),
     "kept-places": (replace(FULL, nics=(NICS[1], NICS[2]), disks=(*FULL.disks, Disk("more-c3", 1))), STYLE, True),
     "rebuilt": (replace(FULL, boots=4, disks=(Disk("root-z9", 1), FULL.disks[1])), STYLE, True),
+    "volumes": (replace(FULL, disks=VOLUMES), STYLE, False),
     "other-board": (FULL, replace(STYLE, machine="q35"), True),
 }
 
@@ -115,7 +123,22 @@ def test_names_lead_back_to_their_owner() -> None:
         assert disk_owner(foreign) is None
 
 
+def test_a_password_is_in_no_description() -> None:
+    assert "secret-word" not in made("volumes")
+
+
+def test_a_device_whose_content_moved_has_the_new_key() -> None:
+    text = made("volumes")
+    note = moved_xml({("ua-boot", "/elsewhere"): "new", ("ua-lv", "/dev/vg/volume-v2"): "moved"})
+    domain = parse(text.replace("</metadata>", note + "</metadata>"))
+    assert domain is not None
+    assert set(domain.disks) == {"boot", "moved", "iscsi", "rbd", "config-boot"}
+
+
 def test_device_names() -> None:
+    assert [target(Disk("a", 1, device=name), {"vda"}) for name in ("/dev/vdc", "/dev/sdd", "vda", "")] == [
+        "vdc", "vdd", "vdb", "vdb",
+    ]  # fmt: skip
     assert free_target("virtio", {"vda", "vdc"}) == "vdb"
     assert free_target("scsi", set()) == "sda"
     letters = {f"vd{chr(c)}" for c in range(ord("a"), ord("z") + 1)}

@@ -18,19 +18,22 @@ import libvirt
 
 from hagane.drivers.hypervisor import libvirt_domain as domain
 from hagane.drivers.hypervisor import libvirt_storage as storage
+from hagane.drivers.hypervisor import libvirt_volume as volume
 from hagane.drivers.hypervisor import plan as step
 from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Machine, Power, Progress, Seen
 from hagane.drivers.hypervisor.libvirt_console import Console
+from hagane.drivers.hypervisor.libvirt_disk import MARK, disk_owner
 from hagane.drivers.hypervisor.libvirt_facts import read_facts
 from hagane.drivers.hypervisor.libvirt_images import Images
 from hagane.drivers.hypervisor.libvirt_link import Link
-from hagane.drivers.hypervisor.libvirt_xml import MARK, Style, disk_owner, domain_name
+from hagane.drivers.hypervisor.libvirt_xml import Style, domain_name
 from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 
 PRESS_SECONDS = 10.0  # a guest that is still booting misses the power button: press it again
 LET_GO_SECONDS = 20.0  # for the guest to let go of a device
 ASK_SECONDS = 5.0
 COPY_SECONDS = 4 * 3600.0
+COPY_LOOK_SECONDS = 0.2
 STREAM_CHUNK = 256 * 1024  # libvirt's largest stream packet
 
 
@@ -79,6 +82,8 @@ class Libvirt:
 
     async def apply(self, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> Seen:
         have = await self._link.run(domain.have, machine, self.style)
+        for key in have.copying - {disk.copy_of for disk in machine.disks}:
+            await self._link.run(volume.stop_swap, machine.id, key)  # nobody wants it any more
         stuck: dict[str, Unavailable] = {}
         for todo in step.plan(have, machine):
             if isinstance(todo, step.DropDisk) and todo.key in stuck:
@@ -170,11 +175,13 @@ class Libvirt:
             case step.Detach(key):
                 await self._ask_out(machine_id, key, f"disk {key}")
             case step.Attach(disk):
-                await run(domain.attach, machine_id, disk, self.style)
+                await run(volume.attach, machine, disk, self.style)
+            case step.Swap(disk):
+                await self._swap(machine, disk, progress)
             case step.Define():
                 await run(domain.define, machine, self.style)
             case step.Start(paused):
-                await run(domain.start, machine_id, paused)
+                await run(domain.start, machine, paused)
                 progress("start", 100)
             case step.Pause():
                 await run(domain.pause, machine_id)
@@ -222,6 +229,18 @@ class Libvirt:
             if await self._until(machine_id, min(ASK_SECONDS, left), domain.is_out, machine_id, device):
                 return
         raise _Stuck(f"the guest does not let go of {words}; it will be gone after its next start", device)
+
+    async def _swap(self, machine: Machine, disk: Disk, progress: Progress) -> None:
+        """A copy that goes on when we are gone: whoever asks again finds it. It ends with the wish for it."""
+        await self._link.run(volume.begin_swap, machine, disk, self.style)
+        deadline = time.monotonic() + COPY_SECONDS
+        while (percent := await self._link.run(volume.swap_percent, machine.id, disk)) < 100:
+            progress("swap", percent)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self._link.host}: the volume is still being copied")
+            await asyncio.sleep(COPY_LOOK_SECONDS)
+        await self._link.run(volume.end_swap, machine.id, disk)
+        progress("swap", 100)
 
     async def _copy(self, machine_id: str, key: str, token: str) -> None:
         """Make the flat copy of a disk that is then streamed: by QEMU if it has the disk open, else by qemu-img."""

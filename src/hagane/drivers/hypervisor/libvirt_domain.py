@@ -11,17 +11,16 @@ from typing import Any
 
 import libvirt
 
-from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic, Power, Seen
+from hagane.drivers.hypervisor.base import Machine, MachineNic, Power, Seen
+from hagane.drivers.hypervisor.libvirt_disk import MARK
 from hagane.drivers.hypervisor.libvirt_errors import is_code
 from hagane.drivers.hypervisor.libvirt_storage import disk_gb, is_whole, stored_disks
+from hagane.drivers.hypervisor.libvirt_volume import drop_secrets, find, tell_secrets
 from hagane.drivers.hypervisor.libvirt_xml import (
-    MARK,
     Domain,
     Style,
-    disk_xml,
     domain_uuid,
     domain_xml,
-    free_target,
     nic_xml,
     parse,
     spec_digest,
@@ -59,16 +58,6 @@ class Look:
         return self.live or self.stored
 
 
-def find(connection: Any, machine_id: str) -> Any:
-    """The libvirt domain, or None."""
-    try:
-        return connection.lookupByUUIDString(domain_uuid(machine_id))
-    except libvirt.libvirtError as error:
-        if is_code(error, libvirt.VIR_ERR_NO_DOMAIN):
-            return None
-        raise
-
-
 def look(connection: Any, machine_id: str) -> Look | None:
     domain = find(connection, machine_id)
     return _look(domain) if domain else None
@@ -94,6 +83,7 @@ def have(connection: Any, machine: Machine, style: Style) -> Have:
         boots=now.boots,
         nics={port: MachineNic(port, nic.mac, nic.mtu) for port, nic in now.nics.items()},
         disks=frozenset(now.disks),
+        copying=frozenset(key for key, disk in now.disks.items() if disk.copying),
         stored=frozenset(disks),
         sizes={disk.key: disk_gb(connection, machine.id, disk.key) for disk in machine.disks if disk.key in disks},
         current=bool(stored and stored.spec == spec_digest(machine, style) and stored.boots == machine.boots),
@@ -121,12 +111,15 @@ def seen_all(connection: Any) -> dict[str, Seen]:
 def define(connection: Any, machine: Machine, style: Style) -> None:
     """Store what is wanted. Devices keep the places they have in the running machine, else in the stored one."""
     what = look(connection, machine.id)
+    tell_secrets(connection, machine)
     connection.defineXML(domain_xml(machine, style, what.now if what else None))
+    drop_secrets(connection, machine.id, frozenset(disk.key for disk in machine.disks))
 
 
-def start(connection: Any, machine_id: str, paused: bool) -> None:
+def start(connection: Any, machine: Machine, paused: bool) -> None:
+    tell_secrets(connection, machine)  # libvirtd keeps them in memory only, and may have been started anew
     flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
-    connection.lookupByUUIDString(domain_uuid(machine_id)).createWithFlags(flags)
+    connection.lookupByUUIDString(domain_uuid(machine.id)).createWithFlags(flags)
 
 
 def pause(connection: Any, machine_id: str) -> None:
@@ -173,19 +166,12 @@ def remove(connection: Any, machine_id: str) -> None:
     domain = find(connection, machine_id)
     if domain:
         domain.undefineFlags(_UNDEFINE)
+    drop_secrets(connection, machine_id)
 
 
 def plug(connection: Any, machine_id: str, nic: MachineNic, style: Style) -> None:
     domain = connection.lookupByUUIDString(domain_uuid(machine_id))
     domain.attachDeviceFlags(ET.tostring(nic_xml(nic, style), encoding="unicode"), _LIVE)
-
-
-def attach(connection: Any, machine_id: str, disk: Disk, style: Style) -> None:
-    domain = connection.lookupByUUIDString(domain_uuid(machine_id))
-    live = parse(domain.XMLDesc(0))
-    target = free_target(disk.bus, {other.target for other in live.disks.values()} if live else set())
-    xml = disk_xml(machine_id, disk, target, style)
-    domain.attachDeviceFlags(ET.tostring(xml, encoding="unicode"), _LIVE)
 
 
 def ask_out(connection: Any, machine_id: str, device: str) -> bool:

@@ -24,9 +24,10 @@ from xml.sax.saxutils import escape
 import libvirt
 
 from hagane.drivers.hypervisor.base import BaseImage, Disk
+from hagane.drivers.hypervisor.libvirt_disk import MARK, disk_name, disk_owner
 from hagane.drivers.hypervisor.libvirt_errors import is_code
 from hagane.drivers.hypervisor.libvirt_stream import Bytes, Moved, tail, upload
-from hagane.drivers.hypervisor.libvirt_xml import MARK, Style, disk_name, disk_owner, log_name
+from hagane.drivers.hypervisor.libvirt_xml import Style, log_name
 from hagane.errors import DeviceFailed, Unavailable
 
 POOL, LOG_POOL = "hagane", "hagane-console"

@@ -3,7 +3,7 @@
 What we own on a Host is found by its names and marks:
 
     domain    hagane-<server id>             metadata <hagane:machine id= boots= spec=>
-    disk      hagane-<server id>.<disk key>.qcow2 (or .iso for a config drive)
+    disk      hagane-<server id>.<disk key>.qcow2 (or .iso for a config drive); a volume: see libvirt_disk.py
     console   hagane-<server id>.log
 
 `spec` is a digest of what was wanted: a stored domain with the same digest needs no new definition. Where a domain is
@@ -18,12 +18,20 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field, replace
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic
-from hagane.drivers.hypervisor.plan import DRIVE, drive_key
+from hagane.drivers.hypervisor.libvirt_disk import (
+    MARK,
+    SeenDisk,
+    disk_xml,
+    free_target,
+    seen_disks,
+    sub,
+    target,
+    wanted_target,
+)
+from hagane.drivers.hypervisor.plan import drive_key
 
-MARK = "hagane"
 SPACE = "urn:hagane:machine:1"
 ROOT_PORTS = 16  # PCI Express slots on q35: every device needs one, also those that are plugged in later
-_BUS = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 _UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff\ue000-\ufffd]")
 
 ET.register_namespace(MARK, SPACE)
@@ -52,15 +60,6 @@ class SeenNic:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenDisk:
-    """A disk in a domain."""
-
-    target: str
-    address: dict[str, str] = field(default_factory=dict)
-    alias: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Domain:
     """A domain of ours, as its XML says."""
 
@@ -86,16 +85,6 @@ def domain_name(machine_id: str) -> str:
     return f"{MARK}-{machine_id}"
 
 
-def disk_name(machine_id: str, key: str) -> str:
-    return f"{MARK}-{machine_id}.{key}.{'iso' if key.startswith(DRIVE) else 'qcow2'}"
-
-
-def disk_owner(name: str) -> tuple[str, str] | None:
-    """(Server id, disk key) of a volume's name; None: it is no disk of ours."""
-    match = re.fullmatch(rf"{MARK}-([^.]+)\.([^.]+)\.(?:iso|qcow2)", name)
-    return (match[1], match[2]) if match else None
-
-
 def log_name(machine_id: str) -> str:
     return f"{MARK}-{machine_id}.log"
 
@@ -118,43 +107,21 @@ def domain_xml(machine: Machine, style: Style, kept: Domain | None = None) -> st
 def nic_xml(nic: MachineNic, style: Style, seen: SeenNic | None = None) -> ET.Element:
     """One network interface, plugged into the integration bridge under its Port's id."""
     node = ET.Element("interface", type="bridge")
-    _sub(node, "mac", address=nic.mac)
-    _sub(node, "source", bridge=style.bridge)
-    _sub(_sub(node, "virtualport", type="openvswitch"), "parameters", interfaceid=nic.port_id)
-    _sub(node, "model", type="virtio")
+    sub(node, "mac", address=nic.mac)
+    sub(node, "source", bridge=style.bridge)
+    sub(sub(node, "virtualport", type="openvswitch"), "parameters", interfaceid=nic.port_id)
+    sub(node, "model", type="virtio")
     if style.userspace:
         # libvirt opens the tap with virtio headers, which Open vSwitch in user space cannot read: without this,
         # ping works and TCP hangs.
         off = dict.fromkeys(("csum", "tso4", "tso6", "ecn", "ufo"), "off")
-        driver = _sub(node, "driver", name="qemu")
-        _sub(driver, "host", **off, gso="off", mrg_rxbuf="off")
-        _sub(driver, "guest", **off)
-    _sub(node, "mtu", size=nic.mtu)
-    _sub(node, "rom", enabled="no")
+        driver = sub(node, "driver", name="qemu")
+        sub(driver, "host", **off, gso="off", mrg_rxbuf="off")
+        sub(driver, "guest", **off)
+    sub(node, "mtu", size=nic.mtu)
+    sub(node, "rom", enabled="no")
     _address(node, seen.address if seen else {})
     return node
-
-
-def disk_xml(machine_id: str, disk: Disk, target: str, style: Style, seen: SeenDisk | None = None) -> ET.Element:
-    """One disk. Its key is its serial number, so that a guest finds it under /dev/disk/by-id."""
-    drive = disk.key.startswith(DRIVE)
-    node = ET.Element("disk", type="file", device="disk")
-    _sub(node, "driver", name="qemu", type="raw" if drive else "qcow2", discard="unmap")
-    _sub(node, "source", file=f"{style.disk_dir}/{disk_name(machine_id, disk.key)}")
-    _sub(node, "target", dev=target, bus=disk.bus)
-    if drive:
-        _sub(node, "readonly")
-    else:
-        _sub(node, "serial", text=disk.key[:36])
-    _address(node, seen.address if seen else {})
-    return node
-
-
-def free_target(bus: str, taken: set[str]) -> str:
-    """The first free device name on a bus: vda, vdb, ..."""
-    prefix = _BUS.get(bus, "vd")
-    names = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    return next(prefix + n for n in names + ["a" + n for n in names] if prefix + n not in taken)
 
 
 def parse(xml: str) -> Domain | None:
@@ -171,7 +138,7 @@ def parse(xml: str) -> Domain | None:
         memory_mb=_megabytes(root.find("memory")),
         machine=_get(root, "os/type", "machine"),
         nics=dict(filter(None, map(_seen_nic, root.findall("devices/interface")))),
-        disks=dict(filter(None, map(_seen_disk, root.findall("devices/disk")))),
+        disks=seen_disks(root),
     )
 
 
@@ -182,12 +149,6 @@ def _seen_nic(node: ET.Element) -> tuple[str, SeenNic] | None:
     return (port, nic) if port else None
 
 
-def _seen_disk(node: ET.Element) -> tuple[str, SeenDisk] | None:
-    owner = disk_owner(_get(node, "source", "file").rpartition("/")[2])
-    disk = SeenDisk(_get(node, "target", "dev"), _seen_address(node), _get(node, "alias", "name"))
-    return (owner[1], disk) if owner else None
-
-
 def _seen_address(node: ET.Element) -> dict[str, str]:
     address = node.find("address")
     return dict(address.attrib) if address is not None else {}
@@ -195,37 +156,37 @@ def _seen_address(node: ET.Element) -> dict[str, str]:
 
 def _domain(machine: Machine, style: Style, spec: str, kept: Domain | None) -> ET.Element:
     root = ET.Element("domain", type="kvm" if style.accel == "kvm" else "qemu")
-    _sub(root, "name", text=domain_name(machine.id))
-    _sub(root, "uuid", text=domain_uuid(machine.id))
-    _sub(root, "title", text=_UNPRINTABLE.sub("?", machine.name) or machine.id)
-    mark = ET.SubElement(_sub(root, "metadata"), f"{{{SPACE}}}machine")
+    sub(root, "name", text=domain_name(machine.id))
+    sub(root, "uuid", text=domain_uuid(machine.id))
+    sub(root, "title", text=_UNPRINTABLE.sub("?", machine.name) or machine.id)
+    mark = ET.SubElement(sub(root, "metadata"), f"{{{SPACE}}}machine")
     mark.attrib.update(id=machine.id, boots=str(machine.boots), spec=spec)
-    _sub(root, "memory", text=str(machine.memory_mb), unit="MiB")
-    _sub(root, "vcpu", text=str(machine.vcpus))
+    sub(root, "memory", text=str(machine.memory_mb), unit="MiB")
+    sub(root, "vcpu", text=str(machine.vcpus))
     _firmware(root, machine, style, kept)
-    _sub(root, "cpu", mode="host-passthrough" if style.accel == "kvm" else "maximum")
-    _sub(root, "clock", offset="utc")
-    _sub(root, "on_poweroff", text="destroy")
-    _sub(root, "on_reboot", text="restart")
-    _sub(root, "on_crash", text="destroy")
-    _devices(_sub(root, "devices"), machine, style, kept)
+    sub(root, "cpu", mode="host-passthrough" if style.accel == "kvm" else "maximum")
+    sub(root, "clock", offset="utc")
+    sub(root, "on_poweroff", text="destroy")
+    sub(root, "on_reboot", text="restart")
+    sub(root, "on_crash", text="destroy")
+    _devices(sub(root, "devices"), machine, style, kept)
     return root
 
 
 def _firmware(root: ET.Element, machine: Machine, style: Style, kept: Domain | None) -> None:
     # cloud-init takes a machine for one of this kind of cloud by its product name.
-    system = _sub(_sub(root, "sysinfo", type="smbios"), "system")
-    _sub(system, "entry", name="manufacturer", text="Hagane")
-    _sub(system, "entry", name="product", text="OpenStack Nova")
-    _sub(system, "entry", name="serial", text=machine.id)
-    _sub(system, "entry", name="uuid", text=domain_uuid(machine.id))
-    os = _sub(root, "os")
-    _sub(os, "type", arch="x86_64", machine=kept.machine if kept else style.machine, text="hvm")
-    _sub(os, "bios", useserial="yes")
-    _sub(os, "smbios", mode="sysinfo")
-    features = _sub(root, "features")
-    _sub(features, "acpi")
-    _sub(features, "apic")
+    system = sub(sub(root, "sysinfo", type="smbios"), "system")
+    sub(system, "entry", name="manufacturer", text="Hagane")
+    sub(system, "entry", name="product", text="OpenStack Nova")
+    sub(system, "entry", name="serial", text=machine.id)
+    sub(system, "entry", name="uuid", text=domain_uuid(machine.id))
+    os = sub(root, "os")
+    sub(os, "type", arch="x86_64", machine=kept.machine if kept else style.machine, text="hvm")
+    sub(os, "bios", useserial="yes")
+    sub(os, "smbios", mode="sysinfo")
+    features = sub(root, "features")
+    sub(features, "acpi")
+    sub(features, "apic")
 
 
 def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain | None) -> None:
@@ -234,27 +195,33 @@ def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain |
     seen = _kept_disks(disks, kept)
     # A first disk that is new (a rebuild) takes the first name, also where an old disk of this machine has it still.
     taken = {seen[disk.key].target for disk in disks if disk.key in seen}
+    asked = {wanted_target(disk) for disk in disks[1:] if disk.key not in seen}
     for number, disk in enumerate(disks):
-        target = seen[disk.key].target if disk.key in seen else free_target(disk.bus, taken)
-        taken.add(target)
-        node = disk_xml(machine.id, disk, target, style, seen.get(disk.key))
+        if disk.key in seen:
+            place = seen[disk.key].target
+        elif number == 0:
+            place = free_target(disk.bus, taken)
+        else:
+            place = target(disk, taken if disk.device else taken | asked)
+        taken.add(place)
+        node = disk_xml(machine.id, disk, place, style.disk_dir, seen.get(disk.key))
         if number == 0 and machine.disks:
-            _sub(node, "boot", order=1)
+            sub(node, "boot", order=1)
         devices.append(node)
     if style.machine == "q35":
-        _sub(devices, "controller", type="pci", index=0, model="pcie-root")
+        sub(devices, "controller", type="pci", index=0, model="pcie-root")
         for index in range(1, ROOT_PORTS + 1):
-            _sub(devices, "controller", type="pci", index=index, model="pcie-root-port")
+            sub(devices, "controller", type="pci", index=index, model="pcie-root-port")
     if any(disk.bus == "scsi" for disk in disks):
-        _sub(devices, "controller", type="scsi", model="virtio-scsi")
-    _sub(devices, "controller", type="usb", model="none")
+        sub(devices, "controller", type="scsi", model="virtio-scsi")
+    sub(devices, "controller", type="usb", model="none")
     for nic in machine.nics:
         devices.append(nic_xml(nic, style, kept.nics.get(nic.port_id) if kept else None))
-    serial = _sub(devices, "serial", type="pty")
-    _sub(serial, "log", file=f"{style.log_dir}/{log_name(machine.id)}", append="on")
-    _sub(_sub(devices, "video"), "model", type="none")
-    _sub(devices, "memballoon", model="none")
-    _sub(_sub(devices, "rng", model="virtio"), "backend", model="random", text="/dev/urandom")
+    serial = sub(devices, "serial", type="pty")
+    sub(serial, "log", file=f"{style.log_dir}/{log_name(machine.id)}", append="on")
+    sub(sub(devices, "video"), "model", type="none")
+    sub(devices, "memballoon", model="none")
+    sub(sub(devices, "rng", model="virtio"), "backend", model="random", text="/dev/urandom")
 
 
 def _kept_disks(disks: list[Disk], kept: Domain | None) -> dict[str, SeenDisk]:
@@ -280,15 +247,9 @@ def _megabytes(memory: ET.Element | None) -> int:
 
 def _address(node: ET.Element, address: dict[str, str]) -> None:
     if address:
-        _sub(node, "address", **address)
+        sub(node, "address", **address)
 
 
 def _get(node: ET.Element, path: str, name: str) -> str:
     found = node.find(path)
     return found.get(name, "") if found is not None else ""
-
-
-def _sub(parent: ET.Element, tag: str, text: str | None = None, **attributes: object) -> ET.Element:
-    node = ET.SubElement(parent, tag, {name: str(value) for name, value in attributes.items()})
-    node.text = text
-    return node
