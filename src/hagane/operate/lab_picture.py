@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from hagane.drivers.switch.plan import ranges
 from hagane.lab.process import DaemonSeen
 from hagane.lab.rack_look import MachineSeen, PortSeen, RackSeen
 from hagane.lab.rack_place import OVSDB_PORT, Rack
@@ -41,18 +42,7 @@ def _vlans(port: PortSeen) -> str:
     if port.native is None and not port.tagged:
         return "dead"
     native = str(port.native) if port.native is not None else "-"
-    return f"{native}, tagged {_ranges(port.tagged)}" if port.tagged else native
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """1,2,3,7 → 1-3,7"""
-    words: list[list[int]] = []
-    for number in sorted(numbers):
-        if words and number == words[-1][-1] + 1:
-            words[-1][-1:] = [words[-1][-1], number] if len(words[-1]) == 1 else [number]
-        else:
-            words.append([number])
-    return ",".join("-".join(map(str, word)) for word in words)
+    return f"{native}, tagged {ranges(frozenset(port.tagged))}" if port.tagged else native
 
 
 def _machine(machine: MachineSeen) -> str:
