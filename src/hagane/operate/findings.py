@@ -66,17 +66,19 @@ async def _hosts(cloud: Cloud) -> AsyncIterator[Finding]:
 
 
 async def _racks(cloud: Cloud) -> AsyncIterator[Finding]:
-    for noun, kind, table in (("Switch", "switch", SWITCH), ("Gateway", "rack_gateway", GATEWAY)):
-        for row in await table.select(cloud.db, order="name"):
+    switches = await SWITCH.select(cloud.db, order="name")
+    gateways = await GATEWAY.select(cloud.db, order="name")
+    for noun, kind, rows in (("Switch", "switch", switches), ("Gateway", "rack_gateway", gateways)):
+        for row in rows:
             if row["state"] != UP or row["reason"]:
                 why = row["reason"] or "it has not been reached yet"
                 state = "" if row["state"] == UP else " is down"
                 yield Finding(f"{noun} {row['name']}{state}: {why}", f"hagane explain {kind} {row['name']}")
     changed = Sql("started_at >= :since", {"since": clock.after(-RECENT)})
+    names = {row["id"]: row["name"] for row in switches}
     for row in await EVENT.select(cloud.db, {"kind": "switch", "action": "drift"}, conditions=[changed], limit=20):
-        switch = await SWITCH.get(cloud.db, id=row["key"])
-        if switch is not None:
-            yield Finding(f"Switch {switch['name']}, {row['started_at']}: {row['message']}",
+        if row["key"] in names:
+            yield Finding(f"Switch {names[row['key']]}, {row['started_at']}: {row['message']}",
                           "Who else configures it? Ports that Nics hang on are ours.")  # fmt: skip
 
 
