@@ -20,7 +20,7 @@ def routes(prefix: str) -> list[Route]:
     ]
 
 
-def _need_admin(request: Request) -> None:
+def need_admin(request: Request) -> None:
     if not request.caller.is_admin:
         raise Forbidden("This is for administrators.")
 
@@ -33,20 +33,20 @@ async def _find(reader: Reader, key: str) -> Row:
 
 
 async def _list(request: Request) -> Response:
-    _need_admin(request)
+    need_admin(request)
     db = request.cloud.db
     return json_response(200, {"racks": await rack_document.views(db, await RACK.select(db, order="name"))})
 
 
 async def _show(request: Request) -> Response:
-    _need_admin(request)
+    need_admin(request)
     row = await _find(request.cloud.db, request.params["name"])
     return json_response(200, {"rack": (await rack_document.views(request.cloud.db, [row]))[0]})
 
 
 async def _put(request: Request) -> Response:
     """Make or change a rack. The answer tells what was done, one line for each part that was not as it should be."""
-    _need_admin(request)
+    need_admin(request)
     wanted = rack_document.parse(request.params["name"], await request.json(), FAMILIES)
     secrets = request.cloud.use(Secrets)
 
@@ -59,7 +59,7 @@ async def _put(request: Request) -> Response:
 
 
 async def _delete(request: Request) -> Response:
-    _need_admin(request)
+    need_admin(request)
 
     async def work(tx: Tx) -> None:
         await rack_document.remove(tx, await _find(tx, request.params["name"]))

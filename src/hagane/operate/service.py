@@ -16,11 +16,11 @@ from hagane.baremetal import rack_document
 from hagane.baremetal.rack import RACK
 from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
-from hagane.errors import Forbidden
 from hagane.operate import rack
 from hagane.operate.explain import explain, find
 from hagane.operate.findings import findings
 from hagane.operate.kinds import KINDS
+from hagane.operate.rack import need_admin
 from hagane.placement.host import all_hosts, is_up
 from hagane.state.table import Not
 from hagane.state.work import WORK
@@ -39,11 +39,6 @@ def service(cloud: Cloud) -> Service:
     return Service("hagane", PREFIX, NoPolicy(), faults.plain, routes=routes)
 
 
-def _need_admin(request: Request) -> None:
-    if not request.caller.is_admin:
-        raise Forbidden("This is for administrators.")
-
-
 async def _explain(request: Request) -> Response:
     project = None if request.caller.is_admin else request.caller.project_id or ""
     kind, row = await find(request.cloud.db, request.params["kind"], request.params["name"], project)
@@ -51,7 +46,7 @@ async def _explain(request: Request) -> Response:
 
 
 async def _status(request: Request) -> Response:
-    _need_admin(request)
+    need_admin(request)
     db = request.cloud.db
     placed = await db.fetch_tuples("SELECT host, count(*) FROM server WHERE host IS NOT NULL GROUP BY host")
     servers = {row[0]: row[1] for row in placed}
@@ -78,13 +73,13 @@ async def _status(request: Request) -> Response:
 
 
 async def _findings(request: Request) -> Response:
-    _need_admin(request)
+    need_admin(request)
     return json_response(200, {"findings": [asdict(finding) for finding in await findings(request.cloud)]})
 
 
 async def _backup(request: Request) -> Response:
     """Make a copy beside the database and tell where; the command moves it to its place."""
-    _need_admin(request)
+    need_admin(request)
     folder = Path(request.cloud.config.state) / "backup"
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / f"hagane-{uuid4()}.db"
