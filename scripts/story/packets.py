@@ -5,12 +5,11 @@ import subprocess
 import threading
 import time
 
+from story import guard
 from story.guest import Answer, Pinged, ping, pinged, serial
 from story.machines import STRANGER
 from story.stage import DEMO, OTHER, Stage, decoded
-from story.stream import Stream
 
-ECHO_PORT = 9000
 METADATA = "169.254.169.254"
 SPOOFED_IP, SPOOFED_MAC = "10.10.0.99", "02:00:00:00:66:66"
 
@@ -99,27 +98,10 @@ def _six(stage: Stage) -> None:
 
 def _security_group(stage: Stage) -> None:
     """TCP port 9000 of db: blocked, allowed, cut off in the middle of a connection."""
-    db = stage.fixed["db"]
-    stage.guests.run("db", f"nc -ll -p {ECHO_PORT} -e cat </dev/null >/dev/null 2>&1 &")
-    local = stage.guests.run("db", f"echo hello | nc -w 2 127.0.0.1 {ECHO_PORT}").text
-    blocked = stage.guests.tell("web", f"echo hello | nc -w 2 {db} {ECHO_PORT}")
-    holds = local == "hello" and blocked.code != 0 and "hello" not in blocked.text
-    stage.screen.proof(f"no rule allows TCP {ECHO_PORT}: db answers itself there, but not web", holds=holds,
-                       evidence=f"{local}\n{blocked.text}")  # fmt: skip
-    rule = stage.client.run(DEMO, "security", "group", "rule", "create", "door", "--protocol", "tcp", "--dst-port",
-                            str(ECHO_PORT), "-f", "value", "-c", "id").strip()  # fmt: skip
-    with Stream(stage.guests.argv("web", f"nc {db} {ECHO_PORT}")) as stream:
-        took = stream.flowing(20)
-        stage.screen.proof(f"with a rule the connection stands {took:.1f} s later, {stream.rate()} echoes a second")
-        asked = time.monotonic()
-        stage.client.run(DEMO, "security", "group", "rule", "delete", rule)
-        answered_at = time.monotonic()
-        last = stream.silent(quiet=1.5, seconds=15)
-    stage.screen.proof(
-        f"the rule is deleted: the last echo on the standing connection came {max(0.0, last - asked):.2f} s after the "
-        f"command began, {last - answered_at:+.2f} s after it ended",
-        holds=last - answered_at < 3,
-    )  # fmt: skip
+    holds, evidence = guard.blocked(stage, "web", "db")
+    text = f"no rule allows TCP {guard.ECHO_PORT}: db answers itself there, but not web"
+    stage.screen.proof(text, holds=holds, evidence=evidence)
+    guard.cut(stage, "web", "db")
 
 
 def _spoofing(stage: Stage) -> None:
@@ -129,7 +111,7 @@ def _spoofing(stage: Stage) -> None:
     probe = ping(web, source=SPOOFED_IP)
     lied = pinged(stage.guests.tell("db", probe).text)
     stage.screen.proof(f"db sends as {SPOOFED_IP}: {lied}", holds=lied.silent)
-    lied, own = _other_mac(stage, web)
+    lied, own = guard.other_mac(stage, "db", SPOOFED_MAC, web)
     text = f"db sends from MAC {SPOOFED_MAC}: {lied}; from its own again: {own}"
     stage.screen.proof(text, holds=lied.silent and own.well)
     port = stage.client.ask(DEMO, "port", "list", "--server", "db", "-f", "value", "-c", "ID").strip()
@@ -142,23 +124,6 @@ def _spoofing(stage: Stage) -> None:
 def _heard(answer: Answer) -> Pinged | None:
     found = pinged(answer.text)
     return found if found.back else None
-
-
-def _other_mac(stage: Stage, target: str) -> tuple[Pinged, Pinged]:
-    """The guest's own ssh goes over that interface: so it changes the MAC, tries, and changes back, by itself."""
-    script = (
-        f"own=$(cat /sys/class/net/eth0/address); ip link set eth0 address {SPOOFED_MAC}; ip neigh flush dev eth0; "
-        f"{ping(target)} >/tmp/spoof; ip link set eth0 address $own; ip neigh flush dev eth0; "
-        f"{ping(target)} >/tmp/own"
-    )
-    stage.guests.run("db", f"({script}; echo over >/tmp/over) </dev/null >/dev/null 2>&1 &")
-    time.sleep(2)
-    stage.until(lambda: _over(stage.guests.run("db", "cat /tmp/over", seconds=5)), 30, "db is back on its own MAC")
-    return pinged(stage.guests.run("db", "cat /tmp/spoof").text), pinged(stage.guests.run("db", "cat /tmp/own").text)
-
-
-def _over(answer: Answer) -> bool | None:
-    return True if "over" in answer.text else None
 
 
 def _stranger(stage: Stage) -> None:

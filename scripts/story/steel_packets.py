@@ -1,14 +1,14 @@
 """Act two, 3: what packets say of bare metal: the same as of VMs, and nothing that a VM may not."""
 
 import socket
-import time
 
+from story import guard
+from story.guard import ECHO_PORT
 from story.guest import ping, pinged, serial
-from story.packets import ECHO_PORT, METADATA
+from story.packets import METADATA
 from story.screen import StoryEnded
 from story.stage import DEMO, OTHER, Stage
 from story.steel import FOREIGN
-from story.stream import Stream
 
 SPOOFED_IP, SPOOFED_MAC = "10.10.0.98", "02:00:00:00:66:67"
 
@@ -54,28 +54,10 @@ def _banner(address: str, port: int) -> str | None:
 
 def _between(stage: Stage, source: str, target: str) -> None:
     """Two bare-metal servers on one switch and one network: blocked, allowed, cut in the middle of a connection."""
-    address = stage.fixed[target]
-    stage.guests.run(target, f"nc -ll -p {ECHO_PORT} -e cat </dev/null >/dev/null 2>&1 &")
-    local = stage.guests.run(target, f"echo hello | nc -w 2 127.0.0.1 {ECHO_PORT}").text
-    blocked = stage.guests.tell(source, f"echo hello | nc -w 2 {address} {ECHO_PORT}")
-    holds = local == "hello" and "hello" not in blocked.text
+    holds, evidence = guard.blocked(stage, source, target)
     text = f"between two bare-metal servers no rule allows TCP {ECHO_PORT}: {target} answers itself, not {source}"
-    stage.screen.proof(text, holds=holds, evidence=f"{local}\n{blocked.text}")
-    rule = _rule(stage)
-    with Stream(stage.guests.argv(source, f"nc {address} {ECHO_PORT}")) as stream:
-        took = stream.flowing(20)
-        stage.screen.proof(f"with a rule the connection stands {took:.1f} s later, {stream.rate()} echoes a second")
-        asked = time.monotonic()
-        stage.client.run(DEMO, "security", "group", "rule", "delete", rule)
-        answered_at = time.monotonic()
-        last = stream.silent(quiet=1.5, seconds=15)
-    text = f"the rule is deleted: the last echo came {max(0.0, last - asked):.2f} s after the command began"
-    stage.screen.proof(text, holds=last - answered_at < 3)
-
-
-def _rule(stage: Stage) -> str:
-    words = ("security", "group", "rule", "create", "door", "--protocol", "tcp", "--dst-port", str(ECHO_PORT))
-    return stage.client.run(DEMO, *words, "-f", "value", "-c", "id").strip()
+    stage.screen.proof(text, holds=holds, evidence=evidence)
+    guard.cut(stage, source, target)
 
 
 def _north_south(stage: Stage) -> None:
@@ -93,15 +75,7 @@ def _spoofing(stage: Stage) -> None:
     lied = pinged(stage.guests.tell("hammer", ping(target, source=SPOOFED_IP)).text)
     stage.guests.run("hammer", f"ip addr del {SPOOFED_IP}/24 dev eth0")
     stage.screen.proof(f"a spoofing bare-metal server gets nowhere: hammer as {SPOOFED_IP}: {lied}", holds=lied.silent)
-    script = (
-        f"own=$(cat /sys/class/net/eth0/address); ip link set eth0 address {SPOOFED_MAC}; ip neigh flush dev eth0; "
-        f"{ping(target)} >/tmp/spoof; ip link set eth0 address $own; ip neigh flush dev eth0; {ping(target)} >/tmp/own"
-    )
-    stage.guests.run("hammer", f"({script}; echo over >/tmp/over) </dev/null >/dev/null 2>&1 &")
-    time.sleep(2)
-    stage.until(lambda: True if "over" in stage.guests.run("hammer", "cat /tmp/over", seconds=5).text else None, 30,
-                "hammer is back on its own MAC")  # fmt: skip
-    lied, own = (pinged(stage.guests.run("hammer", f"cat /tmp/{name}").text) for name in ("spoof", "own"))
+    lied, own = guard.other_mac(stage, "hammer", SPOOFED_MAC, target)
     text = f"hammer sends from MAC {SPOOFED_MAC}: {lied}; from its own again: {own}"
     stage.screen.proof(text, holds=lied.silent and own.well)
 
