@@ -1,6 +1,6 @@
 """`make demo`: bring a cloud up on this machine and tell its story with the unmodified `openstack` client.
 
-    hagane up ─▶ remove a former story's rest ─▶ look at this machine ─▶ seven chapters ─▶ look again ─▶ times
+    hagane up ─▶ remove a former story's rest ─▶ look at this machine ─▶ the chapters ─▶ look again ─▶ times
 
 The exit status is 0 if every proof held. After a failure everything is left as it is, to be looked at; the next run
 removes it first.

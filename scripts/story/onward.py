@@ -1,4 +1,4 @@
-"""Chapter 7: where the cloud answers, who may come in, and what to type next."""
+"""Chapter 12: where the cloud answers, who may come in, and what to type next."""
 
 import os
 import sys
