@@ -3,7 +3,7 @@
 [rack] name physical_network vlans            [provisioning] network cidr
 [[switch]] name driver address ...            [[gateway]] name ovsdb switch switch_port ...
 [[node]] name driver resource_class traits    [node.driver_info]  [node.properties]
-[[node.nic]] mac switch port pxe              (switch and port may be left to inspection)
+[[node.nic]] mac switch port pxe              (switch and port of NICs that do not boot may be left to inspection)
 """
 
 import tomllib
