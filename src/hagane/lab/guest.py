@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hagane.errors import Unavailable
-from hagane.lab import disk
+from hagane.lab import disk, guest_san
 from hagane.lab.process import tool
 
 CACHE = Path("/var/cache/hagane")
@@ -32,12 +32,16 @@ PACKAGES = (
     "libtommath1",
     "zlib1g",
     "systemd-boot-efi",
+    *guest_san.PACKAGES,
 )
 # In the ramdisk; their dependencies come along. The first three are what a libvirt machine's disk needs.
-EARLY = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "sd_mod", "ahci", "ata_piix", "nvme")
+EARLY = (
+    *("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "sd_mod", "ahci", "ata_piix", "nvme"),
+    *("e1000", "e1000e", *guest_san.MODULES),
+)
 LATE = (
     *("sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "evdev", "button", "virtio_rng", "virtio_balloon"),
-    *("virtio_console", "8021q", "e1000", "e1000e", "pvpanic_pci", "ext2"),
+    *("virtio_console", "8021q", "pvpanic_pci", "ext2"),
 )
 MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
@@ -94,7 +98,7 @@ def _kernel_package() -> str:
 
 def _key(packages: list[Path], variant: str) -> str:
     digest = hashlib.sha256(repr((variant, [path.name for path in packages])).encode())
-    for path in (*sorted(FILES.iterdir()), Path(__file__), Path(disk.__file__)):
+    for path in (*sorted(FILES.iterdir()), Path(__file__), Path(disk.__file__), Path(guest_san.__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
@@ -121,8 +125,8 @@ def _build(work: Path, packages: list[Path], image: GuestImage) -> None:
 
 def _root(root: Path, parts: Path, version: str, variant: str) -> None:
     """The root file system as a folder."""
-    folders = "bin dev etc/hagane etc/dropbear home/cirros lib/modules mnt proc root run sys tmp var/lib/hagane var/log"
-    for name in folders.split():
+    folders = "bin dev etc/dropbear etc/hagane etc/iscsi home/cirros lib/modules mnt proc root run sys tmp"
+    for name in (*folders.split(), "var/lib/hagane", "var/lock", "var/log"):
         (root / name).mkdir(parents=True)
     for name in ("sbin", "usr/bin", "usr/sbin"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -135,11 +139,12 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
         found = [file for folder in ("lib", "usr/lib") for file in (parts / folder / MULTIARCH).glob(f"{library}.so.*")]
         # The shortest name is the one that programs ask for; the others are what it points at.
         shutil.copy(min(found, key=lambda file: len(file.name)), root / "lib")
+    guest_san.install(root, parts, guest_san.KEEP, guest_san.KEEP_LIBRARIES)
     _modules(root, parts, version, (*EARLY, *LATE))
     for file in FILES.iterdir():
         target = root / ("etc/inittab" if file.name == "inittab" else f"etc/hagane/{file.name}")
         shutil.copy(file, target)
-        target.chmod(0o644 if file.suffix or file.name in ("inittab", "lib") else 0o755)
+        target.chmod(0o644 if file.suffix or file.name in ("inittab", "lib", "san") else 0o755)
     for name, text in _ETC.items():
         (root / "etc" / name).write_text(text.format(variant=variant))
     (root / "etc/shadow").chmod(0o600)
@@ -173,11 +178,12 @@ def _modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> N
 
 
 def _ramdisk(root: Path, parts: Path, version: str) -> bytes:
-    for name in ("bin", "dev", "proc", "sys", "root"):
+    for name in ("bin", "dev", "etc/iscsi", "proc", "run", "sys", "root", "var/lock"):
         (root / name).mkdir(parents=True)
     shutil.copy(parts / "bin" / "busybox", root / "bin")
     shutil.copy(FILES / "init", root / "init")
     (root / "init").chmod(0o755)
+    guest_san.install(root, parts, guest_san.LOGIN, guest_san.LOGIN_LIBRARIES)
     _modules(root, parts, version, EARLY)
     return disk.cpio(root)
 
