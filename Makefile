@@ -1,12 +1,13 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test test-agent lint check format bench lock
+.PHONY: help setup up demo down test test-agent test-faults lint check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
 	@echo "make down    stop and remove everything that make demo or hagane up started"
 	@echo "make test-agent  one deployment with the original ironic-python-agent"
+	@echo "make test-faults  every fault of the lab at every step of a Node's work; an hour or two"
 	@echo "make test    all tests; make check: format, lint, types, layers, fast tests"
 	@echo "make bench   measure, beside the limit of this machine"
 
@@ -33,6 +34,10 @@ test: setup
 # The original ironic-python-agent: alone on BIOS and UEFI, then in a cloud; 2.5 GB of memory, some minutes.
 test-agent: setup
 	@$(PY) -m pytest -q -s tests/conformance/stock_ramdisk.py tests/dataplane/stock_agent.py
+
+# Every fault of the lab at every step of a Node's work: a table, after an hour or two.
+test-faults: setup
+	@$(PY) -m tests.dataplane.fault_matrix
 
 lint: setup
 	@$(PY) -m ruff format --check src tests scripts bench
