@@ -29,6 +29,8 @@ _OWN = (
     Attr("type", Text(), shown=False, filter=False, sort=False),
 )
 _DIRECTION = Attr("direction", OneOf(values=("egress", "ingress")), write="cu", default="egress")
+_OUT = Attr("direction", OneOf(values=("egress",)), write="cu", default="egress")
+"""Of a guarantee: OVN keeps it where frames leave (reconcile/ovn/qos.py), and promises nothing of what comes in."""
 _KBPS = Checked(rule=kbps, kind="int", json_schema=(("type", ["integer", "string"]), ("minimum", 0)))
 _MARK = Checked(rule=Whole(values=MARKS).check, kind="int", json_schema=(("enum", list(MARKS)),))
 
@@ -133,7 +135,7 @@ class DscpMarking(QosRule):
 
 class MinimumBandwidth(QosRule):
     type = MINIMUM
-    attrs = (*_OWN, Attr("min_kbps", _KBPS, write="cu", default=REQUIRED), _DIRECTION)
+    attrs = (*_OWN, Attr("min_kbps", _KBPS, write="cu", default=REQUIRED), _OUT)
 
 
 class BandwidthLimitAlias(BandwidthLimit):

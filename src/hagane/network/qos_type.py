@@ -16,7 +16,7 @@ _WAYS: tuple[str, Any] = ("choices", ["egress", "ingress"])
 TYPES: dict[str, dict[str, tuple[str, Any]]] = {
     BANDWIDTH: {"max_kbps": _RATE, "max_burst_kbps": _RATE, "direction": _WAYS},
     DSCP: {"dscp_mark": ("choices", list(MARKS))},
-    MINIMUM: {"min_kbps": _RATE, "direction": _WAYS},
+    MINIMUM: {"min_kbps": _RATE, "direction": ("choices", ["egress"])},
 }
 
 

@@ -81,7 +81,8 @@ def test_rules_that_contradict_each_other_are_refused(root: Net, alice: Net) -> 
                  "QoSRuleParameterConflict", text)  # fmt: skip
     rule(root, made, "bandwidth_limit", max_kbps=5, direction="ingress")
     for kind, body in (("bandwidth_limit", {"max_kbps": -1}), ("bandwidth_limit", {"max_kbps": 1, "direction": "up"}),
-                       ("dscp_marking", {"dscp_mark": 7}), ("minimum_bandwidth", {})):  # fmt: skip
+                       ("dscp_marking", {"dscp_mark": 7}), ("minimum_bandwidth", {}),
+                       ("minimum_bandwidth", {"min_kbps": 1, "direction": "ingress"})):  # fmt: skip
         root.refused("POST", f"{path}/{kind}_rules", {f"{kind}_rule": body}, 400, "HTTPBadRequest")
 
 
@@ -134,6 +135,8 @@ def test_types_are_those_that_ovn_enforces(root: Net, alice: Net) -> None:
     assert types == [{"type": "bandwidth_limit"}, {"type": "dscp_marking"}, {"type": "minimum_bandwidth"}]
     shown = root.get("/qos/rule-types/dscp_marking")["rule_type"]
     assert shown["drivers"][0]["supported_parameters"][0]["parameter_name"] == "dscp_mark"
+    taken = root.get("/qos/rule-types/minimum_bandwidth")["rule_type"]["drivers"][0]["supported_parameters"]
+    assert taken[1] == {"parameter_name": "direction", "parameter_type": "choices", "parameter_values": ["egress"]}
     alice.refused("GET", "/qos/rule-types/dscp_marking", None, 403, "NotAuthorized")
 
 
