@@ -88,7 +88,8 @@ class SerialOverLan:
         for _ in range(TRIES):
             self._send(bytes([self._sequence, 0, 0, 0]) + data)
             try:
-                await asyncio.wait_for(self._acknowledged.wait(), SECONDS)
+                async with asyncio.timeout(SECONDS):
+                    await self._acknowledged.wait()
             except TimeoutError:
                 continue
             return True
