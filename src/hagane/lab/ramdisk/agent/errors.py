@@ -64,10 +64,6 @@ class ImageChecksumError(AgentError):
     message = "Error verifying image checksum"
 
 
-class ImageWriteError(AgentError):
-    message = "Error writing image to device"
-
-
 class InvalidImage(AgentError):
     message = "Image is invalid"
 

@@ -15,7 +15,6 @@ MB = 1 << 20
 HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")  # UEFI specification, 5.3.2
 ENTRY = struct.Struct("<16s16sQQQ72s")  # 5.3.3
 SLOT = struct.Struct("<B3sB3sII")  # an entry of an MBR
-EXTENDED = (0x05, 0x0F, 0x85)
 LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 SWAP = "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"
