@@ -9,7 +9,6 @@ the OVN databases, machines from libvirt, files from the disk, allocations from 
 import asyncio
 import contextlib
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,12 +20,10 @@ import libvirt
 from hagane.lab import central, host, libvirtd, netns
 from hagane.lab.process import run
 from hagane.lab.site import Site
+from story import rows
 
-# Written at any time by the engines themselves, or kept on purpose after a thing is gone.
+# Written at any time by the engines themselves.
 ENGINE_TABLES = frozenset({"NB_Global", "SB_Global", "Connection", "SSL", "Chassis", "Chassis_Private", "Encap"})
-HISTORY = frozenset(
-    {"event", "work", "identity_revocation", "network_freed", "network_range", "seeded", "migration", "server_past"}
-)
 SOUTHBOUND = ("Datapath_Binding", "Port_Binding", "MAC_Binding", "Port_Group", "Address_Set", "Logical_DP_Group")
 
 
@@ -61,7 +58,7 @@ async def _look(site: Site, database: Path) -> World:
         "machines": asyncio.to_thread(_machines, site),
         "processes": _each(_processes(space) for space in spaces),
         "files": asyncio.to_thread(_files, site),
-        "rows": asyncio.to_thread(_rows, database),
+        "rows": asyncio.to_thread(rows.rows, database),
     }
     looked = dict(zip(parts, await asyncio.gather(*parts.values()), strict=True))
     return World({"namespaces": frozenset(spaces)} | {kind: frozenset(names) for kind, names in looked.items()})
@@ -143,20 +140,3 @@ def _files(site: Site) -> set[str]:
     """Disks, images, config drives and console logs."""
     folders = [site.state / "images", *(libvirtd.pool(site.folder(name)).parent for name in site.hosts)]
     return {str(file) for folder in folders for file in folder.rglob("*") if file.is_file()}
-
-
-def _rows(database: Path) -> set[str]:
-    """Table and key of every row, allocations among them."""
-    found = set()
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as store:
-        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            if table in HISTORY or table.startswith("sqlite_"):
-                continue
-            columns = [c[1] for c in store.execute(f"PRAGMA table_info({table})") if c[5]]
-            found |= {
-                f"{table} {'/'.join(map(str, row))}"
-                for row in store.execute(f"SELECT {','.join(columns)} FROM {table}")
-            }
-    store.close()
-    return found
