@@ -16,7 +16,7 @@ def row(**more: Any) -> dict[str, Any]:
     """A Server that runs and about which nothing is being done."""
     return {
         "id": "s", "host": "a", "vm_state": "active", "task_state": None, "power_state": 1, "power": "on",
-        "terminate": False, "generation": 3, "observed_generation": 3, "nics": [],
+        "terminate": False, "generation": 3, "observed_generation": 3, "nics": [], "devices": [],
     } | more  # fmt: skip
 
 

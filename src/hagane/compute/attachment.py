@@ -131,13 +131,13 @@ async def _attach(request: Request, tx: Tx, body: dict[str, Any]) -> device.Entr
     refuse_state(row, "attach_volume", FIT)
     refuse_steel(row, "given a volume while it runs")
     volume = await storage.volume_of(request, tx, body["volumeId"])
-    await refuse_twice(tx, row, volume)
+    await storage.refuse_twice(tx, row, volume)
     shelved = row["vm_state"] == VmState.SHELVED_OFFLOADED
     if shelved and body.get("tag"):
         raise Invalid("Tagged volume attachment is not supported for shelved-offloaded instances.")
     if shelved and volume["multiattach"]:
         raise Invalid("Attaching multiattach volumes is not supported for shelved-offloaded instances.")
-    refuse_multiattach(request, volume)
+    storage.refuse_multiattach(request, volume)
     with storage.worded():
         attachment = await attach.reserve(tx, volume, row["id"])
     one = device.entry(
@@ -152,20 +152,6 @@ async def _attach(request: Request, tx: Tx, body: dict[str, Any]) -> device.Entr
         added = one | {"new": True, "request": request.id}
         await intend(request, tx, row, "attach_volume", {"devices": [*device.devices(row), added]})
     return one
-
-
-async def refuse_twice(tx: Tx, row: Row, volume: Row) -> None:
-    """A volume is attached once to a Server, and to others only where it may be. Raises Invalid."""
-    others = [one["instance_uuid"] for one in await attach.attachments(tx, volume["id"]) if one["instance_uuid"]]
-    if others and not volume["multiattach"]:
-        raise bad_volume(f"volume {volume['id']} is already attached to instances: {' '.join(others)}")
-    if device.find(row, volume["id"]) is not None:
-        raise bad_volume(f"volume {volume['id']} already attached")
-
-
-def refuse_multiattach(request: Request, volume: Row) -> None:
-    if volume["multiattach"] and not at(request, 60):
-        raise Invalid("Multiattach volumes are only supported starting with compute API version 2.60.")
 
 
 def name_of(row: Row) -> str:

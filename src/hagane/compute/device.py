@@ -23,7 +23,8 @@ _FIELDS = ("source", "destination", "source_id", "volume_id", "attachment_id", "
            "bus", "type", "format", "delete", "volume_type")  # fmt: skip
 _MARKS = ("new", "gone", "undone", "request", "old")
 _PREFIX = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd", "xen": "xvd"}
-MOST = 26
+LETTERS = ascii_lowercase
+MOST = len(LETTERS)
 """Devices of one Server: as many as there are letters; the real service's libvirt driver names no more either."""
 
 
@@ -76,6 +77,11 @@ def without(row: Row, gone: Iterable[Entry]) -> list[Entry]:
     return [one for one in devices(row) if one["id"] not in ids]
 
 
+def on_host(row: Row) -> Mapping[str, Any]:
+    """The flavor as far as a Host has to give it: the root of a volume-backed Server takes no room there."""
+    return dict(row["flavor"]) | ({"disk": 0} if root(row) else {})
+
+
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +113,7 @@ def unnamed(row: Row) -> list[str]:
     asked = local(row)
     mine = [bool(row["flavor"]["ephemeral"]) and all(is_swap(one) for one in asked),
             bool(row["flavor"]["swap"]) and not any(is_swap(one) for one in asked)]  # fmt: skip
-    return list(ascii_lowercase[1 : 1 + sum(mine)])
+    return list(LETTERS[1 : 1 + sum(mine)])
 
 
 def next_name(row: Row, bus: str | None) -> str | None:
@@ -115,7 +121,7 @@ def next_name(row: Row, bus: str | None) -> str | None:
     the order of its disks, and a name that it does not have would be a lie (the real service's libvirt driver does so
     too)."""
     taken = used(row)
-    free = next((one for one in ascii_lowercase if one not in taken), None)
+    free = next((one for one in LETTERS if one not in taken), None)
     return None if free is None else prefix(bus) + free
 
 

@@ -1,9 +1,10 @@
 """The bodies of requests about Servers: which fields exist in which microversion."""
 
+import re
 from functools import lru_cache
 
 from hagane.api.service import Version
-from hagane.api.types import Custom, Enum, Ip, ListOf, Obj, Str, Type
+from hagane.api.types import BadValue, Custom, Enum, Ip, ListOf, Obj, Str, Type
 from hagane.compute.kinds import (
     ANY,
     BOOLEAN,
@@ -39,15 +40,27 @@ _HINTS = Obj(
     },
     open=True,
 )
+
+
+def _index(field: str, value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise BadValue(field, value, f"{value!r} is not of type 'integer', 'string', 'null'")
+    if isinstance(value, str) and not re.fullmatch("-?[0-9]{1,9}", value):
+        raise BadValue(field, value, f"{value!r} does not match '^-?[0-9]+$'")
+    return int(value)
+
+
+_INDEX = Custom(rule=_index, nullable=True, json_schema={"type": ["integer", "string", "null"]})
 _DISK = {
-    "virtual_name": Str(), "volume_id": UUID, "snapshot_id": UUID, "volume_size": ANY, "device_name": Str(min=1),
+    "virtual_name": Str(), "volume_id": UUID, "snapshot_id": UUID, "volume_size": POSITIVE,
+    "device_name": Str(min=1, pattern=r"^[a-zA-Z0-9._/-]*\Z"),
     "delete_on_termination": BOOLEAN, "no_device": ANY, "connection_info": Str(None),
 }  # fmt: skip
 _DISK_V2 = _DISK | {
     "source_type": Enum(values=("volume", "image", "snapshot", "blank")),
     "uuid": Str(255, min=1, pattern=r"^[a-zA-Z0-9._-]*\Z"), "image_id": UUID,
     "destination_type": Enum(values=("local", "volume")), "guest_format": Str(), "device_type": Str(),
-    "disk_bus": Str(), "boot_index": ANY,
+    "disk_bus": Str(), "boot_index": _INDEX,
 }  # fmt: skip
 
 

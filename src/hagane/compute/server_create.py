@@ -13,14 +13,14 @@ from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.baremetal.node import NODE
-from hagane.compute import flavor_node, nic, personality, quota, server_group
+from hagane.compute import device_order, flavor_node, nic, personality, quota, server_group
 from hagane.compute import keypair as keypairs
 from hagane.compute.base import api, at, need, own
 from hagane.compute.flavor import find as find_flavor
 from hagane.compute.flavor import snapshot
 from hagane.compute.row import KIND, SERVER, Task, VmState
 from hagane.errors import Forbidden, HaganeError, Invalid, NotFound, QuotaExceeded
-from hagane.image.store import ImageInfo, base_image
+from hagane.image.store import ImageInfo
 from hagane.placement.host import DEFAULT_ZONE, HOST
 from hagane.state import clock, event, work
 from hagane.state.database import Row, Tx
@@ -44,6 +44,7 @@ class Order:
     zone: str | None = None
     host: dict[str, Any] | None = None  # {"host", "forced"}
     groups: list[str] | None = None
+    devices: device_order.Asked = field(default_factory=device_order.Asked)
     reservation: str = field(
         default_factory=lambda: "r-" + "".join(secrets.choice(_LETTERS[0] + _LETTERS[2]) for _ in range(8))
     )
@@ -69,7 +70,7 @@ def order_of(request: Request, body: dict[str, Any]) -> Order:
         raise Invalid(f"A request creates at most {AT_ONCE} servers")
     hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
     order = Order(server, hints, least, min(most, AT_ONCE), server.get("adminPass", "") or password())
-    _refuse_volumes(server)
+    order.devices = device_order.asked(request, server)
     _destination(request, order)
     if (groups := server.get("security_groups")) is not None:
         order.groups = list(dict.fromkeys(group["name"] for group in groups if group.get("name")))
@@ -81,21 +82,6 @@ def order_of(request: Request, body: dict[str, Any]) -> Order:
     if server.get("hostname") and most > 1:
         raise Invalid("Unable to allocate a single hostname to multiple instances")
     return order
-
-
-def _refuse_volumes(server: dict[str, Any]) -> None:
-    """Block devices may say what is done anyway: the image on a local disk. Volumes are refused, not ignored."""
-    devices = server.get("block_device_mapping_v2") or []
-    if server.get("block_device_mapping"):
-        raise Invalid("Block Device Mapping is Invalid: this cloud offers no volumes.")
-    for device in devices:
-        local = device.get("destination_type") == "local" and device.get("source_type") == "image"
-        if not local or str(device.get("boot_index", 0)) != "0":
-            raise Invalid("Block Device Mapping is Invalid: this cloud offers no volumes; the only block device is "
-                          "the image on the server's local disk.")  # fmt: skip
-        server.setdefault("imageRef", device.get("uuid", ""))
-    if not server.get("imageRef"):
-        raise Invalid("Missing imageRef attribute")
 
 
 def _destination(request: Request, order: Order) -> None:
@@ -126,21 +112,24 @@ async def create(request: Request, tx: Tx, order: Order) -> list[Row]:
     """Store the Servers of an order; the first of them is the answer's."""
     await _check_place(tx, order)
     flavor = await _flavor(request, tx, order)
-    image = await _image(request, tx, order)
+    boot = await device_order.boot_of(request, tx, order.server.get("imageRef"), order.devices, order.most)
     flavor_node.check(flavor)
-    check_fit(request, flavor, image)
+    if boot.image:
+        check_image(boot.image, backed=boot.volume is not None)
+    check_boot(request, flavor, boot)
     limits = await quota.limits_of(tx, request.caller.project_id or "", request.caller.user_id)
     check_metadata(order.server.get("metadata", {}), limits)
     personality.check(order.server.get("personality", []), limits)
     keypair = await key_of(request, tx, order.server.get("key_name"))
     count = await quota.take(tx, request.caller.project_id or "", flavor, order.least, order.most)
-    base = _row(request, order, flavor, image, keypair)
+    base = _row(request, order, flavor, boot, keypair)
     base["group_id"] = await server_group.join(request, tx, order.hints, count)
     networks = await nic.plan(request, tx, order.server.get("networks"), order.groups, count)
     rows = []
     for index in range(count):
         row = base | _each(order, base, index, count)
         row["nics"] = await nic.make(request, tx, row, networks)
+        row["devices"] = await device_order.make(request, tx, row, boot)
         await SERVER.insert(tx, row)
         await event.begin(tx, KIND, row["id"], request.id, "create", user_id=row["user_id"],
                           project_id=row["project_id"])  # fmt: skip
@@ -172,21 +161,27 @@ async def _flavor(request: Request, tx: Tx, order: Order) -> Row:
     return flavor
 
 
-async def _image(request: Request, tx: Tx, order: Order) -> ImageInfo:
-    try:
-        image = await base_image(tx, request.cloud, order.server["imageRef"], caller=request.caller)
-    except NotFound as error:
-        raise Invalid("Can not find requested image", code="ImageNotFound") from error
-    check_image(image)
-    return image
-
-
-def check_image(image: ImageInfo) -> None:
-    """Whether a Server can start from it at all. Raises Invalid."""
+def check_image(image: ImageInfo, *, backed: bool = False) -> None:
+    """Whether a Server can start from it at all; `backed`: from a volume made of it, or of what it stands for. Raises
+    Invalid."""
     if image.status != "active":
         raise Invalid(f"Image {image.id} is not active.", code="ImageNotActive")
-    if image.problem:
+    if image.problem and not backed:
         raise Invalid(f"Image {image.id} is unacceptable: {image.problem}", code="ImageUnacceptable")
+
+
+def check_boot(request: Request, flavor: dict[str, Any], boot: device_order.Boot) -> None:
+    """Whether what a Server starts from fits the flavor, and its devices each other. Raises Invalid, Forbidden."""
+    root = boot.volume
+    if root is None:
+        if boot.image:
+            check_fit(request, flavor, boot.image)
+    elif flavor["ram"] < boot.min_ram:
+        raise Invalid("Flavor's memory is too small for requested image.")
+    elif root["volume_size"] is not None and boot.min_disk > root["volume_size"]:
+        raise Invalid("Volume is smaller than the minimum size specified in image metadata. Volume size is"
+                      f" {root['volume_size'] * GIB} bytes, minimum size is {boot.min_disk * GIB} bytes.")  # fmt: skip
+    device_order.check(flavor, boot.wishes)
 
 
 def check_fit(request: Request, flavor: dict[str, Any], image: ImageInfo) -> None:
@@ -224,14 +219,15 @@ async def key_of(request: Request, tx: Tx, name: str | None) -> dict[str, Any] |
     return {part: row[part] for part in ("name", "type", "public_key")}
 
 
-def _row(request: Request, order: Order, flavor: Row, image: ImageInfo, keypair: dict[str, Any] | None) -> Row:
+def _row(request: Request, order: Order, flavor: Row, boot: device_order.Boot, keypair: dict[str, Any] | None) -> Row:
     """What all Servers of an order share."""
     server, moment = order.server, clock.now()
     # A Node always has one: it is told by the ramdisk that writes the image, before any network is there.
-    drive = bool(server.get("config_drive")) or image.properties.get("img_config_drive") == "mandatory"
+    drive = bool(server.get("config_drive")) or boot.properties.get("img_config_drive") == "mandatory"
     drive = drive or flavor_node.wish_of(flavor) is not None
     return {
-        "project_id": request.caller.project_id, "user_id": request.caller.user_id, "image_id": image.id,
+        "project_id": request.caller.project_id, "user_id": request.caller.user_id,
+        "image_id": server.get("imageRef") or None,
         "description": server.get("description") if at(request, 19) else server["name"],
         "flavor_id": flavor["id"], "flavor": snapshot(flavor),
         "key_name": keypair and keypair["name"], "keypair": keypair, "metadata": server.get("metadata", {}),

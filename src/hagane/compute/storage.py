@@ -10,10 +10,12 @@ from typing import Any
 from hagane.api.http import Request
 from hagane.api.policy import Policy
 from hagane.cloud import Cloud
+from hagane.compute import device
+from hagane.compute.base import at
 from hagane.errors import HaganeError, Invalid, NotFound, QuotaExceeded, TooLarge
-from hagane.state.database import Reader, Row
+from hagane.state.database import Reader, Row, Tx
 from hagane.volume import attach
-from hagane.volume.base import missing, sees
+from hagane.volume.base import bad_volume, missing, sees
 
 NEWEST = (3, 70)
 
@@ -41,6 +43,20 @@ async def volume_of(request: Request, reader: Reader, volume_id: str) -> Row:
     if not sees(request, row):
         raise missing("Volume", volume_id)
     return row
+
+
+async def refuse_twice(tx: Tx, row: Row, volume: Row) -> None:
+    """A volume is attached once to a Server, and to others only where it may be. Raises Invalid."""
+    others = [one["instance_uuid"] for one in await attach.attachments(tx, volume["id"]) if one["instance_uuid"]]
+    if others and not volume["multiattach"]:
+        raise bad_volume(f"volume {volume['id']} is already attached to instances: {' '.join(others)}")
+    if device.find(row, volume["id"]) is not None:
+        raise bad_volume(f"volume {volume['id']} already attached")
+
+
+def refuse_multiattach(request: Request, volume: Row) -> None:
+    if volume["multiattach"] and not at(request, 60):
+        raise Invalid("Multiattach volumes are only supported starting with compute API version 2.60.")
 
 
 @contextmanager

@@ -205,7 +205,8 @@ async def _light(db: Reader, host: str) -> dict[str, Row]:
     columns = ", ".join(server_plan.LIGHT)
     rows = await db.fetch(f"SELECT {columns} FROM server WHERE host = :host", {"host": host})
     for row in rows:
-        row["nics"] = msgspec.json.decode(row["nics"]) if row["nics"] not in (None, "[]") else []
+        for name in ("nics", "devices"):
+            row[name] = msgspec.json.decode(row[name]) if row[name] not in (None, "[]") else []
     return {row["id"]: row for row in rows}
 
 

@@ -30,7 +30,7 @@ from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server_machine import base_of, machine_of
 from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
-from hagane.reconcile.server_steps import Steps
+from hagane.reconcile.server_steps import Overtaken, Steps
 from hagane.reconcile.server_volume import Volumes, leaving
 from hagane.state import clock
 from hagane.state.database import Database, Row
@@ -129,8 +129,15 @@ class ServerReconciler:
     async def _apply(self, row: Row, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
         station, steps, image = self._registry.station(row["host"]), Steps(row), images.get(row["image_id"])
         ordered = _in_order(row, ports)
-        if row["vm_state"] == VmState.BUILDING and image is None:
+        if row["vm_state"] == VmState.BUILDING and image is None and device.root(row) is None:
             return await self._refused(row, steps, _gone(row), final=True)
+        try:
+            row, why = await self._volumes.prepare(row, steps)
+        except DeviceFailed as error:
+            return await self._refused(row, steps, error, final=True)
+        if why:
+            await self._db.write(steps.write)
+            return Wait(5.0, why, _deadline(row))  # whoever makes a volume wakes its Server
         system = row["rescue"]["image_id"] if row["rescue"] else None
         found = (images.get(one) for one in (row["image_id"], row["disk_image"], system) if one)
         bases: dict[str, BaseImage] = {one.id: base_of(one) for one in found if one}
@@ -203,6 +210,7 @@ class ServerReconciler:
         if row["vm_state"] in (VmState.BUILDING, VmState.SHELVED_OFFLOADED):
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
+                await self._volumes.let_go(device.volumes(row))
         self._registry.station(row["host"]).stale()
         if server_move.is_going(row):
             return await self._moves.undo(row, steps, error)
@@ -254,6 +262,7 @@ class ServerReconciler:
                 await self._upload(row, steps)
             steps.progress("remove", 0)
             await station.driver.remove(row["id"])
+            await self._volumes.let_go(device.volumes(row))
         except Unavailable:
             raise
         except HaganeError as error:
@@ -312,10 +321,6 @@ def _in_order(row: Row, ports: list[Row]) -> list[Row]:
     """The Server's ports in the order of its NICs; a port that somebody deleted is no NIC any more."""
     by_id = {port["id"]: port for port in ports}
     return [by_id[port_id] for port_id in port_ids(row) if port_id in by_id]
-
-
-class Overtaken(Exception):
-    """While the Host was at work, something else was wanted of the Server."""
 
 
 async def _telling(db: Database, row: Row, steps: Steps, work: Coroutine[Any, Any, T]) -> T:

@@ -151,7 +151,7 @@ async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError
         )
         changes |= {
             "task_state": None, "vm_state": VmState.ERROR, "power_state": NOSTATE, "secret": None,
-            "observed_generation": row["generation"], "fault": fault(500, message, told, clock.now()),
+            "observed_generation": row["generation"], "fault": fault(500, message, told, clock.now()), "devices": [],
         }  # fmt: skip
 
     async def write(tx: Tx) -> None:
@@ -159,6 +159,8 @@ async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError
             # What is left of it on that Host is nobody's now: the Host's own pass sweeps it.
             await release(tx, row["id"])
             await nic.unbind(tx, row)
+            if not again:
+                await server_volume.released(tx, row)
             await steps.end(tx, error=error.message, whole=not again)
             await work.wake(tx, "host", row["host"])
 

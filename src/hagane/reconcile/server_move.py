@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hagane.cloud import Cloud
-from hagane.compute import migration_row, nic, quota
+from hagane.compute import device, migration_row, nic, quota
 from hagane.compute.row import KIND, SERVER, Task, VmState, disk_key, fault
 from hagane.drivers.hypervisor.base import BaseImage, Hypervisor
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
@@ -154,7 +154,7 @@ def _copies(row: Row, version: int) -> dict[str, str]:
     """Name of a copy, which is the id of the base image that it becomes -> key of the disk that it is one of."""
     old = row["move"]["old"]
     key, name = disk_key(row | {"disk_version": old["disk_version"]}), f"move-{row['id']}-{version}"
-    copies = {name: key}
+    copies = {} if device.root(row) else {name: key}
     if old["flavor"]["ephemeral"]:
         copies[f"{name}-ephemeral"] = f"{key}-ephemeral"
     return copies
@@ -191,7 +191,8 @@ async def _place(tx: Tx, row: Row) -> str:
         return ""
     move, source = row["move"], row["host"]
     flavor = move["new"]["flavor"]
-    small = flavor["disk"] < row["flavor"]["disk"] or flavor["ephemeral"] < row["flavor"]["ephemeral"]
+    small = flavor["ephemeral"] < row["flavor"]["ephemeral"]
+    small = small or (device.root(row) is None and flavor["disk"] < row["flavor"]["disk"])
     if small:
         return "Resize error: Unable to resize disk down."
     wanted = await server_place.wanted(tx, row | {"flavor": flavor, "tried": []})
@@ -202,7 +203,7 @@ async def _place(tx: Tx, row: Row) -> str:
     await rename(tx, row["id"], move["uuid"])
     who = {"project_id": row["project_id"], "user_id": row["user_id"]}
     for host in choice.hosts:
-        if await claim(tx, host["id"], row["id"], resources_of(flavor), **who):
+        if await claim(tx, host["id"], row["id"], resources_of(device.on_host(row | {"flavor": flavor})), **who):
             await _placed(tx, row, host["name"])
             return ""
     await rename(tx, move["uuid"], row["id"])

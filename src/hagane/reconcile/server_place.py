@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hagane.compute import migration_row, nic
+from hagane.compute import device, migration_row, nic
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault
 from hagane.compute.server_group import GROUP
 from hagane.placement.choose import Choice, Wanted, choose, resources_of
 from hagane.placement.host import all_hosts
 from hagane.placement.inventory import claim, usages
+from hagane.reconcile import server_volume
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 
@@ -27,6 +28,9 @@ async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
         choice = choose(hosts, inventories, await wanted(tx, row))
         host = await _claim(tx, row, choice, inventories)
         changes = _on(row, host) if host else _nowhere(row, choice)
+        if not host and row["vm_state"] == VmState.BUILDING:
+            await server_volume.released(tx, row, made=True)
+            changes["devices"] = []
         await SERVER.update(tx, {"id": row["id"]}, changes)
         if host:
             await nic.bind(tx, row, host["name"])
@@ -38,7 +42,7 @@ async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
 
 
 async def _claim(tx: Tx, row: Row, choice: Choice, inventories: dict[str, dict[str, Row]]) -> Row | None:
-    resources = resources_of(row["flavor"])
+    resources = resources_of(device.on_host(row))
     for host in choice.hosts:
         if await claim(tx, host["id"], row["id"], resources, project_id=row["project_id"], user_id=row["user_id"]):
             for resource_class, amount in resources.items():
@@ -91,7 +95,7 @@ async def wanted(tx: Tx, row: Row) -> Wanted:
     if ids := _listed(hints.get("different_host")):
         apart = frozenset(await _hosts_of(tx, {"id": ids}))
     found = Wanted(
-        resources_of(row["flavor"]), row["zone"], place.get("host"), bool(place.get("forced")), near, apart,
+        resources_of(device.on_host(row)), row["zone"], place.get("host"), bool(place.get("forced")), near, apart,
         frozenset(one["host"] for one in row["tried"]),
     )  # fmt: skip
     return await _grouped(tx, row, found) if row["group_id"] else found

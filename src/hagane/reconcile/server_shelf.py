@@ -12,6 +12,7 @@ from hagane.compute import nic
 from hagane.compute.row import KIND, SHUTDOWN, VmState, fault
 from hagane.errors import HaganeError
 from hagane.placement.inventory import release
+from hagane.reconcile import server_volume
 from hagane.reconcile.server_end import store_row
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
@@ -27,6 +28,7 @@ async def shelved(tx: Tx, row: Row, steps: Steps) -> None:
     }  # fmt: skip
     if await store_row(tx, row, changes):
         await _leave(tx, row)
+        await server_volume.shelved(tx, row)
         await steps.end(tx)
 
 
@@ -50,6 +52,7 @@ async def returned(tx: Tx, row: Row, steps: Steps, error: HaganeError) -> None:
     }  # fmt: skip
     if await store_row(tx, row, changes):
         await _leave(tx, row)
+        await server_volume.shelved(tx, row)
         await steps.end(tx, error=error.message)
 
 

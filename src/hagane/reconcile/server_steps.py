@@ -11,6 +11,10 @@ from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 
 
+class Overtaken(Exception):
+    """While the Host was at work, something else was wanted of the Server."""
+
+
 class Steps:
     """Recorder of one run."""
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from hagane.cloud import Cloud
 from hagane.compute import device
+from hagane.compute.row import SERVER
 from hagane.drivers.hypervisor.base import Source
 from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
+from hagane.reconcile.server_steps import Overtaken, Steps
 from hagane.state import event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
@@ -24,6 +26,7 @@ from hagane.volume.row import ATTACHMENT, VOLUME
 
 log = logging.getLogger(__name__)
 Entry = device.Entry
+MAKING = ("creating", "downloading")
 
 
 class Volumes:
@@ -31,6 +34,24 @@ class Volumes:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud, self._db = cloud, cloud.db
+
+    async def prepare(self, row: Row, steps: Steps) -> tuple[Row, str]:
+        """Reserve the volumes that were made for a Server; its row as it is then, and what it still waits for. Raises
+        DeviceFailed, Overtaken."""
+        waiting = [one for one in device.volumes(row) if not one["attachment_id"]]
+        if not waiting:
+            return row, ""
+        found = {one["id"]: one for one in await VOLUME.select(self._db, {"id": [one["volume_id"] for one in waiting]})}
+        for one in waiting:
+            _refuse_broken(row["id"], one["volume_id"], found.get(one["volume_id"]))
+        making = [volume for volume in found.values() if volume["status"] in MAKING]
+        if making:
+            percent = sum((volume["percent"] or 0) for volume in found.values()) // len(found)
+            steps.progress("block-device-mapping", min(percent, 99))
+            names = ", ".join(f"{volume['id']} ({volume['percent'] or 0} %)" for volume in making)
+            return row, f"It waits for {len(making)} volume(s) to be made: {names}."
+        steps.progress("block-device-mapping", 100)
+        return row | {"devices": await self._db.write(lambda tx: _reserve(tx, row, found))}, ""
 
     async def connect(self, row: Row) -> dict[str, Source]:
         """How the machine's Host reaches each volume that the machine is to have: id of the device -> source.
@@ -51,14 +72,14 @@ class Volumes:
     async def _connected(self, row: Row, one: Entry, attachment: Row) -> Row:
         """The attachment, connected for the Host where the Server is."""
         connector = connector_of(row, one)
-        if attachment["connection"] and (attachment["connector"] or {}).get("host") == connector["host"]:
+        if attachment["connection"] and _host_of(attachment) == connector["host"]:
             return attachment
         volume = await VOLUME.get(self._db, id=attachment["volume_id"])
         if volume is None:
             raise DeviceFailed(f"Volume {attachment['volume_id']} could not be found.")
         ways = self._cloud.use(attach.Connections)
         try:
-            if attachment["connector"]:
+            if _host_of(attachment):
                 await ways.disconnect(volume, attachment["connector"])
             connection = await ways.connect(volume, connector)
             return await self._db.write(lambda tx: self._note(tx, attachment, connector, connection))
@@ -80,7 +101,7 @@ class Volumes:
         found = await ATTACHMENT.select(self._db, {"id": ids}) if ids else []
         for attachment in found:
             volume = await VOLUME.get(self._db, id=attachment["volume_id"])
-            if volume is not None and attachment["connector"]:
+            if volume is not None and _host_of(attachment):
                 await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
 
     def _secrets(self) -> Secrets:
@@ -97,8 +118,40 @@ def connector_of(row: Row, one: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _host_of(attachment: Row) -> str | None:
+    """The Host that is connected, or was and may still be."""
+    return (attachment["connector"] or {}).get("host")
+
+
+def _refuse_broken(server_id: str, volume_id: str, volume: Row | None) -> None:
+    """Raises DeviceFailed for a volume that came to nothing."""
+    start = f"Build of instance {server_id} aborted: Volume {volume_id}"
+    if volume is None:
+        raise DeviceFailed(f"{start} could not be found.")
+    if volume["status"] not in (*MAKING, "available"):
+        why = f" {volume['fault']}" if volume["fault"] else ""
+        raise DeviceFailed(f"{start} did not finish being created. And its status is {volume['status']}.{why}")
+
+
 def leaving(row: Row) -> list[Entry]:
     return [one for one in device.volumes(row) if one.get("gone")]
+
+
+async def _reserve(tx: Tx, row: Row, volumes: dict[str, Row]) -> list[Entry]:
+    """Take what was made for the Server. Raises DeviceFailed, Overtaken."""
+    found = []
+    for one in device.devices(row):
+        if one["volume_id"] in volumes:
+            volume = await attach.get(tx, one["volume_id"])
+            try:
+                attachment = await attach.reserve(tx, volume, row["id"])
+            except Invalid as error:
+                raise DeviceFailed(error.message) from error
+            one = one | {"attachment_id": attachment["id"]}
+        found.append(one)
+    if not await SERVER.update(tx, {"id": row["id"], "generation": row["generation"]}, {"devices": found}):
+        raise Overtaken
+    return found
 
 
 # -- rows; inside the transaction that writes the Server's ----------------------------------------------------------
@@ -153,20 +206,30 @@ async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
     return found
 
 
-async def released(tx: Tx, row: Row) -> None:
-    """The Server is gone: its volumes are free again, or end with it."""
+async def released(tx: Tx, row: Row, *, made: bool = False) -> None:
+    """The Server is gone, or came to nothing: its volumes are free again, or end with it; with `made`, all that were
+    made for it do."""
     for one in device.volumes(row):
         for attachment_id in (one["attachment_id"], (one.get("old") or {}).get("attachment_id")):
             if attachment_id:
                 await attach.detach(tx, attachment_id)
-        volume = await VOLUME.get(tx, id=one["volume_id"]) if one["delete"] and one["volume_id"] else None
-        if volume is not None:
+        ends = one["delete"] or (made and one["source"] != "volume")
+        volume = await VOLUME.get(tx, id=one["volume_id"]) if ends and one["volume_id"] else None
+        if volume is not None and volume["status"] != "deleting":
             await _end(tx, row, volume)
 
 
 async def _end(tx: Tx, row: Row, volume: Row) -> None:
     """A volume that has snapshots stays, as the real service leaves it; so does one that others have as well."""
     try:
-        await end.delete(tx, volume, request_id=row["request_id"])
+        await end.delete(tx, volume, force=volume["status"] in MAKING, request_id=row["request_id"])
     except Invalid as error:
         log.warning("server %s is gone, volume %s stays: %s", row["id"], volume["id"], error.message)
+
+
+async def shelved(tx: Tx, row: Row) -> None:
+    """No Host has the Server: its volumes are its own, and connected nowhere."""
+    ids = [one["attachment_id"] for one in device.volumes(row) if one["attachment_id"]]
+    if ids:
+        changes = {"connector": {attach.OURS: True}, "connection": {}, "secret": None, "attached_host": None}
+        await ATTACHMENT.update(tx, {"id": ids}, changes)
