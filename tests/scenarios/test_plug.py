@@ -275,8 +275,15 @@ async def test_refusal_of_one_port_holds_up_no_other(w: RackWorld) -> None:
 
 async def test_refusing_switch_says_why(w: RackWorld) -> None:
     node = await w.node(T1)
-    w.switches["tor1"].fault = DeviceFailed("Wrong password.")
+
+    async def says() -> bool:
+        w.switches["tor1"].fault = DeviceFailed("Wrong password.")  # at every exchange
+        return await _says(w, node, "Wrong password.")
+
+    assert not await says()
     await w.plug(node, "provisioning")
+    await w.until(says)
+    w.switches["tor1"].fault = None
     await w.so(node)
     assert w.switches["tor1"].ports["e1"].native == 1001
 
