@@ -273,6 +273,16 @@ async def test_refusal_of_one_port_holds_up_no_other(w: RackWorld) -> None:
     await w.until(lambda: _says(w, bad, "there is no such port"))
 
 
+async def test_a_switch_that_only_says_yes_is_caught(w: RackWorld) -> None:
+    node = await w.node(T1)
+    w.switches["tor1"].ignored = frozenset({"e1"})
+    await w.plug(node, "provisioning")
+    await w.until(lambda: _says(w, node, "port e1: native is 1 instead of 1001"))
+    w.switches["tor1"].ignored = frozenset()
+    w.switches["tor1"].meddle("e2", SwitchPort(native=1))  # it is looked at again
+    await w.so(node)
+
+
 async def test_refusing_switch_says_why(w: RackWorld) -> None:
     node = await w.node(T1)
 

@@ -54,6 +54,8 @@ class SwitchReconciler:
             seen, drifted, failed = await self._bring(row, driver, ports, wanted)
         except (Unavailable, DeviceFailed, Invalid) as error:
             return await self._refused(row, claim, error)
+        # What it has taken and shows otherwise has failed, too.
+        failed = plan.differences(plan.without(wanted, frozenset(failed)), seen) | failed
         reason = "; ".join(f"port {name}: {why}" for name, why in sorted(failed.items())[:5])
         await self._confirmed(row, ports, plan.without(wanted, frozenset(failed)), seen, drifted, reason)
         watched = self._switches.watch(row["id"], driver)
@@ -100,8 +102,8 @@ class SwitchReconciler:
         self, row: Row, ports: Sequence[Row], wanted: SwitchDesired, seen: SwitchSeen, drifted: Sequence[str],
         reason: str,
     ) -> None:  # fmt: skip
-        wrong = plan.differences(wanted, seen)
-        right = [p for p in ports if p["name"] in wanted.ports and p["name"] not in wrong and not p["applied"]]
+        """Note what is as it should be: all of `wanted`. `reason`: why the rest is not."""
+        right = [port for port in ports if port["name"] in wanted.ports and not port["applied"]]
         facts: Row = {"model": seen.model, "chassis_id": seen.chassis_id}
         changes: Row = {"state": racks.UP, "reason": reason, "seen_at": clock.now(), "seen": facts}
 

@@ -83,8 +83,8 @@ class Switch(Protocol):
         ...
 
     async def apply(self, desired: SwitchDesired) -> SwitchSeen:
-        """Bring all named ports to their state in one commit, read back, and return what is there then. Raises
-        DeviceFailed, naming the ports, when the switch took the commands and yet shows another state."""
+        """Bring all named ports to their state in one commit, read back, and return what is there then. A port that the
+        switch took and yet shows otherwise is in the answer as it is, or among those of a DeviceFailed."""
         ...
 
     def watch(self, changed: Callable[[], None]) -> bool:

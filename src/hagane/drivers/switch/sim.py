@@ -13,8 +13,8 @@ CHASSIS_ID = "52:54:00:5f:00:01"
 
 class SimSwitch:
     """Knobs: `delay` (seconds of one exchange), `dead` (it does not answer), `fault` (what the next exchange raises),
-    `lost` (the next commit is done, and its answer does not come). Option `ports`: which it has, separated by spaces;
-    without it, any that is asked for."""
+    `lost` (the next commit is done, and its answer does not come), `ignored` (ports of which it takes settings and
+    forgets them). Option `ports`: which it has, separated by spaces; without it, any that is asked for."""
 
     def __init__(self, access: SwitchAccess) -> None:
         options = access.options
@@ -22,6 +22,7 @@ class SimSwitch:
         self.dead = False
         self.lost = False
         self.fault: HaganeError | None = None
+        self.ignored: frozenset[str] = frozenset()
         self.commits = 0
         self.calls = 0
         self.at_once = 0  # exchanges under way; more than one would be our fault
@@ -59,7 +60,7 @@ class SimSwitch:
         wanted = whole(desired)
         self.vlans |= {vlan: vlan_name(vlan) for vlan in lacks.make}
         self.groups |= lacks.groups
-        for name in lacks.ports:
+        for name in lacks.ports.keys() - self.ignored:
             port = wanted.ports[name]
             self.ports[name] = replace(port, mtu=self.ports[name].mtu if port.mtu is None else port.mtu)
         for group in lacks.drop_groups:
