@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hagane.drivers.metadata import sending
-from hagane.drivers.metadata.base import Question, Reply
+from hagane.drivers.metadata.base import Question, Reply, Stream
 from hagane.drivers.metadata.http import Listener
 from hagane.reconcile.provision_answer import bounds, piece
 
@@ -143,3 +143,54 @@ async def test_a_file_that_is_cut_short_breaks_the_connection(place: Place) -> N
 )
 def test_ranges(ranges: str, wanted: tuple[int, int]) -> None:
     assert bounds(ranges, 100) == wanted
+
+
+class _Source:
+    """Bytes from elsewhere: so many, then nothing, or an error."""
+
+    def __init__(self, count: int, *, breaks: bool = False) -> None:
+        self.left, self.breaks, self.closed = count, breaks, False
+
+    def read(self, count: int) -> bytes:
+        if not self.left and self.breaks:
+            raise OSError("the other side is gone")
+        block = b"s" * min(count, self.left)
+        self.left -= len(block)
+        return block
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("has", "breaks", "reads"),
+    [(3 << 20, False, True), (1 << 20, False, True), (1 << 20, True, True), (64 << 20, False, False)],
+)
+async def test_a_stream_is_sent_on_and_always_closed(*, has: int, breaks: bool, reads: bool) -> None:
+    size = max(has, 3 << 20)
+    whole = reads and has == size
+    source, ended, sent = _Source(has, breaks=breaks), list[bool](), list[int]()
+
+    async def answer(question: Question) -> Reply:
+        return Reply(200, ended=ended.append, stream=Stream(source, size, sent.append))
+
+    listener, one = Listener("net", answer), socket.create_server(("127.0.0.1", 0))
+    one.setblocking(False)
+    port = one.getsockname()[1]
+    await listener.open([one])
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert f"content-length: {size}".encode() in head
+        if reads:
+            body = await reader.read() if not whole else await reader.readexactly(size)
+            assert body == b"s" * has and sum(sent) == has
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            while not (source.closed and ended):
+                await asyncio.sleep(0.01)
+        assert ended == [whole]
+    finally:
+        await listener.close()
+        await asyncio.sleep(0.05)

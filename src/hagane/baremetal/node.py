@@ -135,6 +135,7 @@ class Nodes(BareResource):
         await self._unique(tx, row, row)
         await self._related(tx, row)
         await node_reach.check(tx, request.caller, {}, row)
+        node_reach.check_urls(request.caller, {}, row)
         row |= complete(row)
         row["provision_state"] = "enroll" if at(request, 11) else "available"
         sealed(self.secrets, row, row)
@@ -186,6 +187,7 @@ class Nodes(BareResource):
         changes = self.patch_changes(request, before, patch.apply(before, operations))
         await self._check_changes(request, tx, old, changes, reset=reset)
         await node_reach.check(tx, request.caller, before, changes)
+        node_reach.check_urls(request.caller, before, changes)
         stored = await self.store(tx, old, sealed(self.secrets, old, changes))
         await work.wake(tx, "node", old["id"], request_id=request.id)
         return stored

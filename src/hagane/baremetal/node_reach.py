@@ -3,6 +3,9 @@
 A Node's owner need not be an administrator, and what a Node boots or writes to its disk its owner can read. The cloud
 fetches images and plugs Nics with rights of its own, so the caller's rights are asked here, while they are known: when
 a name is written, and again when a deployment is asked for (the real service asks with the caller's token then).
+
+A URL is fetched by this process, which reaches what the caller may not (the out-of-band network, what listens on this
+machine): only an administrator names one. Once it is written, whoever may deploy the Node may deploy it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from typing import Any
 
 from hagane.api.http import Caller
 from hagane.baremetal.service_port import ROLES
-from hagane.errors import Invalid
+from hagane.errors import Forbidden, Invalid
 from hagane.image.image import Image
 from hagane.image.row import visible_to
 from hagane.network import attach
@@ -23,6 +26,8 @@ IMAGES = {
     "instance_info": ("image_source", "kernel", "ramdisk", "boot_iso"),
 }
 NETWORKS = tuple(f"{role}_network" for role in ROLES)
+URLS = ("image_source", "image_checksum")
+"""Parts of instance_info that may be a URL to be fetched."""
 Documents = Mapping[str, Any]
 
 
@@ -39,6 +44,16 @@ async def check(reader: Reader, caller: Caller, before: Documents, after: Docume
         # By name only the administrator's are found, which are there for everybody.
         if await Network.table.get(reader, id=name) and not await attach.network_for(reader, _project(caller), name):
             raise Invalid(f"Network {name} could not be found.")
+
+
+def check_urls(caller: Caller, before: Documents, after: Documents) -> None:
+    """Whether the caller may have fetched what `after` names and `before` did not. Raises Forbidden."""
+    if caller.is_admin:
+        return
+    for name in _new("instance_info", URLS, before, after):
+        if "://" in name and not name.startswith("glance://"):
+            raise Forbidden("Only an administrator may name an image by its URL: put it into the image service, and "
+                            "name its id.")  # fmt: skip
 
 
 async def check_port(reader: Reader, caller: Caller, port_id: str) -> None:

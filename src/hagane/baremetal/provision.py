@@ -48,11 +48,13 @@ OnFetch = Callable[[str, Fetched, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of the image that a Node is reading. `rate` in bytes a second, over the last seconds."""
+    """Of the image that a Node is reading. `rate` in bytes a second, over the last seconds; `problem`: why no more of
+    it comes from where it is."""
 
     sent: int
     total: int
     rate: float
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ class Provision(Protocol):
 
     async def image(self, node: Row, *, base_url: str) -> NodeImage:
         """The image of instance_info.image_source, ready to be streamed as raw bytes, with a fresh one-time token. The
-        first time it may take minutes (another format is turned into raw once). Raises NotFound, Invalid, Unavailable
-        with the reason in words."""
+        first time it may take minutes (another format is turned into raw once). Raises NotFound, Invalid, Unavailable,
+        DeviceFailed with the reason in words."""
         ...
 
     def progress(self, node_id: str) -> Progress | None:

@@ -73,6 +73,19 @@ async def bootloader(job: Job) -> tuple[str, dict[str, Any]]:
     return "image.install_bootloader", params.install_bootloader(uuids, boot_mode=mode, ignore_failure=whole)
 
 
+async def foresee(job: Job) -> None:
+    """An image from outside is looked at before a machine is started for it. Raises what `order` raises."""
+    info = job.opened()["instance_info"]
+    if plugs(job.row) and "://" in str(info.get("image_source") or ""):
+        await job.live(job.tools.provision.image(job.row | {"instance_info": info}, base_url=""))
+
+
+def problem(job: Job) -> str:
+    """Why no more of the image comes from where it is, in words."""
+    found = job.tools.provision.progress(job.id) if plugs(job.row) else None
+    return found.problem if found is not None else ""
+
+
 def progress(job: Job) -> tuple[int | None, str]:
     """Percent, and how fast, as the provisioning service sees it."""
     if not plugs(job.row):

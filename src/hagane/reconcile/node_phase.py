@@ -12,7 +12,7 @@ from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
-from hagane.reconcile import node_inspect, node_net, node_plan, node_steps, provision_boot
+from hagane.reconcile import node_image, node_inspect, node_net, node_plan, node_steps, provision_boot
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
@@ -44,8 +44,9 @@ async def adopt(job: Job) -> Turn:
 
 
 async def tenant_network(job: Job) -> Turn:
-    """What the machine will be plugged into exists."""
+    """What the machine will be plugged into exists; and what will be written to its disk, as far as it can be told."""
     job.begin("tenant-network")
+    await node_image.foresee(job)
     count = await node_net.tenant_ports(job)
     job.finish("tenant-network", f"{count} Ports wait for the machine" if count else "the machine has no Ports")
     if plug.plugs(job.row):

@@ -186,9 +186,9 @@ async def _command(job: Job, step: Step, entry: dict[str, Any]) -> Turn:
     if command.state is CommandState.MISMATCH:
         job.life["listed"] = False
         return Later(job.tools.times.agent, "The ramdisk was replaced by another version; its steps are asked anew.")
-    _succeeded(command)
     if step["step"] == "write_image":
         entry["message"] = node_image.progress(job)[1] or entry["message"]
+    _succeeded(command, node_image.problem(job) if step["step"] == "write_image" else "")
     return Next()
 
 
@@ -221,9 +221,9 @@ async def _sync(job: Job) -> None:
         _succeeded(await job.live((await agent_of(job)).call("standby.sync", {})))
 
 
-def _succeeded(command: Command) -> Command:
+def _succeeded(command: Command, problem: str = "") -> Command:
     if command.state is CommandState.FAILED:
-        raise DeviceFailed(f"The ramdisk could not do {command.name}: {command.error}")
+        raise DeviceFailed(f"The ramdisk could not do {command.name}: {command.error} {problem}".strip())
     return command
 
 

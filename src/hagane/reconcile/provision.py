@@ -22,6 +22,7 @@ from hagane.drivers.boot.iso import IsoParts
 from hagane.drivers.boot.virtual_media import VirtualMedia
 from hagane.drivers.metadata.base import Answer, Question, Reply
 from hagane.drivers.metadata.plug import Switch
+from hagane.drivers.provision import web
 from hagane.drivers.provision.base import ProvisionDriver
 from hagane.drivers.provision.netns import NetnsProvision
 from hagane.drivers.provision.sim import SimProvision
@@ -30,12 +31,12 @@ from hagane.image import store
 from hagane.network import port_make
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
-from hagane.reconcile import node_ansible, provision_boot
+from hagane.reconcile import node_ansible, provision_boot, provision_url
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.look import Looker
 from hagane.reconcile.metadata import endpoints, prefix
-from hagane.reconcile.provision_answer import Answers, Guest, Sources, piece
+from hagane.reconcile.provision_answer import BYTES, NOTHING, Answers, Guest, Sources, piece
 from hagane.reconcile.provision_image import HASH, RawImages
 from hagane.reconcile.provision_media import Media
 from hagane.reconcile.provision_stream import Streams, Tokens
@@ -215,16 +216,33 @@ class ProvisionPart:
         source = str(info.get("image_source") or "").removeprefix("glance://")
         if not source:
             raise Invalid(f"Node {node['id']} has no image_source in its instance_info.")
-        if "://" in source:
-            raise Invalid(f"image_source {source} is no image of the image service: Nodes reach nothing outside.")
-        raw = await self.images.ready(source, checksum_of(info))
+        if web.is_url(source):
+            found, size, algorithm, value = await self._outside(source, info)
+        elif "://" in source:
+            raise Invalid(f"image_source {source} is neither an image of the image service nor one at http or https.")
+        else:
+            raw = await self.images.ready(source, checksum_of(info))
+            found, size, algorithm, value = source, raw.size, HASH, raw.sha512
         self._streams.forget(str(node["id"]))
-        url = f"{base_url}/image/{self._tokens.make(str(node['id']), source)}"
-        return NodeImage(source, url, "raw", raw.size, HASH, raw.sha512)
+        url = f"{base_url}/image/{self._tokens.make(str(node['id']), found)}"
+        return NodeImage(web.name(source) or source, url, "raw", size, algorithm, value)
+
+    async def _outside(self, url: str, info: Row) -> tuple[str, int, str, str]:
+        """An image at a URL: what its token is to name, size and checksum of its bytes."""
+        algorithm, value = await provision_url.checksum(info, url)
+        remote = await provision_url.look(url)
+        label = provision_url.form(remote, str(info.get("image_disk_format") or ""))
+        if label == "raw":
+            return url, remote.size, algorithm, value
+        name, raw = await self.images.of_url(url, label, algorithm, value)
+        return name, raw.size, HASH, raw.sha512
 
     async def _image(self, who: Guest, token: str, question: Question) -> Reply:
         node_id = str(who.node["id"])
-        raw = await self.images.find(self._tokens.read(token, node_id))
+        found = self._tokens.read(token, node_id)
+        if web.is_url(found):
+            return await self._relayed(node_id, found, token, question)
+        raw = await self.images.find(found)
 
         def ended(whole: bool) -> None:
             # A range that ends before the image does leaves the rest to be asked for.
@@ -238,6 +256,27 @@ class ProvisionPart:
             self._streams.begin(node_id, raw.size, made.piece.start)
             self._fetched(node_id, Fetched.IMAGE, "begun")
         return made
+
+    async def _relayed(self, node_id: str, url: str, token: str, question: Question) -> Reply:
+        """An image from outside, sent on as it comes: whole, whatever range was asked for (RFC 9110 allows it)."""
+        if question.method != "GET":
+            return NOTHING
+
+        def ended(whole: bool) -> None:
+            if whole:
+                self._tokens.spend(token)
+                self._fetched(node_id, Fetched.IMAGE, "done")
+
+        sent = functools.partial(self._streams.add, node_id)
+        failed = functools.partial(self._streams.fail, node_id)
+        try:
+            made = await asyncio.to_thread(provision_url.stream, url, sent, failed)
+        except HaganeError as error:
+            failed(error.message)
+            raise
+        self._streams.begin(node_id, made.length, 0)
+        self._fetched(node_id, Fetched.IMAGE, "begun")
+        return Reply(200, b"", {"content-type": BYTES}, ended=ended, stream=made)
 
     def progress(self, node_id: str) -> Progress | None:
         return self._streams.progress(node_id)

@@ -1,7 +1,8 @@
-"""The bytes that are written to Nodes: an image of the store as raw bytes, whose checksum is known before they go out.
+"""The bytes that are written to Nodes: an image as raw bytes, whose checksum is known before they go out.
 
     raw ─────────────────────────────▶ the store's own file, with the store's checksum
     qcow2 and others ─▶ converted once ▶ state/nodes/images/<image>.<upload>.raw, with a checksum of its own beside it
+    qcow2 of a URL ─▶ fetched, verified, converted once ▶ state/nodes/images/url-<hash>.raw, until the next start
 
 A ramdisk of a few megabytes writes what it gets and has no room for a second copy: so it always gets raw bytes.
 """
@@ -20,6 +21,7 @@ from hagane.errors import DeviceFailed, Invalid, NotFound, Unavailable
 from hagane.image import store
 from hagane.image.image import Image
 from hagane.image.store import ImageInfo
+from hagane.reconcile import provision_url
 from hagane.state.database import Reader
 
 CONVERT_SECONDS = 3600.0
@@ -56,17 +58,35 @@ class RawImages:
             await _agreed(image, checksum, *claimed)
         if image.format == "raw":
             return Raw(image.path, image.size, checksum)
-        lock = self._locks.setdefault(image_id, asyncio.Lock())
-        async with lock:
-            return self._known(image) or await self._convert(image)
+        file = self._file(image.path.name)
+        async with self._locks.setdefault(image_id, asyncio.Lock()):
+            return _known(file) or await self._convert(image.path, image.format, file)
+
+    async def of_url(self, url: str, label: str, algorithm: str, value: str) -> tuple[str, Raw]:
+        """The raw bytes of an image that is not raw where it is, and the id under which `find` has them. Raises
+        Invalid, DeviceFailed."""
+        name = provision_url.key(url, algorithm, value)
+        file = self._file(name)
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            return name, _known(file) or await self._fetched(url, label, algorithm, value, file)
+
+    async def _fetched(self, url: str, label: str, algorithm: str, value: str, file: Path) -> Raw:
+        fresh = _fresh(file.with_suffix(f".{label}"))
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            await provision_url.asking(lambda: provision_url.download(url, fresh, label, algorithm, value))
+            return await self._convert(fresh, label, file)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     async def find(self, image_id: str) -> Raw:
         """The same, if it is ready. Raises NotFound."""
+        if image_id.startswith(provision_url.PREFIX):
+            return _there(_known(self._file(image_id)), image_id)
         image, checksum = await self._image(self._cloud.db, image_id)
-        found = Raw(image.path, image.size, checksum) if image.format == "raw" else self._known(image)
-        if found is None:
-            raise NotFound(f"Image {image_id} has no raw bytes here.")
-        return found
+        if image.format == "raw":
+            return Raw(image.path, image.size, checksum)
+        return _there(_known(self._file(image.path.name)), image_id)
 
     async def _image(self, reader: Reader, image_id: str) -> tuple[ImageInfo, str]:
         row = await Image.table.get(reader, id=image_id)
@@ -79,23 +99,14 @@ class RawImages:
             raise Invalid(f"No Node can start from image {image_id}: {image.problem or 'its container is not bare'}.")
         return image, row["os_hash_value"] or ""
 
-    def _file(self, image: ImageInfo) -> Path:
-        return self._folder / f"{image.path.name}.raw"
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.raw"
 
-    def _known(self, image: ImageInfo) -> Raw | None:
-        file = self._file(image)
-        try:
-            mark = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=_Mark)
-            return Raw(file, mark.size, mark.sha512) if file.stat().st_size == mark.size else None
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    async def _convert(self, image: ImageInfo) -> Raw:
-        file = self._file(image)
+    async def _convert(self, source: Path, label: str, file: Path) -> Raw:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        fresh = _fresh(file)
         try:
-            await _qemu_img("convert", "-f", image.format, "-O", "raw", str(image.path), str(fresh))
+            await _qemu_img("convert", "-f", label, "-O", "raw", str(source), str(fresh))
             made = await asyncio.to_thread(_hashed, fresh)
             mark = file.with_suffix(".json")
             await asyncio.to_thread(mark.write_bytes, msgspec.json.encode(_Mark(made.size, made.sha512)))
@@ -105,11 +116,31 @@ class RawImages:
         return Raw(file, made.size, made.sha512)
 
     async def sweep(self) -> None:
-        """Remove copies whose image is gone."""
+        """Remove copies whose image is gone, and what another process left half done."""
+        await asyncio.to_thread(_remove, sorted(self._folder.glob(".*")))
         files = await asyncio.to_thread(lambda: sorted(self._folder.glob("*.raw")))
         ids = {file.name.partition(".")[0] for file in files}
         there = {row["id"] for row in await Image.table.select(self._cloud.db, {"id": sorted(ids)})} if ids else set()
         await asyncio.to_thread(_remove, [file for file in files if file.name.partition(".")[0] not in there])
+
+
+def _fresh(file: Path) -> Path:
+    """Beside a file, while it is being made."""
+    return file.with_name(f".{file.name}.{os.getpid()}")
+
+
+def _known(file: Path) -> Raw | None:
+    try:
+        mark = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=_Mark)
+        return Raw(file, mark.size, mark.sha512) if file.stat().st_size == mark.size else None
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _there(found: Raw | None, image_id: str) -> Raw:
+    if found is None:
+        raise NotFound(f"Image {image_id} has no raw bytes here.")
+    return found
 
 
 def _remove(files: Iterable[Path]) -> None:

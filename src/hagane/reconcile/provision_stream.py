@@ -19,6 +19,7 @@ class Stream:
     total: int
     sent: int = 0
     marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=64))
+    problem: str = ""
 
     def add(self, count: int) -> None:
         self.sent += count
@@ -31,7 +32,7 @@ class Stream:
         recent = [mark for mark in tuple(self.marks) if now - mark[0] < WINDOW]
         seconds = now - recent[0][0] if recent else 0.0
         rate = (self.sent - recent[0][1]) / seconds if seconds > 0.1 else 0.0
-        return Progress(self.sent, self.total, rate)
+        return Progress(self.sent, self.total, rate, self.problem)
 
 
 class Streams:
@@ -47,6 +48,10 @@ class Streams:
         """So many bytes more went out. From any thread."""
         if (known := self._streams.get(node_id)) is not None:
             known.add(count)
+
+    def fail(self, node_id: str, why: str) -> None:
+        """It cannot be had, or ended early. From any thread."""
+        self._streams.setdefault(node_id, Stream(0)).problem = why
 
     def forget(self, node_id: str) -> None:
         self._streams.pop(node_id, None)

@@ -48,6 +48,25 @@ class Piece:
     sent: Callable[[int], None] = lambda count: None
 
 
+class Body(Protocol):
+    """Bytes that come from elsewhere while they are sent on; read by a thread, and closed whatever the end is."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next ones, b"" at the end. Raises OSError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is sent instead of a body where it is no file."""
+
+    source: Body
+    length: int
+    sent: Callable[[int], None] = lambda count: None
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What is sent back; the length is added. `ended` hears whether all of it went out."""
@@ -57,10 +76,12 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     piece: Piece | None = None
     ended: Callable[[bool], None] | None = None
+    stream: Stream | None = None
 
     @property
     def length(self) -> int:
-        return self.piece.length if self.piece is not None else len(self.body)
+        sent = self.piece or self.stream
+        return sent.length if sent is not None else len(self.body)
 
 
 Answer = Callable[[Question], Awaitable[Reply]]

@@ -165,8 +165,8 @@ class Connection(asyncio.Protocol):
         whole = False
         try:
             self._send(reply, head_only=head_only, keep=keep)
-            if reply.piece is not None and not head_only:
-                whole = await sending.send(self._transport, reply.piece)
+            if (sent := reply.piece or reply.stream) is not None and not head_only:
+                whole = await sending.send(self._transport, sent)
             else:
                 whole = not self._transport.is_closing()
         finally:
