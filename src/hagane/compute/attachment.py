@@ -10,7 +10,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Obj, Type
 from hagane.cloud import Cloud
-from hagane.compute import device, storage
+from hagane.compute import attachment_change, device, storage
 from hagane.compute.action import begin, intend, refuse_state
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import BOOLEAN, DEVICE, TAG, UUID
@@ -70,6 +70,11 @@ class Attachments:
             answer["delete_on_termination"] = one["delete"]
         return json_response(200, {"volumeAttachment": answer})
 
+    async def update(self, request: Request) -> Response:
+        body = attachment_change.body_type(request.version).check("", await request.json())["volumeAttachment"]
+        await self.db.write(lambda tx: attachment_change.change(request, tx, body))
+        return empty(202)
+
     async def delete(self, request: Request) -> Response:
         await self.db.write(lambda tx: _detach(request, tx))
         return empty(202)
@@ -80,8 +85,10 @@ class Attachments:
             Route("GET", PATH, self.index, "server_volume:list", rule=api(f"{RULE}:index")),
             Route("POST", PATH, self.create, "server_volume:create", rule=api(f"{RULE}:create"), body=_body((2, 96))),
             Route("GET", one, self.show, "server_volume:show", rule=api(f"{RULE}:show")),
+            Route("PUT", one, self.update, "server_volume:update", rule=api(f"{RULE}:update"), status=202,
+                  body=attachment_change.body_type((2, 96))),
             Route("DELETE", one, self.delete, "server_volume:delete", rule=api(f"{RULE}:delete"), status=202),
-        ]
+        ]  # fmt: skip
 
 
 def view(request: Request, row: Row, one: device.Entry) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from hagane.reconcile.server_machine import base_of, machine_of
 from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Overtaken, Steps
-from hagane.reconcile.server_volume import Volumes, leaving
+from hagane.reconcile.server_volume import Volumes, held, leaving
 from hagane.state import clock
 from hagane.state.database import Database, Row
 
@@ -210,7 +210,7 @@ class ServerReconciler:
         if row["vm_state"] in (VmState.BUILDING, VmState.SHELVED_OFFLOADED):
             with contextlib.suppress(HaganeError):
                 await self._registry.station(row["host"]).driver.remove(row["id"])
-                await self._volumes.let_go(device.volumes(row))
+                await self._volumes.let_go(held(row))
         self._registry.station(row["host"]).stale()
         if server_move.is_going(row):
             return await self._moves.undo(row, steps, error)
@@ -232,7 +232,7 @@ class ServerReconciler:
             station.forgot(row["id"])
         if row["move"]:
             await self._moves.forget(row)
-        await self._volumes.let_go(device.volumes(row))
+        await self._volumes.let_go(held(row))
         return await server_end.forget(self._cloud, row, steps)
 
     async def _snapshot(self, row: Row) -> Outcome:
@@ -262,7 +262,7 @@ class ServerReconciler:
                 await self._upload(row, steps)
             steps.progress("remove", 0)
             await station.driver.remove(row["id"])
-            await self._volumes.let_go(device.volumes(row))
+            await self._volumes.let_go(held(row))
         except Unavailable:
             raise
         except HaganeError as error:

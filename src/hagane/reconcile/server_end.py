@@ -9,7 +9,7 @@ from typing import Any
 from hagane.cloud import Cloud
 from hagane.compute import device, migration_row, nic, past, quota
 from hagane.compute.console import TOKEN
-from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
+from hagane.compute.row import NOSTATE, SERVER, Task, VmState, fault
 from hagane.drivers.hypervisor.base import Seen
 from hagane.errors import HaganeError
 from hagane.image import store
@@ -112,7 +112,7 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
                     "vm_state": row["vm_state"]}  # fmt: skip
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
-    moved = any(one.get("new") or one.get("gone") for one in device.devices(row))
+    moved = [one for one in device.devices(row) if one.get("new") or one.get("gone")]
     if moved or len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
@@ -124,12 +124,13 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
                 if one.get("new"):
                     await nic.drop(tx, row, one["port_id"], owned=one["owned"])
             if moved:
-                left = await server_volume.undone(tx, row, error.message)
-                await SERVER.update(tx, {"id": row["id"]}, {"devices": left})
-                await work.wake(tx, KIND, row["id"])
+                left = {"devices": await server_volume.undone(tx, row, error.message)}
+                await SERVER.update(tx, {"id": row["id"]}, left | server_volume.version_before(row))
             await steps.end(tx, error=error.message)
 
     await db.write(write)
+    if moved and all(one.get("undone") for one in moved):
+        return Wait(10.0, error.message)  # it cannot be taken out either
     return Wait(0.0, error.message)  # what the Host shows after that is looked at once more
 
 

@@ -62,8 +62,16 @@ def _volume(row: Mapping[str, Any], one: device.Entry, sources: Mapping[str, Sou
     """A volume; the guest finds it by its id, which is the disk's serial number."""
     return Disk(
         volume_key(row, one), one["size"] or 0, None, one["bus"] or "virtio", source=sources[one["id"]],
-        device=one["device"] or "", serial=one["volume_id"],
+        device=one["device"] or "", serial=one["volume_id"], copy_of=_copied(row, one),
     )  # fmt: skip
+
+
+def _copied(row: Mapping[str, Any], one: device.Entry) -> str | None:
+    """The key of the disk that is to be copied into this one, while a volume is swapped for another."""
+    old = one.get("old")
+    if not old:
+        return None
+    return volume_key(dict(row) | {"disk_version": old.get("disk_version")}, one | {"volume_id": old["volume_id"]})
 
 
 def volume_key(row: Mapping[str, Any], one: device.Entry) -> str:

@@ -10,6 +10,7 @@ no volume is ever in two machines.
 
 import logging
 from typing import Any
+from uuid import uuid4
 
 from hagane.cloud import Cloud
 from hagane.compute import device
@@ -95,11 +96,9 @@ class Volumes:
             noted |= await attach.complete(tx, attachment["id"])
         return noted
 
-    async def let_go(self, entries: list[Entry]) -> None:
-        """No machine has these any more: nothing is to lead to them. Raises Unavailable."""
-        ids = [one["attachment_id"] for one in entries if one["attachment_id"]]
-        found = await ATTACHMENT.select(self._db, {"id": ids}) if ids else []
-        for attachment in found:
+    async def let_go(self, ids: list[str]) -> None:
+        """No machine has the volumes of these attachments any more: nothing is to lead to them. Raises Unavailable."""
+        for attachment in await ATTACHMENT.select(self._db, {"id": ids}) if ids else []:
             volume = await VOLUME.get(self._db, id=attachment["volume_id"])
             if volume is not None and _host_of(attachment):
                 await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
@@ -133,8 +132,19 @@ def _refuse_broken(server_id: str, volume_id: str, volume: Row | None) -> None:
         raise DeviceFailed(f"{start} did not finish being created. And its status is {volume['status']}.{why}")
 
 
-def leaving(row: Row) -> list[Entry]:
-    return [one for one in device.volumes(row) if one.get("gone")]
+def leaving(row: Row) -> list[str]:
+    """Attachments of volumes that are not to be in the machine."""
+    gone = [one["attachment_id"] for one in device.volumes(row) if one.get("gone")]
+    return [
+        one for one in (*gone, *(one["old"]["attachment_id"] for one in device.volumes(row) if one.get("old"))) if one
+    ]
+
+
+def held(row: Row) -> list[str]:
+    """All attachments of a Server."""
+    return [one["attachment_id"] for one in device.volumes(row) if one["attachment_id"]] + [
+        one["old"]["attachment_id"] for one in device.volumes(row) if one.get("old")
+    ]
 
 
 async def _reserve(tx: Tx, row: Row, volumes: dict[str, Row]) -> list[Entry]:
@@ -167,6 +177,8 @@ async def settled(tx: Tx, row: Row) -> list[Entry]:
             await attach.detach(tx, one["attachment_id"])
             await _told(tx, row, one, "It could not be attached." if one.get("undone") else "")
         elif await _completed(tx, one):
+            if one.get("old"):
+                await attach.detach(tx, one["old"]["attachment_id"])
             await _told(tx, row, one)
             kept.append(device.plain(one))
     return kept
@@ -195,24 +207,38 @@ async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
     for one in device.devices(row):
         if one.get("new"):
             await _told(tx, row, one, why)
-            one = device.plain(one) | {"gone": True, "undone": True}
+            found.append(device.plain(one) | {"gone": True, "undone": True})
+            if old := one.get("old"):
+                found[-1] |= {"id": str(uuid4()), "boot_index": None}
+                found.append(device.plain(one) | {name: old[name] for name in ("volume_id", "attachment_id", "size")})
+                await _stays(tx, old["volume_id"])
         elif one.get("gone") and not one.get("undone"):
             await _told(tx, row, one, why)
-            volume = await VOLUME.get(tx, id=one["volume_id"])
-            if volume is not None:
-                await attach.roll_detaching(tx, volume)
-            one = device.plain(one)
-        found.append(one)
+            await _stays(tx, one["volume_id"])
+            found.append(device.plain(one))
+        else:
+            found.append(one)
     return found
+
+
+async def _stays(tx: Tx, volume_id: str) -> None:
+    volume = await VOLUME.get(tx, id=volume_id)
+    if volume is not None:
+        await attach.roll_detaching(tx, volume)
+
+
+def version_before(row: Row) -> dict[str, Any]:
+    """The root disk's version of before a swap that came to nothing."""
+    old = next((one["old"] for one in device.volumes(row) if one.get("old") and "disk_version" in one["old"]), None)
+    return {"disk_version": old["disk_version"]} if old else {}
 
 
 async def released(tx: Tx, row: Row, *, made: bool = False) -> None:
     """The Server is gone, or came to nothing: its volumes are free again, or end with it; with `made`, all that were
     made for it do."""
+    for attachment_id in held(row):
+        await attach.detach(tx, attachment_id)
     for one in device.volumes(row):
-        for attachment_id in (one["attachment_id"], (one.get("old") or {}).get("attachment_id")):
-            if attachment_id:
-                await attach.detach(tx, attachment_id)
         ends = one["delete"] or (made and one["source"] != "volume")
         volume = await VOLUME.get(tx, id=one["volume_id"]) if ends and one["volume_id"] else None
         if volume is not None and volume["status"] != "deleting":
@@ -229,7 +255,6 @@ async def _end(tx: Tx, row: Row, volume: Row) -> None:
 
 async def shelved(tx: Tx, row: Row) -> None:
     """No Host has the Server: its volumes are its own, and connected nowhere."""
-    ids = [one["attachment_id"] for one in device.volumes(row) if one["attachment_id"]]
-    if ids:
+    if ids := held(row):
         changes = {"connector": {attach.OURS: True}, "connection": {}, "secret": None, "attached_host": None}
         await ATTACHMENT.update(tx, {"id": ids}, changes)
