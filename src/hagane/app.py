@@ -41,6 +41,7 @@ from hagane.state.allocation import ALLOCATION
 from hagane.state.database import open_database
 from hagane.state.event import EVENT
 from hagane.state.migrate import migrate
+from hagane.state.secret import Secrets
 from hagane.state.table import Table
 from hagane.state.work import WORK, release_all
 from hagane.volume import service as volume
@@ -96,6 +97,7 @@ class Hagane:
         await migrate(db)
         self.cloud = Cloud(self.config, db)
         self.cloud.provide(Devices, self._devices)
+        self.cloud.provide(Secrets, Secrets(self.config.state))
         self._parts = [make(self.cloud) for make in PARTS]
         self.app = Application(self.cloud, self._services(), self._authenticate)
         self.cloud.provide(Application, self.app)

@@ -24,8 +24,6 @@ class RackPart:
     def __init__(self, cloud: Cloud) -> None:
         self._db = cloud.db
         devices = cloud.use(Devices)
-        if not cloud.has(Secrets):
-            cloud.provide(Secrets, Secrets(cloud.config.state))
         self._switches = Switches(cloud.use(Secrets), devices.switches, lambda key: self._heard("switch", key))
         self._gateways = Gateways(devices.gateways, lambda key: self._heard("rack_gateway", key))
         self._network = cloud.use(NetworkPart)
