@@ -11,8 +11,9 @@ import logging
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -22,12 +23,17 @@ from hagane.cloud import Cloud
 from hagane.config import Config
 from hagane.drivers.boot.base import Ramdisk
 from hagane.drivers.volume.base import VolumeDriver
+from hagane.drivers.volume.export import Exports
 from hagane.errors import ConfigError, HaganeError, Unavailable
 from hagane.identity.bootstrap import bootstrap as bootstrap_identity
 from hagane.identity.token import authenticate
 from hagane.operate import seed
 from hagane.operate.site import site
 from hagane.reconcile.devices import Devices
+
+if TYPE_CHECKING:
+    from hagane.lab.host import HostAddress
+    from hagane.lab.site import Site
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -53,6 +59,7 @@ def simulated(config: Config) -> Devices:
     """As many simulated Hosts as the settings say; the network is simulated as well, unless an OVN is named."""
     from hagane.drivers.hypervisor.sim import SimHypervisor
     from hagane.drivers.hypervisor.sim_knobs import Delays
+    from hagane.drivers.volume.export import Home, SimExports
     from hagane.drivers.volume.sim import SimVolumes
 
     knobs = config.simulation
@@ -64,7 +71,10 @@ def simulated(config: Config) -> Devices:
         for n in range(1, knobs.hosts + 1)
     }  # fmt: skip
     volumes: dict[str, VolumeDriver] = {"sim": SimVolumes(config.state / "sim" / "volumes.json")}
-    return Devices(hosts=dict(hosts), northbound=config.ovn_nb, southbound=config.ovn_sb, volumes=volumes)
+    return Devices(
+        hosts=dict(hosts), northbound=config.ovn_nb, southbound=config.ovn_sb, volumes=volumes,
+        exports=SimExports({"sim": Home(frozenset(hosts))}),
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -98,11 +108,25 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
             southbound=config.ovn_sb or address.central.sb, local_switch=first.ovs_db,
             local_namespace=first.netns, external=place.external.physical_network,
             volumes={"file": FileVolumes(first.pool_here / "volumes", first.pool / "volumes")} | _backends(config),
-            ramdisk=lambda: _ramdisk(config.ramdisk),
+            exports=_exports(config, place, address.hosts), ramdisk=lambda: _ramdisk(config.ramdisk),
         )  # fmt: skip
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _exports(config: Config, place: "Site", hosts: "Sequence[HostAddress]") -> Exports:
+    """Hosts reach volumes of others at the first Host's address on the underlay. Its namespace is where all daemons of
+    the exports live, so that they end with it."""
+    from hagane.drivers.volume.export import Home, TgtExports
+    from hagane.drivers.volume.raw import RawViews
+    from hagane.drivers.volume.tgt import Portal
+
+    first, folder = hosts[0], place.run_folder / "export"
+    homes = {"file": Home(frozenset({first.name}), first.pool_here / "volumes")}
+    here = frozenset(host.name for host in hosts)  # they share this machine's devices
+    homes |= {name: Home(here) for name, said in config.volumes.items() if said.driver == "lvm"}
+    return TgtExports(folder, Portal(first.netns, first.tunnel_ip), RawViews(folder / "raw", first.netns), homes)
 
 
 def _backends(config: Config) -> dict[str, VolumeDriver]:

@@ -1,6 +1,7 @@
 """A volume by iSCSI to a real initiator (libiscsi): CHAP, bytes there and back, kills of the daemon and of the view."""
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -11,66 +12,55 @@ from uuid import uuid4
 
 import pytest
 
-from hagane.drivers.volume.base import Absent, FromVolume, Snapshot, Volume
-from hagane.drivers.volume.export import Export, TgtExports, iqn
+from hagane.drivers.volume.base import Volume
+from hagane.drivers.volume.export import Export, Home, TgtExports
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.raw import RawViews
-from hagane.errors import DeviceFailed, Unavailable
+from hagane.drivers.volume.tgt import PREFIX, Portal, Tgtd
+from hagane.errors import Unavailable
 
 pytestmark = pytest.mark.real
-CONTROL, PORT = 7311, 13260
+PORTAL, SPACE = Portal("", "127.0.0.1", 13260), "hgexport"
 
 
 @dataclass
 class Lab:
-    """A tgtd of the test's own on a loopback port."""
+    """Exports of the test's own, on loopback."""
 
     folder: Path
     volumes: FileVolumes
-    views: RawViews
     exports: TgtExports
-    daemon: "asyncio.subprocess.Process"
 
-    async def start(self) -> None:
-        words = ["tgtd", "-f", "-C", str(CONTROL), "--iscsi", f"portal=127.0.0.1:{PORT}"]
-        self.daemon = await asyncio.create_subprocess_exec(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await self.exports.read()
-                    return
-                except Unavailable:
-                    await asyncio.sleep(0.1)
-
-    async def volume(self) -> Export:
+    async def volume(self, portal: Portal = PORTAL) -> Export:
         key = str(uuid4())
         await self.volumes.apply(Volume(key, 1))
-        file = await self.views.show(key, self.volumes._path(f"volume.{key}"))
-        return Export(key, file, f"user-{key[:8]}", "correct-horse-1")
+        return Export(key, self.volumes._path(f"volume.{key}"), "qcow2", portal, f"user-{key[:8]}", "correct-horse-1")
+
+    def pid(self, name: str) -> int:
+        return int(next((self.folder / "e").rglob(f"{name}.pid")).read_text())
 
 
 @pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+async def lab() -> AsyncIterator[Lab]:
     folder = Path("/tmp") / f"hv-{uuid4().hex[:6]}"
     folder.mkdir()
-    made = Lab(folder, FileVolumes(folder / "v"), RawViews(folder / "raw"), TgtExports(CONTROL), None)  # type: ignore[arg-type]
+    views = RawViews(folder / "e" / "raw")
+    made = Lab(folder, FileVolumes(folder / "v"), TgtExports(folder / "e", PORTAL, views, {"file": Home(frozenset())}))
     try:
-        await made.start()
         yield made
-        await made.exports.apply([], force=True)
     finally:
-        made.daemon.kill()
-        await made.daemon.wait()
-        for key in await made.views.read():
-            await made.views.hide(key)
+        await made.exports.apply([])
+        await made.exports.close()
+        assert list((folder / "e").rglob("*.pid")) == []
         shutil.rmtree(folder)
 
 
-async def io(export: Export, *commands: str, password: str = "") -> tuple[int, str]:
+async def io(export: Export, *commands: str, password: str = "", netns: str = "") -> tuple[int, str]:
     """qemu-io as an initiator."""
     secret = password or export.password
-    url = f"iscsi://{export.user}%{secret}@127.0.0.1:{PORT}/{iqn(export.volume_id)}/1"
-    words = ["qemu-io", "-f", "raw", *(word for command in commands for word in ("-c", command)), url]
+    url = f"iscsi://{export.user}%{secret}@{export.portal}/{PREFIX}{export.name}/1"
+    words = ["ip", "netns", "exec", netns] if netns else []
+    words += ["qemu-io", "-f", "raw", *(word for command in commands for word in ("-c", command)), url]
     child = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     async with asyncio.timeout(60):
         out, _ = await child.communicate()
@@ -78,71 +68,70 @@ async def io(export: Export, *commands: str, password: str = "") -> tuple[int, s
 
 
 async def test_bytes_go_there_and_come_back_only_with_the_password(lab: Lab) -> None:
-    export = await lab.volume()
-    assert await lab.exports.apply([export]) == []
-    assert [target.volume_id for target in await lab.exports.read()] == [export.volume_id]
+    export, other = await lab.volume(), await lab.volume()
+    await lab.exports.apply([export])
+    assert await lab.exports.read() == {export.name}
     code, text = await io(export, "write -P 97 0 64k", "flush", "read -P 97 0 64k")
     assert code == 0 and "failed" not in text, text
-    code, _ = await io(export, "read 0 64k", password="wrong-horse-999")
-    assert code != 0
+    assert (await io(export, "read 0 64k", password="wrong-horse-999"))[0] != 0
+    daemon = Tgtd(PORTAL, lab.folder / "e")
+    before = await daemon.targets()
+    changed = replace(export, user="another", password="other-horse-22")
+    await lab.exports.apply([export, other])
+    assert (await daemon.targets())[0] == before[0], "what is so stays"
+    await lab.exports.apply([changed, other])
+    assert await lab.exports.read() == {changed.name, other.name}
+    assert (await io(changed, "read -P 97 0 4k"))[0] == 0
+    assert (await io(export, "read 0 4k"))[0] != 0
     await lab.exports.apply([])
-    assert await lab.exports.read() == []
-    await lab.views.hide(export.volume_id)
     out = lab.folder / "out"
     await lab.volumes.save(export.volume_id, out, "raw")
     with out.open("rb") as file:
         assert file.read(4) == b"aaaa"
 
 
-async def test_what_is_so_stays_and_what_differs_is_made_anew(lab: Lab) -> None:
-    first, second = await lab.volume(), await lab.volume()
-    await lab.exports.apply([first])
-    before = await lab.exports.read()
-    await lab.exports.apply([first, second])
-    after = {target.volume_id: target for target in await lab.exports.read()}
-    assert after[first.volume_id] == before[0]
-    changed = replace(first, user="another", password="other-horse-22")
-    await lab.exports.apply([changed, second])
-    assert (await io(changed, "read 0 4k"))[0] == 0
-    assert (await io(first, "read 0 4k"))[0] != 0
-
-
-async def test_a_killed_daemon_gets_everything_again(lab: Lab) -> None:
-    export = await lab.volume()
+@pytest.mark.parametrize("victim", ["daemon", "view"])
+async def test_what_was_killed_comes_again_with_what_was_flushed(lab: Lab, victim: str) -> None:
+    export, told = await lab.volume(), asyncio.Event()
+    lab.exports.watch(told.set)
     await lab.exports.apply([export])
     assert (await io(export, "write -P 98 0 64k", "flush"))[0] == 0
-    lab.daemon.send_signal(signal.SIGKILL)
-    await lab.daemon.wait()
-    await lab.start()
-    await lab.exports.apply([export])
-    assert (await io(export, "read -P 98 0 64k"))[0] == 0
-
-
-async def test_a_killed_view_comes_again_with_what_was_flushed(lab: Lab) -> None:
-    export = await lab.volume()
-    await lab.exports.apply([export])
-    assert (await io(export, "write -P 99 0 64k", "flush"))[0] == 0
-    pid = int((lab.folder / "raw" / f"{export.volume_id}.pid").read_text())
-    subprocess.run(["kill", "-9", str(pid)], check=True)
+    told.clear()
+    os.kill(lab.pid(PORTAL.name if victim == "daemon" else export.volume_id), signal.SIGKILL)
     async with asyncio.timeout(10):
-        while await lab.views.read():
-            await asyncio.sleep(0.02)
-    await lab.exports.apply([], force=True)
-    await lab.views.show(export.volume_id, lab.volumes._path(f"volume.{export.volume_id}"))
+        await told.wait()
     await lab.exports.apply([export])
-    assert (await io(export, "read -P 99 0 64k"))[0] == 0
+    code, text = await io(export, "read -P 98 0 64k")
+    assert code == 0 and "failed" not in text, text
 
 
-async def test_no_layer_is_pulled_from_under_an_open_volume(lab: Lab) -> None:
+async def test_a_portal_in_a_namespace(lab: Lab) -> None:
+    """It is reached there and nowhere else, and follows the namespace when that is made anew."""
+    export = await lab.volume(Portal(SPACE, "127.0.0.1"))
+    try:
+        for _ in range(2):
+            subprocess.run(["ip", "netns", "add", SPACE], check=True)
+            subprocess.run(["ip", "-n", SPACE, "link", "set", "lo", "up"], check=True)
+            await lab.exports.apply([export])
+            assert (await io(export, "write -P 99 0 64k", "flush", netns=SPACE))[0] == 0
+            assert (await io(export, "read 0 4k"))[0] != 0
+            subprocess.run(["ip", "netns", "delete", SPACE], check=True)
+        with pytest.raises(Unavailable, match="cannot listen"):
+            await lab.exports.apply([export])
+    finally:
+        subprocess.run(["ip", "netns", "delete", SPACE], check=False, stderr=subprocess.DEVNULL)
+
+
+async def test_a_volume_that_a_machine_has_open_is_not_exported(lab: Lab) -> None:
     export = await lab.volume()
+    words = ["qemu-io", "-f", "qcow2", str(export.file)]
+    machine = await asyncio.create_subprocess_exec(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert machine.stdin and machine.stdout
+    await machine.stdout.read(1)
+    with pytest.raises(Unavailable, match="open in a running machine"):
+        await lab.exports.apply([export])
+    assert await lab.exports.read() == frozenset()
+    machine.stdin.close()
+    await machine.wait()
     await lab.exports.apply([export])
-    with pytest.raises(DeviceFailed, match="open in a running machine"):
-        await lab.volumes.apply(Snapshot("shot", export.volume_id))
-    with pytest.raises(DeviceFailed, match="open in a running machine"):
-        await lab.volumes.apply(Volume("copy", 1, FromVolume(export.volume_id)))
-    assert (await io(export, "write -P 100 0 64k", "flush", "read -P 100 0 64k"))[0] == 0
-    await lab.volumes.apply(Absent("snapshot", "shot"))
-    await lab.exports.apply([])
-    await lab.views.hide(export.volume_id)
-    assert set((await lab.volumes.read()).volumes) == {export.volume_id}
-    await lab.volumes.apply(Snapshot("shot", export.volume_id))
+    assert await lab.exports.read() == {export.name}

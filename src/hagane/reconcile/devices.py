@@ -9,6 +9,7 @@ from hagane.drivers.gateway.base import Gateway
 from hagane.drivers.hypervisor.base import Hypervisor
 from hagane.drivers.switch.base import Switch
 from hagane.drivers.volume.base import VolumeDriver
+from hagane.drivers.volume.export import Exports
 from hagane.reconcile.engine import Reconciler
 
 
@@ -26,6 +27,7 @@ class Devices:
     gateways: dict[str, Gateway] = field(default_factory=dict)
     fleet: Any = None  # simulated machines (reconcile/node_sim.py) that are there already
     volumes: dict[str, VolumeDriver] = field(default_factory=dict)  # storage backends, by name
+    exports: Exports | None = None  # of volumes to machines that are not on their backend's own Host
     external: str = "ext"  # the physical network that leads outside
     ramdisk: Callable[[], Ramdisk] | None = None  # finds or builds our own for Nodes; it may block
 

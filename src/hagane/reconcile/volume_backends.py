@@ -28,6 +28,11 @@ def pool_name(name: str) -> str:
     return f"{base.HOST}@{name}#{name}"
 
 
+def backend_name(host: str) -> str:
+    """The backend that has a pool."""
+    return backend(host).partition("@")[2]
+
+
 class Backends:
     """`drivers`: by the backend's name."""
 
@@ -37,7 +42,7 @@ class Backends:
 
     def of(self, host: str | None) -> VolumeDriver:
         """The driver of a pool. Raises Unavailable."""
-        name = backend(host or "").partition("@")[2]
+        name = backend_name(host or "")
         if name not in self._drivers:
             raise Unavailable(f"The storage backend {host} is not known to this process.")
         return self._drivers[name]

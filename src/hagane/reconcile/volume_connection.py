@@ -1,26 +1,34 @@
-"""The ways to volumes: asked of the backend that has the volume."""
+"""The ways to volumes: asked of the backend that has the volume, and an export for whoever is not on its own Host."""
 
 from typing import Any
 
+from hagane.drivers.volume.export import Exports, connection
 from hagane.errors import Conflict
-from hagane.reconcile.volume_backends import Backends
+from hagane.reconcile.volume_backends import Backends, backend_name
+from hagane.reconcile.volume_export import ExportReconciler, export_of
 from hagane.state.database import Row
+from hagane.volume import export
 from hagane.volume.attach import Connections
 
 
 class BackendConnections(Connections):
     """See volume/attach.py."""
 
-    def __init__(self, backends: Backends) -> None:
-        self._backends = backends
+    def __init__(self, backends: Backends, exports: Exports | None, reconciler: ExportReconciler) -> None:
+        self._backends, self._exports, self._reconciler = backends, exports, reconciler
 
     async def connect(self, volume: Row, connector: dict[str, Any]) -> dict[str, Any]:
         if not volume["host"]:
             raise Conflict(f"The volume {volume['id']} is nowhere yet.", code="NoHost")
         info = await self._backends.of(volume["host"]).connection(volume["id"])
+        home = self._exports.home(backend_name(volume["host"])) if self._exports else None
+        if self._exports and home and connector.get("host") not in home.hosts:
+            row = await self._reconciler.begin(volume["id"], connector)
+            info = connection(export_of(row, info, home, self._exports, self._reconciler.secrets))
         return {"driver_volume_type": info["driver_volume_type"], "data": info["data"] | {
             "access_mode": "rw", "encrypted": False, "qos_specs": None, "cacheable": False,
         }}  # fmt: skip
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
         """A file on the same machine needs no farewell."""
+        await self._reconciler.end({"volume_id": volume["id"], "machine": export.machine_of(connector)})

@@ -11,7 +11,9 @@ from hagane.reconcile.volume import VolumeReconciler
 from hagane.reconcile.volume_backends import Backends
 from hagane.reconcile.volume_backup import BackupReconciler
 from hagane.reconcile.volume_connection import BackendConnections
+from hagane.reconcile.volume_export import ExportReconciler
 from hagane.reconcile.volume_snapshot import SnapshotReconciler
+from hagane.state.secret import Secrets
 from hagane.volume.attach import Connections
 from hagane.volume.type_row import seed
 
@@ -20,19 +22,24 @@ class VolumePart:
     """A part of the process (see app.py)."""
 
     def __init__(self, cloud: Cloud) -> None:
-        drivers = cloud.use(Devices).volumes
-        self._cloud, self.backends = cloud, Backends(cloud, drivers)
-        cloud.provide(Connections, BackendConnections(self.backends))
+        devices = cloud.use(Devices)
+        self._cloud, self.backends = cloud, Backends(cloud, devices.volumes)
+        secrets = Secrets(cloud.config.state)
+        self._exports = ExportReconciler(cloud.db, self.backends, devices.exports, secrets)
+        cloud.provide(Connections, BackendConnections(self.backends, devices.exports, self._exports))
         self.reconcilers: Sequence[Reconciler] = [
             VolumeReconciler(cloud, self.backends),
             SnapshotReconciler(cloud, self.backends),
             BackupReconciler(cloud, self.backends),
+            self._exports,
         ]
 
     async def start(self) -> None:
         await self._cloud.db.write(seed)
         await asyncio.to_thread(clean, self._cloud.config.state / "backups")  # what a kill left half-made
         await self.backends.start()
+        await self._exports.start()
 
     async def stop(self) -> None:
+        await self._exports.stop()
         await self.backends.stop()

@@ -13,11 +13,12 @@ from hagane.errors import Conflict, NotFound, Unavailable
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
+from hagane.volume import export
 from hagane.volume.attachment_row import ATTACHED, ATTACHING, RESERVED, status_by
 from hagane.volume.base import bad_volume, missing
 from hagane.volume.row import ATTACHMENT, VOLUME, zero
 
-OURS = "hagane"
+OURS = export.OURS
 """A connector with this key is this cloud's own (compute, bare metal): only they may end the attachment, as they take
 the disk out first. Its value is true or a dictionary (see `Connections.connect`); from outside it is never taken."""
 
@@ -45,6 +46,11 @@ class Connections:
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
         """The machine does not need it any more. Nothing happens the second time."""
+
+
+def foreign(connector: Any) -> dict[str, Any]:
+    """A connector from outside, without the mark that only this cloud sets."""
+    return {name: value for name, value in connector.items() if name != OURS} if isinstance(connector, dict) else {}
 
 
 async def get(reader: Reader, volume_id: str) -> Row:
@@ -162,6 +168,7 @@ async def detach(tx: Tx, attachment_id: str) -> Row | None:
     if row is None:
         return None
     await ATTACHMENT.delete(tx, {"id": attachment_id})
+    await export.ended(tx, row)
     volume = await VOLUME.get(tx, id=row["volume_id"])
     if volume is not None:
         hidden = {name: value for name, value in (volume["admin_metadata"] or {}).items() if name != "attached_mode"}

@@ -27,11 +27,6 @@ def _connector(field: str, value: Any) -> Any:
     return value
 
 
-def _foreign(connector: dict[str, Any]) -> dict[str, Any]:
-    """A connector without the mark that only compute sets."""
-    return {name: value for name, value in connector.items() if name != attach.OURS}
-
-
 _CONNECTOR = Custom(rule=_connector, json_schema={"type": "object", "minProperties": 1})
 _CREATE: dict[str, Type] = {"instance_uuid": Uuid(), "connector": Type(nullable=True), "volume_uuid": Uuid()}
 _CREATE_54 = _CREATE | {"mode": Enum(values=("rw", "ro"))}
@@ -100,7 +95,7 @@ class Attachments:
 
         row = await self.db.write(work)
         if connector := body.get("connector"):
-            row = await self._connect(row, _foreign(connector), undo=True)
+            row = await self._connect(row, attach.foreign(connector), undo=True)
         return json_response(200, {"attachment": self._detail(row)})
 
     async def _connect(self, row: Row, connector: dict[str, Any], *, undo: bool = False) -> Row:
@@ -121,7 +116,7 @@ class Attachments:
         row = await self._find(request, self.db, request.params["id"])
         need(request, "volume:attachment_update", target(row))
         await attach.check_connect(self.db, await attach.get(self.db, row["volume_id"]))
-        return json_response(200, {"attachment": self._detail(await self._connect(row, _foreign(connector)))})
+        return json_response(200, {"attachment": self._detail(await self._connect(row, attach.foreign(connector)))})
 
     async def complete(self, request: Request, body: Any) -> Answer:
         async def work(tx: Tx) -> None:

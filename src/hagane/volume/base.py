@@ -23,6 +23,7 @@ MOST = 1000  # rows of one page
 ZONE = "nova"  # the one availability zone, called as a fresh installation calls it
 HOST = "hagane"
 VOLUME, SNAPSHOT, BACKUP, SWEEP = "volume", "snapshot", "backup", "volume_sweep"  # kinds of work
+EXPORT = "volume_export"  # all of them are one key
 
 _FAULTS = {400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 405: "badMethod",
            409: "conflictingRequest", 413: "overLimit", 415: "badMediaType", 501: "notImplemented",

@@ -4,7 +4,7 @@ from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake
-from hagane.volume import base, quota
+from hagane.volume import base, export, quota
 from hagane.volume.base import bad_volume
 from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
 from hagane.volume.task import give_back
@@ -69,6 +69,7 @@ async def forget(tx: Tx, row: Row) -> None:
     if not await VOLUME.delete(tx, {"id": row["id"]}):
         return
     await ITEM.delete(tx, {"owner_id": row["id"]})
+    await export.give_back(tx, {"volume_id": row["id"]})
     for table in (ATTACHMENT, TRANSFER):
         await table.delete(tx, {"volume_id": row["id"]})
     name = (await names_of(tx, [row["type_id"]])).get(row["type_id"], "")

@@ -16,6 +16,7 @@ from hagane.volume.attachment import Attachments
 from hagane.volume.backup import Backups
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import ROOT, V3, envelope, status, wording
+from hagane.volume.export import EXPORT
 from hagane.volume.message import MESSAGE
 from hagane.volume.message_api import Messages
 from hagane.volume.pool import POOL, SERVICE
@@ -33,7 +34,7 @@ from hagane.volume.volume import Volumes
 
 OLDEST, NEWEST, UPDATED = "3.0", "3.71", "2023-08-31T00:00:00Z"
 TABLES: tuple[Table, ...] = (
-    VOLUME, SNAPSHOT, ATTACHMENT, ITEM, TYPE, ACCESS, PROJECT_DEFAULT, QOS, LIMIT, USAGE, BACKUP, POOL, SERVICE,
+    VOLUME, SNAPSHOT, ATTACHMENT, ITEM, TYPE, ACCESS, PROJECT_DEFAULT, QOS, LIMIT, USAGE, BACKUP, POOL, SERVICE, EXPORT,
     MESSAGE, TRANSFER,
 )  # fmt: skip
 RESOURCES = (

@@ -83,14 +83,14 @@ class ConnectActions:
         """Outside of a transaction: the backend is asked, and may have to export the volume."""
         row = await find(request, self.db, request.params["id"])
         need(request, _RULE + "initialize_connection", target(row))
-        connector = body["connector"] if isinstance(body["connector"], dict) else {}
+        connector = attach.foreign(body["connector"])
         info = await self.cloud.use(attach.Connections).connect(row, connector)
         return {"connection_info": info | {"enforce_multipath": connector.get("enforce_multipath", False)}}
 
     async def terminate(self, request: Request, body: dict[str, Any]) -> Answer:
         row = await find(request, self.db, request.params["id"])
         need(request, _RULE + "terminate_connection", target(row))
-        connector = body["connector"] if isinstance(body["connector"], dict) else {}
+        connector = attach.foreign(body["connector"])
         await self.cloud.use(attach.Connections).disconnect(row, connector)
 
         async def work(tx: Tx) -> None:

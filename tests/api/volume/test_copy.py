@@ -246,7 +246,7 @@ def test_the_older_way_to_attach(volumes: Volumes) -> None:
     volumes.act(key, "os-reserve")
     volumes.act(key, "os-reserve", status=400)
     info = volumes.act(key, "os-initialize_connection", {"connector": {"host": "h"}}, status=200)
-    assert info["connection_info"]["driver_volume_type"] == "local"
+    assert info["connection_info"]["driver_volume_type"] == "iscsi"
     volumes.act(key, "os-attach", {"instance_uuid": SERVER, "mountpoint": "/dev/vdc"})
     assert volumes.show(key)["metadata"] == {"attached_mode": "rw", "readonly": "False"}
     volumes.act(key, "os-begin_detaching")

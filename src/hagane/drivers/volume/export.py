@@ -1,169 +1,253 @@
-"""Volumes to other machines by iSCSI: targets of a tgtd, each one volume, each with a CHAP user of its own.
+"""Volumes to machines elsewhere by iSCSI: targets of tgtds, one for each attachment, each with a CHAP user of its own.
 
-    Export(volume, file, user, password, initiator) ──▶ iqn.2026-01.org.hagane:<volume>, LUN 1
+    volume.<id> (qcow2) ──raw view──▶ <id> (raw) ──tgtd at a portal──▶ iqn.2026-01.org.hagane:<volume>.<user>, LUN 1
 
-What shall be is the whole list; tgtd is asked what it has, and only targets that bear our name are touched. A target
-in use is not removed until its sessions have gone, or by force. tgtd keeps nothing: after its restart everything is
-made anew. Passwords go to it by an argument list that other users of the machine can read for a moment, which is why
-the daemon's machine is to have no other users; they are never logged here.
+What shall be is the whole list. Everything else that is ours goes, by force: nobody is told of an export before it is
+on the list, and it leaves the list when its machine has let go, or is to be cut off. A daemon comes with the first
+export at its portal and goes with the last. Nothing is kept here but processes, so after a kill of any of them the same
+list is all that is needed.
 """
 
 import asyncio
-import re
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any, Protocol
 
-from hagane.errors import DeviceFailed, Unavailable
-
-PREFIX = "iqn.2026-01.org.hagane:"
-TIMEOUT = 15.0  # seconds for one command
-_TARGET = re.compile(r"Target (\d+): (\S+)")
-_SESSION = re.compile(r"^ {8}I_T nexus: (\d+)", re.MULTILINE)
-_FILE = re.compile(r"Backing store path: (/\S+)")
-_ACCOUNT = re.compile(r"Account information:\s*\n((?: {8}\S+.*\n?)*)")
+from hagane.drivers.volume.raw import RawViews
+from hagane.drivers.volume.tgt import NO_USER, PREFIX, Mode, Op, Portal, Target, Tgtd, portal_of
+from hagane.errors import HaganeError
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One volume for one initiator ("ALL": whoever knows the password)."""
+    """One volume for one machine. `file` is as this process sees it, `form` "qcow2" or "raw"; `initiator` "" is
+    whoever knows the password."""
 
     volume_id: str
     file: Path
+    form: str
+    portal: Portal
     user: str
     password: str = field(repr=False)
-    initiator: str = "ALL"
+    initiator: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.volume_id}.{self.user}"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What tgtd has of ours."""
+class Home:
+    """A backend's own Hosts: there a volume needs no export. `folder`: where its files are for this process, if that
+    is not where its Hosts see them."""
 
-    number: int
-    volume_id: str
-    file: str
-    sessions: tuple[int, ...]
-    users: tuple[str, ...]
+    hosts: frozenset[str]
+    folder: Path | None = None
 
-
-def iqn(volume_id: str) -> str:
-    return PREFIX + volume_id
+    def file(self, device_path: str) -> Path:
+        return self.folder / Path(device_path).name if self.folder else Path(device_path)
 
 
-def connection(export: Export, portal: str) -> dict[str, object]:
+class Exports(Protocol):
+    """All exports of this machine."""
+
+    @property
+    def portal(self) -> Portal:
+        """Where Hosts reach it."""
+        ...
+
+    def home(self, backend: str) -> Home | None:
+        """None: the backend's own way is good for all machines."""
+        ...
+
+    async def apply(self, exports: Sequence[Export]) -> None:
+        """Make it so, as far as possible. Raises the first error."""
+        ...
+
+    async def read(self) -> frozenset[str]:
+        """Names of the exports that there are."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call it whenever a process of ours ends by itself."""
+        ...
+
+    async def close(self) -> None:
+        """Watch no more. Exports stay."""
+        ...
+
+
+def connection(export: Export) -> dict[str, Any]:
     """What an initiator needs to know, in the words of the block storage API."""
     return {
         "driver_volume_type": "iscsi",
         "data": {
-            "target_discovered": False, "target_portal": portal, "target_iqn": iqn(export.volume_id), "target_lun": 1,
-            "volume_id": export.volume_id, "auth_method": "CHAP", "auth_username": export.user,
+            "target_discovered": False, "target_portal": str(export.portal), "target_iqn": PREFIX + export.name,
+            "target_lun": 1, "volume_id": export.volume_id, "auth_method": "CHAP", "auth_username": export.user,
             "auth_password": export.password,
-        },
+        } | ({"initiator": export.initiator} if export.initiator else {}),
     }  # fmt: skip
 
 
 class TgtExports:
-    """One tgtd, told apart from others by its control port (`tgtd -C`)."""
+    """`folder` keeps sockets and pid files, `views` makes qcow2 files raw; `homes` by the backend's name."""
 
-    def __init__(self, control: int, *, program: Sequence[str] = ("tgtadm",)) -> None:
-        self._control, self._program = control, tuple(program)
-        self._turn = asyncio.Lock()  # numbers of targets are chosen here
+    def __init__(self, folder: Path, portal: Portal, views: RawViews, homes: Mapping[str, Home]) -> None:
+        self._folder, self.portal, self._views, self._homes = folder, portal, views, dict(homes)
+        self._turn = asyncio.Lock()
+        self._changed: Callable[[], None] | None = None
+        self._watched: dict[int, int] = {}  # pid -> its pidfd
 
-    async def apply(self, exports: Sequence[Export], *, force: bool = False) -> list[str]:
-        """Make the targets so; returns ids of volumes whose targets are still in use and therefore stay. `force` ends
-        their sessions. Raises DeviceFailed, Unavailable."""
-        wanted = {export.volume_id: export for export in exports}
+    def home(self, backend: str) -> Home | None:
+        return self._homes.get(backend)
+
+    async def apply(self, exports: Sequence[Export]) -> None:
         async with self._turn:
-            there = {target.volume_id: target for target in await self.read()}
-            busy = []
-            for key, target in there.items():
-                export = wanted.get(key)
-                if export is None or target.file != str(export.file) or target.users != (export.user,):
-                    if target.sessions and not force:
-                        busy.append(key)
-                        wanted.pop(key, None)
-                    else:
-                        await self._remove(target)
-                else:
-                    del wanted[key]
-            taken = await self._numbers()
-            for export in wanted.values():
-                number = next(n for n in range(1, 1 << 16) if n not in taken)
-                taken.add(number)
-                await self._make(number, export)
-            return busy
+            await self._remove(_by_portal(exports))
+            problems: list[HaganeError] = []
+            fresh, dark = set(), set()
+            for volume_id, file in {
+                export.volume_id: export.file for export in exports if export.form != "raw"
+            }.items():
+                try:
+                    if await self._views.show(volume_id, file):
+                        fresh.add(volume_id)
+                except HaganeError as error:
+                    problems.append(error)
+                    dark.add(volume_id)
+            for portal, here in _by_portal(export for export in exports if export.volume_id not in dark).items():
+                try:
+                    await self._make(Tgtd(portal, self._folder), here, fresh)
+                except HaganeError as error:
+                    problems.append(error)
+            await asyncio.to_thread(self._look)
+            if problems:
+                raise problems[0]
 
-    async def read(self) -> list[Target]:
-        """All targets that are ours."""
-        return [target for target in parse(await self._run("show", "target")) if target.volume_id]
+    async def read(self) -> frozenset[str]:
+        names: set[str] = set()
+        for portal in await asyncio.to_thread(self._portals):
+            daemon = Tgtd(portal, self._folder)
+            if await asyncio.to_thread(daemon.pid) is not None:
+                names |= {target.name for target in await daemon.targets()}
+        return frozenset(names)
 
-    async def _numbers(self) -> set[int]:
-        return {int(number) for number, _ in _TARGET.findall(await self._run("show", "target"))}
+    async def _remove(self, wanted: Mapping[Portal, Mapping[str, Export]]) -> None:
+        """Daemons without exports, targets and views that nobody needs."""
+        for portal in await asyncio.to_thread(self._portals):
+            daemon = Tgtd(portal, self._folder)
+            if portal not in wanted:
+                await daemon.end()
+            elif await asyncio.to_thread(daemon.pid) is not None:
+                for target in await daemon.targets():
+                    if target.name not in wanted[portal]:
+                        await _drop(daemon, target)
+        needed = {export.volume_id for here in wanted.values() for export in here.values()}
+        for key in await self._views.read() - needed:
+            await self._views.hide(key)
 
-    async def _make(self, number: int, export: Export) -> None:
-        """The account is bound before the initiators are, so that nobody gets in without a password."""
-        where = {"tid": str(number)}
-        await self._run("new", "target", where | {"targetname": iqn(export.volume_id)})
-        try:
-            more = where | {"lun": "1", "backing-store": str(export.file), "bstype": "rdwr"}
-            await self._run("new", "logicalunit", more)
-            secret = {"user": export.user, "password": export.password}
-            await self._run("delete", "account", {"user": export.user}, missing=True)
-            await self._run("new", "account", secret)
-            await self._run("bind", "account", where | {"user": export.user})
-            word = "initiator-address" if export.initiator == "ALL" else "initiator-name"
-            await self._run("bind", "target", where | {word: export.initiator})
-        except BaseException:
-            await asyncio.shield(self._run("delete", "target", where, missing=True, flags=("--force",)))
-            raise
+    async def _make(self, daemon: Tgtd, wanted: Mapping[str, Export], fresh: Collection[str]) -> None:
+        """`fresh`: volumes whose views were made now; a daemon that has such a file open has its dead predecessor."""
+        await daemon.start()
+        there = {target.name: target for target in await daemon.targets()}
+        numbers = {target.number for target in there.values()}
+        for name, export in wanted.items():
+            file = export.file if export.form == "raw" else self._views.path(export.volume_id)
+            target = there.get(name)
+            if target and (target.file != str(file) or target.users != (export.user,) or export.volume_id in fresh):
+                await _drop(daemon, target)
+                target = None
+            if target is None:
+                number = next(n for n in range(1, 1 << 16) if n not in numbers)
+                numbers.add(number)
+                await _add(daemon, number, export, file)
 
-    async def _remove(self, target: Target) -> None:
-        where = {"tid": str(target.number)}
-        await self._run("unbind", "target", where | {"initiator-address": "ALL"}, missing=True)
-        await self._run("delete", "target", where, flags=("--force",), missing=True)
-        for user in target.users:
-            await self._run("delete", "account", {"user": user}, missing=True)
+    # -- deaths --------------------------------------------------------------------------------------------------------
 
-    async def _run(
-        self, op: str, mode: str, more: Mapping[str, str] | None = None, *, missing: bool = False,
-        flags: Sequence[str] = (),
-    ) -> str:  # fmt: skip
-        """One command; `missing`: it is no error if the thing is not there."""
-        options = [word for name, value in (more or {}).items() for word in (f"--{name}", value)]
-        words = [*self._program, "-C", str(self._control), "--lld", "iscsi", "--op", op, *flags, "--mode", mode]
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *words, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-            async with asyncio.timeout(TIMEOUT):
-                out, problem = await child.communicate()
-        except OSError as error:
-            raise Unavailable(f"tgtadm cannot be started: {error.strerror}.") from error
-        except TimeoutError:
-            child.kill()
-            await child.wait()
-            raise Unavailable("The iSCSI target daemon does not answer.") from None
-        text = problem.decode(errors="replace").strip()
-        if child.returncode and not (missing and "can't find" in text):
-            if "connect" in text or child.returncode == 107:
-                raise Unavailable("The iSCSI target daemon does not answer.", detail=text)
-            raise DeviceFailed(f"The iSCSI target daemon refused to {op} the {mode}: {text.removeprefix('tgtadm: ')}")
-        return out.decode(errors="replace")
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._changed, self._loop = changed, asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        self._changed = None
+        for watched in self._watched.values():
+            self._loop.remove_reader(watched)
+            os.close(watched)
+        self._watched.clear()
+
+    def _look(self) -> None:
+        """Watch the processes that there are now. Blocks."""
+        if self._changed is None:
+            return
+        pids = {pid for portal in self._portals() if (pid := Tgtd(portal, self._folder).pid()) is not None}
+        for pid in (pids | self._views.pids()) - self._watched.keys():
+            with contextlib.suppress(ProcessLookupError):
+                watched = os.pidfd_open(pid)
+                self._watched[pid] = watched
+                self._loop.call_soon_threadsafe(self._loop.add_reader, watched, self._ended, pid)
+
+    def _ended(self, pid: int) -> None:
+        watched = self._watched.pop(pid)
+        self._loop.remove_reader(watched)
+        os.close(watched)
+        if self._changed is not None:
+            self._changed()
+
+    def _portals(self) -> list[Portal]:
+        """Those whose daemons left files. Blocks."""
+        names = [path.stem for path in self._folder.glob("*.pid")] if self._folder.is_dir() else []
+        return [portal for name in names if (portal := portal_of(name)) is not None]
 
 
-def parse(text: str) -> list[Target]:
-    """tgtadm's list of targets; what is not ours has no volume id."""
-    found = []
-    starts = list(_TARGET.finditer(text))
-    for match, following in zip_longest(starts, starts[1:]):
-        part = text[match.start() : following.start() if following else len(text)]
-        name, files, account = match[2], _FILE.findall(part), _ACCOUNT.search(part)
-        found.append(
-            Target(
-                number=int(match[1]), volume_id=name.removeprefix(PREFIX) if name.startswith(PREFIX) else "",
-                file=files[-1] if files else "", sessions=tuple(int(n) for n in _SESSION.findall(part)),
-                users=tuple(line.strip() for line in account[1].splitlines() if line.strip()) if account else (),
-            )
-        )  # fmt: skip
+def _by_portal(exports: Iterable[Export]) -> dict[Portal, dict[str, Export]]:
+    found: dict[Portal, dict[str, Export]] = {}
+    for export in exports:
+        found.setdefault(export.portal, {})[export.name] = export
     return found
+
+
+async def _add(daemon: Tgtd, number: int, export: Export, file: Path) -> None:
+    """The account is bound before the initiators are, so that nobody gets in without a password."""
+    await daemon.ask(Op.NEW, Mode.TARGET, f"targetname={PREFIX}{export.name}", target=number)
+    try:
+        await daemon.ask(Op.NEW, Mode.DEVICE, f"path={file},bstype=rdwr", target=number, lun=1)
+        await daemon.ask(Op.DELETE, Mode.ACCOUNT, f"user={export.user}", fine=(NO_USER,))
+        await daemon.ask(Op.NEW, Mode.ACCOUNT, f"user={export.user},password={export.password}")
+        await daemon.ask(Op.BIND, Mode.ACCOUNT, f"user={export.user}", target=number)
+        who = f"initiator-name={export.initiator}" if export.initiator else "initiator-address=ALL"
+        await daemon.ask(Op.BIND, Mode.TARGET, who, target=number)
+    except BaseException:
+        await asyncio.shield(daemon.ask(Op.DELETE, Mode.TARGET, target=number, force=True, fine=(4,)))
+        raise
+
+
+async def _drop(daemon: Tgtd, target: Target) -> None:
+    await daemon.ask(Op.UNBIND, Mode.TARGET, "initiator-address=ALL", target=target.number, fine=(4, 13))
+    await daemon.ask(Op.DELETE, Mode.TARGET, target=target.number, force=True, fine=(4,))
+    for user in target.users:
+        await daemon.ask(Op.DELETE, Mode.ACCOUNT, f"user={user}", fine=(NO_USER,))
+
+
+class SimExports:
+    """As simulated machines reach simulated volumes: a list."""
+
+    def __init__(self, homes: Mapping[str, Home]) -> None:
+        self.portal, self._homes = Portal("", "127.0.0.1"), dict(homes)
+        self.there: dict[str, Export] = {}
+
+    def home(self, backend: str) -> Home | None:
+        return self._homes.get(backend)
+
+    async def apply(self, exports: Sequence[Export]) -> None:
+        self.there = {export.name: export for export in exports}
+
+    async def read(self) -> frozenset[str]:
+        return frozenset(self.there)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """No process ends here."""
+
+    async def close(self) -> None:
+        """Nothing is open."""

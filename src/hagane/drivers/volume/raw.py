@@ -21,18 +21,20 @@ START, STOP = 10.0, 10.0  # seconds
 class RawViews:
     """All views of one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, netns: str = "") -> None:
+        """`netns`: a network namespace to live in, whose end is theirs as well."""
+        self._folder, self._netns = folder, netns
 
     def path(self, key: str) -> Path:
         return self._folder / key
 
-    async def show(self, key: str, file: Path) -> Path:
-        """Make the view, if it is not there; returns its path. Raises DeviceFailed, Unavailable."""
+    async def show(self, key: str, file: Path) -> bool:
+        """Make the view, if it is not there; says whether it was made now. Raises DeviceFailed, Unavailable."""
         if await asyncio.to_thread(self._alive, key):
-            return self.path(key)
+            return False
         await asyncio.to_thread(self._prepare, key)
-        words = [
+        words = ["nsenter", f"--net=/run/netns/{self._netns}"] if self._netns else []
+        words += [
             "qemu-storage-daemon", "--daemonize", "--pidfile", str(self._pid_file(key)), "--blockdev",
             f"driver=qcow2,node-name=v,discard=unmap,file.driver=file,file.filename={_quoted(file)}", "--export",
             f"type=fuse,id=e,node-name=v,mountpoint={_quoted(self.path(key))},writable=on,growable=off,allow-other=off",
@@ -51,8 +53,10 @@ class RawViews:
             raise Unavailable("The raw view of the volume does not come up.") from None
         if child.returncode:
             last = problem.splitlines()[-1] if problem else "no reason given"
+            if "another process" in problem:
+                raise Unavailable("The volume is open in a running machine.", detail=problem)
             raise DeviceFailed(f"The volume cannot be seen as a raw disk: {last}", detail=problem)
-        return self.path(key)
+        return True
 
     async def hide(self, key: str) -> None:
         """End the view. Nothing happens the second time."""
@@ -72,6 +76,11 @@ class RawViews:
             return frozenset(name for name in names if self._alive(name))
 
         return await asyncio.to_thread(look)
+
+    def pids(self) -> set[int]:
+        """Of the daemons. Blocks."""
+        names = [path.stem for path in self._folder.glob("*.pid")] if self._folder.is_dir() else []
+        return {pid for name in names if (pid := self._pid(name)) is not None}
 
     # -- mechanics, all blocking -----------------------------------------------------------------------------------
 

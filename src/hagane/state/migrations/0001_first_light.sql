@@ -1514,6 +1514,18 @@ CREATE UNIQUE INDEX volume_connector_1 ON volume_connector (type, connector_id);
 
 CREATE INDEX volume_connector_2 ON volume_connector (created_at, id);
 
+CREATE TABLE volume_export (
+  id TEXT NOT NULL,
+  volume_id TEXT,
+  machine TEXT,
+  connector TEXT,
+  secret TEXT,
+  made_at DOUBLE PRECISION,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_export_0 ON volume_export (volume_id, machine);
+
 CREATE TABLE volume_item (
   owner_id TEXT NOT NULL,
   kind TEXT NOT NULL,

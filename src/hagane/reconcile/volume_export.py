@@ -1,0 +1,125 @@
+"""Exports of volumes: their rows made targets, all of them at once.
+
+One key stands for all, as the targets of a machine are one state: rows are read, and the driver brings what it has to
+them. It is woken when a row goes, when a daemon ends by itself, at the start, and a while after a row was made, to see
+whether anybody noted it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hagane.drivers.volume.export import Export, Exports, Home
+from hagane.drivers.volume.tgt import Portal
+from hagane.errors import DeviceFailed, HaganeError
+from hagane.reconcile.engine import Answer, Done, Outcome, Wait
+from hagane.reconcile.volume_backends import Backends, backend_name
+from hagane.state.database import Database, Row, Tx
+from hagane.state.secret import Secrets
+from hagane.state.work import Claim, wake
+from hagane.volume import base, export
+from hagane.volume.export import EXPORT
+from hagane.volume.row import VOLUME
+
+log = logging.getLogger(__name__)
+AGAIN = 5.0  # seconds until what could not be exported is tried again
+
+
+class ExportReconciler:
+    """Moves exports. Without `exports` (no backend needs any) there are no rows, and nothing to do."""
+
+    kind, batch, parallel = base.EXPORT, 1, 1
+
+    def __init__(self, db: Database, backends: Backends, exports: Exports | None, secrets: Secrets) -> None:
+        self._db, self._backends, self._exports, self.secrets = db, backends, exports, secrets
+        self._turn = asyncio.Lock()  # who reads the rows later applies them later
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        if self._exports is not None:
+            self._exports.watch(self._changed)
+            await self._wake()
+
+    async def stop(self) -> None:
+        if self._exports is not None:
+            await self._exports.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reconcile(self, keys: Sequence[Claim]) -> Mapping[str, Answer]:
+        return {claim.key: self._all() for claim in keys}
+
+    async def begin(self, volume_id: str, connector: dict[str, Any]) -> Row:
+        """The row of an export that there is when this returns. Raises Unavailable, DeviceFailed."""
+        row = await self._db.write(lambda tx: export.take(tx, self.secrets, volume_id, connector))
+        problems = await self._apply()
+        if row["id"] in problems:
+            raise problems[row["id"]]
+        if "" in problems:
+            raise problems[""]
+        return row
+
+    async def end(self, where: Row) -> None:
+        if await EXPORT.count(self._db, where):
+            await self._db.write(lambda tx: export.give_back(tx, where))
+            if problem := (await self._apply()).get(""):
+                log.warning("an export is not ended yet: %s", problem.message)
+
+    async def _all(self) -> Outcome:
+        rows = await EXPORT.select(self._db)
+        if gone := await export.forgotten(self._db, rows):
+            await self._db.write(lambda tx: EXPORT.delete(tx, {"id": gone}))
+        problems = await self._apply()
+        return Wait(AGAIN, next(iter(problems.values())).message) if problems else Done()
+
+    async def _apply(self) -> dict[str, HaganeError]:
+        """Make the rows so; says what could not be, by row, "": the whole."""
+        if self._exports is None:
+            return {}
+        async with self._turn:
+            rows = await EXPORT.select(self._db, order="made_at, id")
+            hosts = await VOLUME.select(self._db, {"id": [row["volume_id"] for row in rows]}, columns=("id", "host"))
+            problems: dict[str, HaganeError] = {}
+            wanted = []
+            for row in rows:
+                try:
+                    wanted.append(await self._wanted(row, {one["id"]: one["host"] for one in hosts}))
+                except HaganeError as error:
+                    problems[row["id"]] = error
+            try:
+                await self._exports.apply(wanted)
+            except HaganeError as error:
+                problems[""] = error
+            return problems
+
+    async def _wanted(self, row: Row, hosts: Mapping[str, str]) -> Export:
+        host = hosts.get(row["volume_id"])
+        home = self._exports.home(backend_name(host)) if self._exports and host else None
+        if self._exports is None or home is None:
+            raise DeviceFailed(f"The volume {row['volume_id']} cannot be exported from where it is.")
+        info = await self._backends.of(host).connection(row["volume_id"])
+        return export_of(row, info, home, self._exports, self.secrets)
+
+    async def _wake(self) -> None:
+        async def work(tx: Tx) -> None:
+            await wake(tx, base.EXPORT, export.KEY)
+
+        await self._db.write(work)
+
+    def _changed(self) -> None:
+        """A daemon is gone."""
+        task = asyncio.get_running_loop().create_task(self._wake(), name="volume-exports")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def export_of(row: Row, info: Row, home: Home, exports: Exports, secrets: Secrets) -> Export:
+    """The export that a row stands for; `info`: how the backend's own Host reaches the volume."""
+    where, data = export.place(row["connector"]), info["data"]
+    return Export(
+        row["volume_id"], home.file(str(data["device_path"])), data.get("format", "raw"),
+        Portal(*where) if where else exports.portal, row["id"], secrets.decrypt(row["secret"]),
+        row["connector"].get("initiator") or "",
+    )  # fmt: skip

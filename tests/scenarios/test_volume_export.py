@@ -1,0 +1,132 @@
+"""Who reaches a volume from elsewhere: rows and targets agree, whatever was forgotten, lost, or ended twice."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hagane.drivers.volume.export import SimExports
+from hagane.drivers.volume.tgt import Portal
+from hagane.reconcile.devices import Devices
+from hagane.state.work import wake
+from hagane.volume import export
+from hagane.volume.attach import Connections
+from hagane.volume.export import EXPORT
+from hagane.volume.row import VOLUME
+from tests.support import Running, running_cloud
+
+NODE = {"host": "node-1", "initiator": "iqn.2026-01.org.example:node-1"}
+
+
+class World:
+    def __init__(self, cloud: Running) -> None:
+        self.cloud = cloud
+        exports = cloud.hagane.cloud.use(Devices).exports
+        assert isinstance(exports, SimExports)
+        self.exports, self.db = exports, cloud.hagane.cloud.db
+        self.http = httpx.Client(base_url=f"{cloud.url}/volume/v3", headers={
+            "X-Auth-Token": cloud.token(), "OpenStack-API-Version": "volume 3.70"})  # fmt: skip
+        key = self.ask("POST", "/volumes", volume={"size": 1})["volume"]["id"]
+        self.wait(lambda: self.ask("GET", f"/volumes/{key}")["volume"]["status"] == "available")
+        self.volume: dict[str, Any] = cloud.run(lambda: VOLUME.get(self.db, id=key))  # type: ignore[assignment]
+
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        answer = self.http.request(method, path, json=body or None)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def connect(self, connector: dict[str, Any]) -> dict[str, Any]:
+        ways = self.cloud.hagane.cloud.use(Connections)
+        return self.cloud.run(lambda: ways.connect(self.volume, connector))["data"]
+
+    def wake(self) -> None:
+        self.cloud.run(lambda: self.db.write(lambda tx: wake(tx, "volume_export", export.KEY)))
+
+    def wait(self, check: Any) -> None:
+        until = time.monotonic() + 20
+        while not check():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    def nothing_left(self) -> None:
+        self.wait(lambda: not self.exports.there)
+        assert self.cloud.run(lambda: EXPORT.select(self.db)) == []
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with running_cloud(tmp_path) as cloud:
+        made = World(cloud)
+        yield made
+        made.http.close()
+
+
+def test_an_attachment_has_its_target_until_it_ends(world: World) -> None:
+    order = {"volume_uuid": world.volume["id"], "connector": NODE}
+    made = world.ask("POST", "/attachments", attachment=order)["attachment"]
+    data = made["connection_info"]
+    [there] = world.exports.there.values()
+    assert data["driver_volume_type"] == "iscsi"
+    assert (there.user, there.password) == (data["data"]["auth_username"], data["data"]["auth_password"])
+    assert there.initiator == NODE["initiator"] and data["data"]["target_iqn"].endswith(there.name)
+    again = world.ask("PUT", f"/attachments/{made['id']}", attachment={"connector": NODE})["attachment"]
+    assert again["connection_info"]["data"]["auth_password"] == there.password
+    kept = world.cloud.run(lambda: world.db.fetch("SELECT * FROM volume_export"))
+    assert len(kept) == 1 and there.password not in str(kept)
+    world.exports.there.clear()  # its daemon was killed
+    world.wake()
+    world.wait(lambda: list(world.exports.there.values()) == [there])
+    world.ask("DELETE", f"/attachments/{made['id']}")
+    world.nothing_left()
+
+
+def test_what_nobody_noted_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = world.connect(NODE | {"hagane": {"netns": "a-space", "address": "172.30.16.2"}})
+    assert data["target_portal"] == "172.30.16.2:3260"
+    [there] = world.exports.there.values()
+    assert there.portal == Portal("a-space", "172.30.16.2")
+    world.wake()
+    world.cloud.settle()
+    assert len(world.exports.there) == 1, "it may still be noted"
+    monkeypatch.setattr(export, "NOTED_SECONDS", 0.0)
+    time.sleep(0.01)
+    world.wake()
+    world.nothing_left()
+
+
+def test_nobody_from_outside_ends_or_moves_one_of_ours(world: World) -> None:
+    ours = NODE | {"hagane": True}
+    world.connect(ours)
+    [there] = world.exports.there.values()
+    path = f"/volumes/{world.volume['id']}/action"
+    answer = world.http.post(path, json={"os-terminate_connection": {"connector": ours}})
+    assert answer.status_code == 202 and list(world.exports.there.values()) == [there]
+    where = {"netns": "elsewhere", "address": "10.0.0.1"}
+    body = {"os-initialize_connection": {"connector": {"host": "x", "hagane": where}}}
+    info = world.http.post(path, json=body).json()["connection_info"]
+    assert info["data"]["target_portal"] == str(world.exports.portal)
+    ways = world.cloud.hagane.cloud.use(Connections)
+    for connector in (ours, {"host": "x"}, ours):
+        world.cloud.run(lambda c=connector: ways.disconnect(world.volume, c))  # type: ignore[misc]
+    world.nothing_left()
+
+
+def test_a_machine_on_the_backends_own_host_needs_none(world: World) -> None:
+    assert "device_path" in world.connect({"host": "sim1"})
+    world.nothing_left()
+
+
+def test_many_at_once_each_get_their_own(world: World) -> None:
+    ways = world.cloud.hagane.cloud.use(Connections)
+
+    async def all_at_once() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(ways.connect(world.volume, {"host": f"node-{n % 4}"}) for n in range(8)))
+
+    found = world.cloud.run(all_at_once)
+    assert len({one["data"]["auth_username"] for one in found}) == len(world.exports.there) == 4
+    world.http.request("POST", f"/volumes/{world.volume['id']}/action", json={"os-force_delete": {}})
+    world.nothing_left()
