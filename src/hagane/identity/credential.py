@@ -45,7 +45,7 @@ class Credential(IdentityResource):
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
-        self.secrets = Secrets(cloud.config.state)
+        self.secrets = cloud.use(Secrets)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

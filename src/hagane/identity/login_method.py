@@ -58,7 +58,7 @@ class Methods:
         self.db = cloud.db
         self.tokens, self.passwords = cloud.use(Tokens), cloud.use(Passwords)
         self._throttle, self.receipts = cloud.use(Throttle), Receipts(cloud.config.state)
-        self._secrets = Secrets(cloud.config.state)
+        self._secrets = cloud.use(Secrets)
         self._methods: dict[str, Callable[[Request, dict[str, Any]], Awaitable[Proof]]] = {
             "password": self._password,
             "totp": self._one_time,
