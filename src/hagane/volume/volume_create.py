@@ -208,7 +208,7 @@ async def _row(request: Request, tx: Tx, order: Order, source: Source, kind: Row
     if source.snapshot:
         parent = await VOLUME.get(tx, id=source.snapshot["volume_id"])
     facts = (
-        _image_facts(source.image) if source.image else (source.snapshot or source.volume or {}).get("image_metadata")
+        image_facts(source.image) if source.image else (source.snapshot or source.volume or {}).get("image_metadata")
     )
     return zero(
         VOLUME,
@@ -222,7 +222,7 @@ async def _row(request: Request, tx: Tx, order: Order, source: Source, kind: Row
     )  # fmt: skip
 
 
-def _image_facts(image: ImageInfo) -> dict[str, str]:
+def image_facts(image: ImageInfo) -> dict[str, str]:
     """What a volume remembers of its image."""
     facts: dict[str, Any] = {"image_id": image.id, "image_name": image.name, "disk_format": image.disk_format,
                              "container_format": image.container_format, "min_disk": image.min_disk,
