@@ -1,0 +1,1 @@
+"""Stories that unmodified clients play, from ordering everything to tearing it down."""
