@@ -151,6 +151,42 @@ async def test_what_the_firmware_fetches_is_a_step(w: RackWorld) -> None:
     await reach(w, node, "abort", "clean failed")
 
 
+async def _mute(w: RackWorld) -> Row:
+    """A Node whose ramdisk is waited for."""
+    node = await direct(w)
+    await reach(w, node, "manage", "manageable")
+    w.cloud.use(NodePart).fleet.bmc(await w.row(node["id"])).wrong.mute = True
+    return await reach(w, node, "provide", "clean wait")
+
+
+async def test_a_ramdisk_whose_token_was_lost_is_started_anew(w: RackWorld) -> None:
+    """Nobody can tell it from a stranger who asked first: it gets another token by another start."""
+    node, part = await _mute(w), w.cloud.use(NodePart)
+    machine = part.fleet.machines[node["id"]]
+    starts = machine.starts
+    _, lost = await part.fleet.gate.lookup(node["id"], [])
+    machine.wrong.mute = False
+    _, again = await part.fleet.gate.lookup(node["id"], [])
+    assert lost and again is None
+    row = await at(w, node, "available")
+    assert machine.starts == starts + 1 and row["last_error"] is None
+    lines = await w.db.fetch("SELECT event FROM node_history WHERE node_id = :id", {"id": node["id"]})
+    assert any("its token was asked for twice" in line["event"] for line in lines)
+
+
+async def test_a_token_that_is_asked_for_twice_in_each_start_fails_it(w: RackWorld) -> None:
+    node, part = await _mute(w), w.cloud.use(NodePart)
+
+    async def failed() -> bool:
+        row = await w.row(node["id"])
+        if row["provision_state"] == "clean wait" and (row["seen"].get("life") or {}).get("phase") == "callback":
+            await part.fleet.gate.lookup(node["id"], [])
+        return row["provision_state"] == "clean failed"
+
+    await w.until(failed)
+    assert "In each of 3 starts the ramdisk's token was asked for twice" in (await w.row(node["id"]))["last_error"]
+
+
 async def _step(w: RackWorld, node: Row, name: str, message: str, *, ended: bool = True) -> bool:
     steps = (await w.row(node["id"]))["seen"].get("steps") or []
     named = [step for step in steps if step["step"] == name and step["message"] == message]

@@ -6,6 +6,10 @@ are ours to plug: its ramdisk is on no other network.
 
 A ramdisk has no account. Lookup gives a Node's token once, and only in states in which a ramdisk of ours runs there;
 from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
+
+Who asks a second time before the first heartbeat has lost the answer, or somebody else had it: nobody can tell. The
+real service lets such a Node wait for its deadline; here it is noted, and the machine is started anew, with another
+token (reconcile/node_agent.py).
 """
 
 import hmac
@@ -24,6 +28,9 @@ from hagane.state import clock, work
 from hagane.state.database import Database, Reader, Row, Tx
 from hagane.state.secret import Secrets
 
+AGAIN = "agent_asked_again"
+"""Key of driver_internal_info: a ramdisk without a token waits."""
+
 
 class AgentGate:
     def __init__(self, db: Database, secrets: Secrets) -> None:
@@ -37,6 +44,7 @@ class AgentGate:
             if row["provision_state"] not in LOOKUP:
                 raise nobody()
             if opened(self._secrets, row).get("agent_token"):
+                await self._again(tx, row)
                 return row, None
             token = random.token_urlsafe(32)
             internal = row["driver_internal_info"] | {"agent_secret_token": "******"}
@@ -46,6 +54,12 @@ class AgentGate:
             return row | changes, token
 
         return await self._db.write(find)
+
+    async def _again(self, tx: Tx, row: Row) -> None:
+        internal = row["driver_internal_info"]
+        if plugs(row) and not internal.get("agent_url") and not internal.get(AGAIN):
+            await NODE.update(tx, {"id": row["id"]}, {"driver_internal_info": internal | {AGAIN: True}})
+            await work.wake(tx, "node", row["id"])
 
     async def heartbeat(self, key: str, given: Row, *, inside: bool = True, request_id: str | None = None) -> None:
         """A ramdisk says where it is and how it is. Raises NotFound, Invalid."""

@@ -1,10 +1,14 @@
-"""The ramdisk of a Node at work: how to talk to it."""
+"""The ramdisk of a Node at work: how to talk to it, and what to do where nobody can."""
 
 from hagane.baremetal import plug, service_port
+from hagane.baremetal.agent_gate import AGAIN
 from hagane.drivers.deploy.base import Agent
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile import node_plan
-from hagane.reconcile.node_job import Job
+from hagane.reconcile.node_job import Job, Next
+
+ANEW = 2  # further starts where the token of the ramdisk was lost
+LOST = "its token was asked for twice: an answer was lost, or somebody else has it; the machine is started anew"
 
 
 async def agent_of(job: Job) -> Agent:
@@ -18,3 +22,17 @@ async def agent_of(job: Job) -> Agent:
         raise DeviceFailed("The ramdisk is in no network of this cloud (network_interface is noop).")
     network = await service_port.network_of(job.tools.db, job.row, node_plan.ROLE[job.kind])
     return job.tools.dialled(job.row, url, str(job.opened().get("agent_token") or ""), network["id"])
+
+
+def anew(job: Job) -> Next | None:
+    """A ramdisk that waits for its call back to be heard has no token, or is not the only one who has it: another start
+    has another one. Raises DeviceFailed when that goes on."""
+    if not job.info.get(AGAIN):
+        return None
+    count = job.life["anew"] = job.life.get("anew", 0) + 1
+    if count > ANEW:
+        raise DeviceFailed(f"In each of {count} starts the ramdisk's token was asked for twice, so that nobody knows "
+                           "who has it. Is there another machine on the same switch port?")  # fmt: skip
+    job.spoke()
+    job.finish("callback", LOST, result="Error")
+    return Next("boot")

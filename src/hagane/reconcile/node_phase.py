@@ -13,7 +13,7 @@ from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile import node_image, node_inspect, node_net, node_plan, node_steps, provision_boot
-from hagane.reconcile.node_agent import agent_of
+from hagane.reconcile.node_agent import agent_of, anew
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
 
@@ -102,6 +102,8 @@ async def callback(job: Job) -> Turn:
         job.spoke()
         job.finish("callback", "the ramdisk called back")
         return Next()
+    if turn := anew(job):
+        return turn
     if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk called back.")
     return Later(job.tools.times.look, "The ramdisk has not called back yet.")
