@@ -6,7 +6,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.types import Obj, Str
 from hagane.cloud import Cloud
-from hagane.compute import quota
+from hagane.compute import device, device_image, quota
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, need
 from hagane.compute.kinds import METADATA, NAME, Count
@@ -14,7 +14,7 @@ from hagane.compute.row import Task, VmState
 from hagane.compute.server import find
 from hagane.compute.server_create import check_metadata
 from hagane.compute.steel import refuse_steel
-from hagane.errors import NotFound
+from hagane.errors import Invalid, NotFound
 from hagane.image.store import ImageInfo, base_image, new_image
 from hagane.state.database import Row, Tx
 
@@ -82,6 +82,8 @@ async def _order(
 ) -> str:
     """The image, and the intent to fill it."""
     metadata = value.get("metadata", {})
+    if device.root(row):
+        return await _of_volumes(request, tx, row, value, changes)
     base = await base_of(request, tx, row)
     image_id = await new_image(
         tx, name=value["name"], owner=request.caller.project_id,
@@ -90,6 +92,23 @@ async def _order(
     )  # fmt: skip
     snapshot = (changes.get("snapshot") or {}) | {"image_id": image_id}
     await intend(request, tx, row, action, changes | {"snapshot": snapshot})
+    return image_id
+
+
+async def _of_volumes(request: Request, tx: Tx, row: Row, value: dict[str, Any], changes: Row) -> str:
+    """An image without bytes, and snapshots of the volumes."""
+    if "keep" in (changes.get("snapshot") or {}):
+        raise Invalid("Backup is not supported for volume-backed instances.")
+    facts = await device_image.facts_of(tx, row)
+    mapping, ids = await device_image.freeze(request, tx, row, value["name"])
+    kept = {name: text for name, text in device_image.properties_of(facts).items() if name not in _NOT_INHERITED}
+    image_id = await new_image(
+        tx, name=value["name"], owner=request.caller.project_id,
+        properties=kept | inherited(row, None) | value.get("metadata", {}) | mapping,
+        min_disk=int(facts.get("min_disk") or 0), min_ram=int(facts.get("min_ram") or 0),
+    )  # fmt: skip
+    snapshot = {"image_id": image_id, "volumes": ids}
+    await intend(request, tx, row, "createImage", changes | {"snapshot": snapshot})
     return image_id
 
 
@@ -104,5 +123,5 @@ def inherited(row: Row, base: ImageInfo | None) -> dict[str, str]:
     kept = {name: value for name, value in (base.properties if base else {}).items() if name not in _NOT_INHERITED}
     return kept | {
         "image_type": "snapshot", "instance_uuid": row["id"], "user_id": row["user_id"], "image_location": "snapshot",
-        "image_state": "available", "owner_id": row["project_id"], "base_image_ref": row["image_id"],
+        "image_state": "available", "owner_id": row["project_id"], "base_image_ref": row["image_id"] or "",
     }  # fmt: skip

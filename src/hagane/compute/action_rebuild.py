@@ -1,19 +1,22 @@
-"""rebuild: the same Server with a new disk, from the same image or another."""
+"""rebuild: the same Server with a new disk, from the same image or another; from 2.93 on also where the disk is a
+volume, which gets the image's content again."""
 
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.cloud import Cloud
-from hagane.compute import personality, quota
+from hagane.compute import device, device_image, personality, quota
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, links, need
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import changed_view, find, refuse_locked
 from hagane.compute.server_body import rebuild_type
 from hagane.compute.server_create import check_fit, check_image, check_metadata, key_of, password, seal
-from hagane.errors import Invalid, NotFound
-from hagane.image.store import base_image
+from hagane.errors import Conflict, Invalid, NotFound
+from hagane.image.store import ImageInfo, base_image
 from hagane.state.database import Row, Tx
+from hagane.volume import attach
+from hagane.volume.row import VOLUME
 
 _COLUMNS = {"name": "name", "OS-DCF:diskConfig": "disk_config", "accessIPv4": "access_ipv4",
             "accessIPv6": "access_ipv6", "description": "description", "hostname": "hostname", "metadata": "metadata",
@@ -44,7 +47,11 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
     except NotFound as error:
         raise Invalid("Cannot find image for rebuild", code="ImageNotFound") from error
     check_image(image)
-    check_fit(request, row["flavor"], image)
+    root = device.root(row)
+    if root:
+        await _check_volumes(request, tx, row, root, image)
+    else:
+        check_fit(request, row["flavor"], image)
     limits = await quota.limits_of(tx, row["project_id"], row["user_id"])
     check_metadata(value.get("metadata", {}), limits)
     personality.check(value.get("personality", []), limits)
@@ -53,10 +60,33 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
         keypair = await key_of(request, tx, value["key_name"])
         changes |= {"keypair": keypair, "key_name": keypair and keypair["name"]}
     changes |= {
-        "image_id": image.id, "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1, "soft": False,
+        "image_id": row["image_id"] if root else image.id, "disk_version": row["disk_version"] + 1,
+        "boots": row["boots"] + 1, "soft": False,
         "progress": 0, "task_state": Task.REBUILDING, "disk_image": None, "rescue": None,
         "secret": seal(request, secret) if row["config_drive"] else None,
     }  # fmt: skip
     if row["vm_state"] == VmState.ERROR:
         changes |= {"power": "on", "tried": []}
+    if root and at(request, 93):
+        changes["devices"] = device.change(row, root, reimage={"image": image.id, "begun": False})
     return await intend(request, tx, row, "rebuild", changes)
+
+
+async def _check_volumes(request: Request, tx: Tx, row: Row, root: device.Entry, image: ImageInfo) -> None:
+    """Whether a volume-backed Server may be made anew of an image: before 2.93 only of its own, and then its volume is
+    left as it is. Raises Invalid, Conflict."""
+    facts = await device_image.facts_of(tx, row)
+    if facts.get("image_id") != image.id and not at(request, 93):
+        raise Invalid(f"Image {image.id} is unacceptable: Unable to rebuild with a different image for a volume-backed"
+                      " server.", code="ImageUnacceptable")  # fmt: skip
+    if row["flavor"]["ram"] < image.min_ram:
+        raise Invalid("Flavor's memory is too small for requested image.")
+    device_image.fits(root, image.min_disk)
+    for one in device.volumes(row):
+        volume = await VOLUME.get(tx, id=one["volume_id"])
+        if volume is None or volume["status"] != "in-use":
+            status = volume["status"] if volume else "deleted"
+            raise Conflict(f"Invalid volume: volume '{one['volume_id']}' status must be 'in-use'. Currently in"
+                           f" '{status}' status", code="InvalidVolume")  # fmt: skip
+    if at(request, 93) and len(await attach.attachments(tx, root["volume_id"])) > 1:
+        raise Conflict("Cannot re-image a volume which is attached to more than one server.", code="Attached")

@@ -9,8 +9,9 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.types import Custom, Obj
 from hagane.cloud import Cloud
+from hagane.compute import device, device_image
 from hagane.compute.action import Action, intend, refuse_state
-from hagane.compute.base import api, need
+from hagane.compute.base import api, at, need
 from hagane.compute.kinds import IMAGE_REF, PASSWORD
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find, refuse_locked
@@ -70,10 +71,22 @@ def actions(cloud: Cloud) -> dict[str, Action]:
 
 async def _system(request: Request, tx: Tx, row: Row, asked: str | None) -> dict[str, Any]:
     """What a machine on a Host is to boot. Raises Invalid."""
+    backed = device.root(row) is not None
+    key = asked or row["image_id"] or (await device_image.facts_of(tx, row)).get("image_id") or ""
     try:
-        image = await base_image(tx, request.cloud, asked or row["image_id"], caller=request.caller if asked else None)
+        image = await base_image(tx, request.cloud, key, caller=request.caller if asked else None)
     except NotFound as error:
-        raise Invalid(f"Image {asked or row['image_id']} could not be found.", code="ImageNotFound") from error
+        if backed and not asked:
+            raise _not_rescuable(row) from error
+        raise Invalid(f"Image {key} could not be found.", code="ImageNotFound") from error
+    if "block_device_mapping" in image.properties:
+        raise Invalid(f"Requested rescue image '{image.id}' is not supported")
+    if backed and not (at(request, 87) and {"hw_rescue_bus", "hw_rescue_device"} <= set(image.properties)):
+        raise _not_rescuable(row)
     check_image(image)
     number = row["boots"] + 1  # a disk of its own for each rescue
     return {"rescue": {"image_id": image.id, "number": number}, "boots": number, "power": "on", "soft": True}
+
+
+def _not_rescuable(row: Row) -> Invalid:
+    return Invalid(f"Instance {row['id']} cannot be rescued: Cannot rescue a volume-backed instance")

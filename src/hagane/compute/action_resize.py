@@ -12,7 +12,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty
 from hagane.api.types import BadValue, Custom, Enum, Obj, Str
 from hagane.cloud import Cloud
-from hagane.compute import migration_row, quota
+from hagane.compute import device, migration_row, quota
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, need
 from hagane.compute.flavor import find as find_flavor
@@ -128,7 +128,7 @@ async def _flavor(request: Request, tx: Tx, row: Row, flavor_id: str) -> Row:
         raise Invalid("When resizing, instances must change flavor!")
     if wish_of(flavor) is not None:
         raise Invalid("A server on a Host cannot become a bare-metal server: choose another flavor.")
-    if row["flavor"]["disk"] and not flavor["disk"]:
+    if row["flavor"]["disk"] and not flavor["disk"] and device.root(row) is None:
         raise Invalid("Server disk was unable to be resized because: Resize to zero disk flavor is not allowed.")
     return snapshot(flavor)
 

@@ -11,6 +11,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty
 from hagane.api.types import BadValue, Custom, Obj, Str
 from hagane.cloud import Cloud
+from hagane.compute import device
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.action_image import base_of, inherited
 from hagane.compute.base import api, need
@@ -75,12 +76,14 @@ async def _shelve(request: Request, tx: Tx) -> None:
     refuse_locked(request, row)
     refuse_steel(row, "shelved")
     refuse_state(row, "shelve", [VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED])
-    base = await base_of(request, tx, row)
-    image_id = await new_image(
-        tx, name=f"{row['name']}-shelved", owner=row["project_id"], properties=inherited(row, base),
-        min_disk=max(base.min_disk if base else 0, row["flavor"]["disk"]), min_ram=base.min_ram if base else 0,
-    )  # fmt: skip
-    changes = {"task_state": Task.SHELVING, "snapshot": {"image_id": image_id}, "power": "off", "soft": True}
+    changes: dict[str, Any] = {"task_state": Task.SHELVING, "power": "off", "soft": True}
+    if device.root(row) is None:  # a volume is kept as it is
+        base = await base_of(request, tx, row)
+        image_id = await new_image(
+            tx, name=f"{row['name']}-shelved", owner=row["project_id"], properties=inherited(row, base),
+            min_disk=max(base.min_disk if base else 0, row["flavor"]["disk"]), min_ram=base.min_ram if base else 0,
+        )  # fmt: skip
+        changes["snapshot"] = {"image_id": image_id}
     await intend(request, tx, row, "shelve", changes)
 
 

@@ -2,7 +2,7 @@
 
     {"id", "source", "destination", "source_id", "volume_id", "attachment_id", "size", "boot_index", "device", "tag",
      "bus", "type", "format", "delete", "volume_type"}                    what the real service calls a mapping
-    {"new", "gone", "undone", "request", "old"}                           what is being done about it
+    {"new", "gone", "undone", "request", "old", "reimage"}                what is being done about it
 
     ordered ──volume there, reserved──▶ new ──in the machine──▶ (plain) ──detach──▶ gone ──out of it──▶ (no entry)
                                          └──refused──▶ gone, undone ──────────────────────────────────────┘
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 _FIELDS = ("source", "destination", "source_id", "volume_id", "attachment_id", "size", "boot_index", "device", "tag",
            "bus", "type", "format", "delete", "volume_type")  # fmt: skip
-_MARKS = ("new", "gone", "undone", "request", "old")
+_MARKS = ("new", "gone", "undone", "request", "old", "reimage")
 _PREFIX = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd", "xen": "xvd"}
 LETTERS = ascii_lowercase
 MOST = len(LETTERS)

@@ -133,6 +133,8 @@ class ServerReconciler:
             return await self._refused(row, steps, _gone(row), final=True)
         try:
             row, why = await self._volumes.prepare(row, steps)
+            if (device.root(row) or {}).get("reimage"):
+                row, why = await self._reimage(row, steps)
         except DeviceFailed as error:
             return await self._refused(row, steps, error, final=True)
         if why:
@@ -159,10 +161,26 @@ class ServerReconciler:
             return await self._unplugged(row, steps, seen, ordered, down)
         return await self._finished(row, steps, seen, ordered)
 
+    async def _reimage(self, row: Row, steps: Steps) -> tuple[Row, str]:
+        """A rebuild of a volume-backed Server: its machine goes, its root volume gets the image's content. Returns
+        the row as it is then, and what is waited for."""
+        root = device.root(row) or {}
+        station, wanted = self._registry.station(row["host"]), root["reimage"]
+        steps.progress("reimage", 0)
+        try:
+            image = await store.base_image(self._db, self._cloud, wanted["image"])
+        except NotFound as error:
+            raise DeviceFailed(f"Image {wanted['image']} could not be found.") from error
+        if not wanted["begun"]:
+            async with station.turn():
+                await station.driver.remove(row["id"])
+            station.forgot(row["id"])
+        return await self._volumes.reimage(row, image)
+
     async def _finished(self, row: Row, steps: Steps, seen: Seen, ordered: list[Row]) -> Outcome:
         if row["task_state"] == Task.RESIZE_FINISH:
             await self._moves.done(row)
-        if row["vm_state"] == VmState.SHELVED_OFFLOADED:
+        if row["vm_state"] == VmState.SHELVED_OFFLOADED and row["disk_image"]:
             await store.discard(self._cloud, row["disk_image"])
         return await server_end.finished(self._db, row, steps, seen, ordered)
 
@@ -239,7 +257,12 @@ class ServerReconciler:
         """Stream the disk into the image. A Host that stops answering in the middle is asked again from the start."""
         steps = Steps(row)
         try:
-            await self._upload(row, steps)
+            if "volumes" in row["snapshot"]:
+                if why := await self._volumes.frozen(row["snapshot"]["volumes"]):
+                    return Wait(1.0, why)
+                await store.fill(self._cloud, row["snapshot"]["image_id"], _nothing())
+            else:
+                await self._upload(row, steps)
         except Unavailable:
             raise
         except HaganeError as error:
@@ -251,15 +274,16 @@ class ServerReconciler:
 
     async def _shelve(self, row: Row, ports: list[Row], image: ImageInfo | None) -> Outcome:
         """See server_shelf.py."""
-        steps, image_id, ordered = Steps(row), row["snapshot"]["image_id"], _in_order(row, ports)
+        steps, image_id, ordered = Steps(row), server_shelf.image_of(row), _in_order(row, ports)
         station = self._registry.station(row["host"])
         try:
-            if (await store.base_image(self._db, self._cloud, image_id)).status != "active":
+            if image_id is None or (await store.base_image(self._db, self._cloud, image_id)).status != "active":
                 sources = await self._volumes.connect(row)
                 machine = machine_of(row, ordered, image, await self._drive(row, ordered), sources=sources)
                 async with station.turn():
                     await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
-                await self._upload(row, steps)
+                if image_id is not None:
+                    await self._upload(row, steps)
             steps.progress("remove", 0)
             await station.driver.remove(row["id"])
             await self._volumes.let_go(held(row))
@@ -267,7 +291,8 @@ class ServerReconciler:
             raise
         except HaganeError as error:
             refusal = error
-            await store.discard(self._cloud, image_id)
+            if image_id is not None:
+                await store.discard(self._cloud, image_id)
             await self._db.write(lambda tx: server_shelf.kept(tx, row, steps, refusal))
             return Wait(0.0, error.message)
         station.forgot(row["id"])
@@ -293,6 +318,11 @@ class ServerReconciler:
         networks = await nic.networks_of(self._db, ports)
         files = metadata.documents(row, ports, networks, password=secret, seed=os.urandom(512))
         return await asyncio.to_thread(configdrive.build, metadata.on_drive(files))
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    """The content of an image that is a mapping to snapshots."""
+    yield b""
 
 
 async def _counted(stream: AsyncGenerator[bytes, None], steps: Steps, row: Row) -> AsyncGenerator[bytes, None]:

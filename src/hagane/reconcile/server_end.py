@@ -112,7 +112,7 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
                     "vm_state": row["vm_state"]}  # fmt: skip
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
-    moved = [one for one in device.devices(row) if one.get("new") or one.get("gone")]
+    moved = [one for one in device.devices(row) if one.get("new") or one.get("gone") or one.get("reimage")]
     if moved or len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
@@ -215,7 +215,7 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
     # First, and it may be repeated: once the row is gone, nobody would know of them.
     if row["snapshot"]:
         await store.discard(cloud, row["snapshot"]["image_id"])
-    if row["vm_state"] == VmState.SHELVED_OFFLOADED:
+    if row["vm_state"] == VmState.SHELVED_OFFLOADED and row["disk_image"]:
         await store.discard(cloud, row["disk_image"])
     await cloud.db.write(write)
     return Done()

@@ -19,11 +19,16 @@ from hagane.state import clock, work
 from hagane.state.database import Row, Tx
 
 
+def image_of(row: Row) -> str | None:
+    """The image that the disk becomes; none for a root that is a volume."""
+    return row["snapshot"]["image_id"] if row["snapshot"] else None
+
+
 async def shelved(tx: Tx, row: Row, steps: Steps) -> None:
     """It is on no Host."""
     changes = {
         "vm_state": VmState.SHELVED_OFFLOADED, "task_state": None, "power_state": SHUTDOWN, "host": None,
-        "disk_image": row["snapshot"]["image_id"], "snapshot": None, "observed_generation": row["generation"],
+        "disk_image": image_of(row), "snapshot": None, "observed_generation": row["generation"],
         "soft": False,
     }  # fmt: skip
     if await store_row(tx, row, changes):

@@ -17,17 +17,19 @@ from hagane.compute import device
 from hagane.compute.row import SERVER
 from hagane.drivers.hypervisor.base import Source
 from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
+from hagane.image.store import ImageInfo
 from hagane.reconcile.server_steps import Overtaken, Steps
-from hagane.state import event
+from hagane.state import clock, event, work
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
-from hagane.volume import attach, end
+from hagane.volume import attach, end, volume_create
 from hagane.volume.attachment_row import ATTACHED
-from hagane.volume.row import ATTACHMENT, VOLUME
+from hagane.volume.row import ATTACHMENT, IMAGE, SNAPSHOT, VOLUME, store_items
 
 log = logging.getLogger(__name__)
 Entry = device.Entry
 MAKING = ("creating", "downloading")
+_UNCONNECTED: Row = {"connector": {attach.OURS: True}, "connection": {}, "secret": None, "attached_host": None}
 
 
 class Volumes:
@@ -103,6 +105,35 @@ class Volumes:
             if volume is not None and _host_of(attachment):
                 await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
 
+    async def reimage(self, row: Row, image: ImageInfo) -> tuple[Row, str]:
+        """Have the root volume, which is in no machine now, filled with an image; the row as it is then, and what is
+        waited for. Raises DeviceFailed, Overtaken."""
+        root = device.root(row)
+        assert root is not None
+        if not root["reimage"]["begun"]:
+            await self.let_go([root["attachment_id"]])
+            await self._db.write(lambda tx: _begin_reimage(tx, row, root, image))
+            return row, f"Volume {root['volume_id']} is being made anew of image {image.id}."
+        volume = await VOLUME.get(self._db, id=root["volume_id"])
+        if volume is not None and volume["status"] in MAKING:
+            done = volume["percent"] or 0
+            return row, f"Volume {volume['id']} is being made anew of image {image.id} ({done} %)."
+        if volume is None or "error" in volume["status"]:
+            why = f" {volume['fault']}" if volume and volume["fault"] else ""
+            raise DeviceFailed(f"Failed to rebuild volume backed instance.{why}")
+        left = device.change(row, root, reimage=None)
+        await self._db.write(lambda tx: _note_devices(tx, row, left))
+        return row | {"devices": left}, ""
+
+    async def frozen(self, ids: list[str]) -> str:
+        """What of these snapshots is still waited for. Raises DeviceFailed for one that came to nothing."""
+        found = {one["id"]: one["status"] for one in await SNAPSHOT.select(self._db, {"id": ids})}
+        for key in ids:
+            if found.get(key) not in ("creating", "available"):
+                raise DeviceFailed(f"The volume snapshot {key} came to nothing: it is {found.get(key, 'gone')}.")
+        waiting = [key for key, status in found.items() if status == "creating"]
+        return f"It waits for {len(waiting)} volume snapshot(s): {', '.join(waiting)}." if waiting else ""
+
     def _secrets(self) -> Secrets:
         if not self._cloud.has(Secrets):
             self._cloud.provide(Secrets, Secrets(self._cloud.config.state))
@@ -147,6 +178,27 @@ def held(row: Row) -> list[str]:
     ]
 
 
+async def _begin_reimage(tx: Tx, row: Row, root: Entry, image: ImageInfo) -> None:
+    """The volume is the block storage API's for now; it comes back as it was, in use by this Server."""
+    volume = await attach.get(tx, root["volume_id"])
+    facts = volume_create.image_facts(image)
+    changes: Row = {
+        "status": "downloading", "previous_status": "in-use", "task": {"image_id": image.id, "server": row["id"]},
+        "percent": 0, "image_metadata": facts, "generation": volume["generation"] + 1, "updated_at": clock.now(),
+    }  # fmt: skip
+    await VOLUME.update(tx, {"id": volume["id"]}, changes)
+    await store_items(tx, volume["id"], IMAGE, volume["image_metadata"] or {}, facts)
+    await ATTACHMENT.update(tx, {"id": root["attachment_id"]}, _UNCONNECTED)
+    await work.wake(tx, "volume", volume["id"], request_id=row["request_id"])
+    await _note_devices(tx, row, device.change(row, root, reimage=root["reimage"] | {"begun": True}))
+
+
+async def _note_devices(tx: Tx, row: Row, devices: list[Entry]) -> None:
+    """Raises Overtaken when the Server is wanted otherwise by now."""
+    if not await SERVER.update(tx, {"id": row["id"], "generation": row["generation"]}, {"devices": devices}):
+        raise Overtaken
+
+
 async def _reserve(tx: Tx, row: Row, volumes: dict[str, Row]) -> list[Entry]:
     """Take what was made for the Server. Raises DeviceFailed, Overtaken."""
     found = []
@@ -159,8 +211,7 @@ async def _reserve(tx: Tx, row: Row, volumes: dict[str, Row]) -> list[Entry]:
                 raise DeviceFailed(error.message) from error
             one = one | {"attachment_id": attachment["id"]}
         found.append(one)
-    if not await SERVER.update(tx, {"id": row["id"], "generation": row["generation"]}, {"devices": found}):
-        raise Overtaken
+    await _note_devices(tx, row, found)
     return found
 
 
@@ -217,7 +268,7 @@ async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
             await _stays(tx, one["volume_id"])
             found.append(device.plain(one))
         else:
-            found.append(one)
+            found.append(device.plain(one) if one.get("reimage") else one)
     return found
 
 
@@ -256,5 +307,4 @@ async def _end(tx: Tx, row: Row, volume: Row) -> None:
 async def shelved(tx: Tx, row: Row) -> None:
     """No Host has the Server: its volumes are its own, and connected nowhere."""
     if ids := held(row):
-        changes = {"connector": {attach.OURS: True}, "connection": {}, "secret": None, "attached_host": None}
-        await ATTACHMENT.update(tx, {"id": ids}, changes)
+        await ATTACHMENT.update(tx, {"id": ids}, _UNCONNECTED)
