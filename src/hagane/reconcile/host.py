@@ -29,6 +29,7 @@ from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Outcome, Reconciler, Wait
 from hagane.reconcile.host_image import HostImageReconciler
 from hagane.reconcile.host_registry import Registry, Station
+from hagane.reconcile.news import News
 from hagane.reconcile.server_history import KIND as HISTORY
 from hagane.reconcile.server_history import HistoryReconciler
 from hagane.reconcile.server_kind import Servers
@@ -222,8 +223,7 @@ class Hosts:
         self.reconcilers: Sequence[Reconciler] = (self.hosts, self.servers, images, HistoryReconciler(cloud))
         cloud.provide(Hosts, self)
         cloud.provide(Consoles, Consoles(self._console_log, self._console))
-        self._changes: set[tuple[str, str]] = set()
-        self._waking: asyncio.Task[None] | None = None
+        self._news = News(cloud.db, "host-changes", 0.05)
 
     async def start(self) -> None:
         await self.registry.connect(self._changed)
@@ -238,9 +238,7 @@ class Hosts:
         await self._cloud.db.write(write)
 
     async def stop(self) -> None:
-        if self._waking is not None:
-            self._waking.cancel()
-            await asyncio.gather(self._waking, return_exceptions=True)
+        await self._news.stop()
         await self.servers.stop()
         await self.registry.close()
 
@@ -251,23 +249,5 @@ class Hosts:
         return await self.registry.station(host).driver.console(server_id, force=True)
 
     def _changed(self, host: str, machine_id: str) -> None:
-        """A Host or a machine changed by itself: wake what it concerns; signs that come together are one write."""
-        self._changes.add((host, machine_id))
-        if self._waking is None or self._waking.done():
-            self._waking = asyncio.get_running_loop().create_task(self._wake(), name="host-changes")
-
-    async def _wake(self) -> None:
-        await asyncio.sleep(0.05)
-        while self._changes:
-            changes, self._changes = self._changes, set()
-
-            async def write(tx: Tx, changes: set[tuple[str, str]] = changes) -> None:
-                for host, machine_id in changes:
-                    await work.wake(tx, SERVER_KIND if machine_id else KIND, machine_id or host)
-
-            try:
-                await self._cloud.db.write(write)
-            except Unavailable as error:
-                log.warning("cannot note that a Host changed, again in 1 s: %s", error)
-                self._changes |= changes
-                await asyncio.sleep(1)
+        """A Host or a machine changed by itself: wake what it concerns."""
+        self._news.tell(SERVER_KIND if machine_id else KIND, machine_id or host)

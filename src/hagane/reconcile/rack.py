@@ -9,6 +9,7 @@ from hagane.cloud import Cloud
 from hagane.network.plugged import Plugs
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
+from hagane.reconcile.news import News
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.reconcile.rack_drivers import Gateways, Switches
 from hagane.reconcile.rack_gateway import GatewayReconciler
@@ -17,6 +18,8 @@ from hagane.state import work
 from hagane.state.database import Tx
 from hagane.state.secret import Secrets
 
+GATHER = 0.01  # seconds: a gateway that dies is to be noticed at once, and a plug is many changes
+
 
 class RackPart:
     """A part of the process (see app.py)."""
@@ -24,10 +27,11 @@ class RackPart:
     def __init__(self, cloud: Cloud) -> None:
         self._db = cloud.db
         devices = cloud.use(Devices)
-        self._switches = Switches(cloud.use(Secrets), devices.switches, lambda key: self._heard("switch", key))
-        self._gateways = Gateways(devices.gateways, lambda key: self._heard("rack_gateway", key))
+        self._news = News(cloud.db, "rack-news", GATHER)
+        tell = self._news.tell
+        self._switches = Switches(cloud.use(Secrets), devices.switches, lambda key: tell("switch", key))
+        self._gateways = Gateways(devices.gateways, lambda key: tell("rack_gateway", key))
         self._network = cloud.use(NetworkPart)
-        self._waking: set[asyncio.Task[None]] = set()
         self.reconcilers: Sequence[Reconciler] = (
             SwitchReconciler(cloud, self._switches),
             GatewayReconciler(cloud, self._gateways, self._dead, self._network.look_at),
@@ -44,9 +48,7 @@ class RackPart:
         await self._db.write(write)
 
     async def stop(self) -> None:
-        for task in self._waking:
-            task.cancel()
-        await asyncio.gather(*self._waking, return_exceptions=True)
+        await self._news.stop()
         await asyncio.gather(self._switches.close(), self._gateways.close())
 
     def _dead(self, name: str) -> str:
@@ -57,16 +59,3 @@ class RackPart:
             if chassis.name == name and not chassis.alive:
                 return f"Chassis {name} does not keep up with OVN."
         return ""
-
-    def _heard(self, kind: str, key: str) -> None:
-        """A device has news; called from its connection."""
-
-        async def wake() -> None:
-            async def write(tx: Tx) -> None:
-                await work.wake(tx, kind, key)
-
-            await self._db.write(write)
-
-        task = asyncio.get_running_loop().create_task(wake(), name=f"{kind} {key} has news")
-        self._waking.add(task)
-        task.add_done_callback(self._waking.discard)
