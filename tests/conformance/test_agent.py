@@ -19,6 +19,7 @@ import pytest
 
 from hagane.baremetal import node_step
 from hagane.drivers import configdrive
+from hagane.drivers.deploy import agent as http_agent
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import Command, CommandState
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
@@ -402,6 +403,19 @@ async def test_inventory(ours: Rig) -> None:
     ) == 1
     assert found["boot"] == {"current_boot_mode": "bios", "pxe_interface": "01-52-54-00-12-34-56"}
     assert found["system_vendor"]["manufacturer"] == "Hagane" and found["cpu"]["count"] == 1
+
+
+async def test_a_machine_that_lost_its_power_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing answers, not even with a refusal: not a minute is lost with that."""
+    monkeypatch.setattr(http_agent, "CONNECT", 0.01)
+
+    async def nowhere(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    agent = http_agent.HttpAgent(http_agent.AgentAddress("http://192.0.2.1:9999", "token"), nowhere)
+    with pytest.raises(Unavailable, match="cannot be reached: no connection within"):
+        await agent.commands()
 
 
 async def test_a_ramdisk_that_is_gone_or_talks_nonsense(tmp_path: Path) -> None:

@@ -54,7 +54,6 @@ _DISK = {"deploy": _EARLY, "clean": _EARLY}
 _WORK = ("deploy", "clean", "delete")
 
 FAULTS = (
-    Fault("bmc-slow", "bmc-slow=2"),
     Fault("bmc-dead 8 s", "bmc-dead", seconds=8.0),
     Fault("bmc-dead", "bmc-dead", words=("no answer",), fails=_BMC, either=_BMC_LATE),
     Fault("bmc-wrong-answers", "bmc-wrong-answers", fails=_BMC, either=_BMC_LATE, kinds=_WORK),
@@ -70,4 +69,5 @@ FAULTS = (
     Fault("switch hang 10 s", "hang", part="tor1", seconds=10.0),
     Fault("switch dead 8 s", "dead", part="tor1", seconds=8.0),
     Fault("gateway dead 12 s", "dead", part="gw1", seconds=12.0),
+    Fault("bmc-slow", "bmc-slow=0.5"),
 )

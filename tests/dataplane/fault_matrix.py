@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from tests.dataplane import fault_kill, fault_server
+from tests.dataplane import fault_kill, fault_server, leaks
 from tests.dataplane.fault_cells import EITHER, ENDS, FAIL, FAILURES, FAULTS, OK, STEPS, Fault
 from tests.dataplane.fault_node import FaultNode
 from tests.dataplane.steel import FAILED, READY, Row, Steel, steel
@@ -36,11 +36,15 @@ name = "bm2"
 [[machine]]
 name = "bm3"
 bmc = "ipmi"
+[[machine]]
+name = "bm4"
+[[machine]]
+name = "bm5"
 """
 LIMITS: Row = {
     "deploy_callback": 120,
     "clean_callback": 120,
-    "bmc": 30,
+    "bmc": 40,
     "heartbeat": 60,
     "network": 90,
     "power_poll": 8,
@@ -75,14 +79,19 @@ class Matrix:
     shared: threading.Lock = field(default_factory=threading.Lock)  # who breaks what is everybody's
 
     def run(self, cells: list[Cell]) -> None:
-        """Every cell, by one worker for each machine."""
+        """Every cell, by one worker for each machine. Ctrl-C: no further ones."""
         queue: SimpleQueue[Cell] = SimpleQueue()
         for cell in cells:
             queue.put(cell)
         names = [machine.name for machine in self.steel.rack.machines]
         with ThreadPoolExecutor(len(names)) as pool:
-            for done in [pool.submit(self._work, name, queue) for name in names]:
-                done.result()
+            working = [pool.submit(self._work, name, queue) for name in names]
+            try:
+                for done in working:
+                    done.result()
+            except KeyboardInterrupt:
+                while not queue.empty():
+                    queue.get()
 
     def _work(self, name: str, queue: "SimpleQueue[Cell]") -> None:
         node = FaultNode(self.steel, name, self.image)
@@ -219,7 +228,7 @@ def main() -> int:
         print(f"{len(cells)} cells", flush=True)
         matrix = Matrix(made, fault_server.image(made.cloud), given.out, list(old))
         names = [machine.name for machine in made.rack.machines]
-        before = made.things(*names)
+        before, all_before = made.things(*names), leaks.look(made.cloud)
         matrix.run(cells)
         for name, run in (("kill", fault_kill.run), ("server", fault_server.run)):
             if not getattr(given, f"no_{name}"):
@@ -228,7 +237,7 @@ def main() -> int:
         for name in names:
             assert made.row(name)["provision_state"] == READY, made.row(name)
         made.clean(before, *names, seconds=60)
-        made.cloud.conn.image.delete_image(matrix.image)
+        leaks.none_left(made.cloud, all_before)
     print(*table(matrix.cells), sep="\n")
     wrong = [cell for cell in matrix.cells if not cell.right]
     print(f"\n{len(matrix.cells) - len(wrong)} of {len(matrix.cells)} are right")

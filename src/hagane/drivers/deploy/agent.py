@@ -23,6 +23,7 @@ from hagane.drivers.deploy.base import Command, CommandState, Dial
 from hagane.errors import DeviceFailed, Unavailable
 
 LIMIT = 32 << 20  # bytes of an answer: collected logs are the largest
+CONNECT = 10.0  # for a connection: a machine that has lost its power or its cable is told from one that is busy
 SECONDS = 60.0  # for one exchange
 WAIT = 600.0  # for the end of a short command
 PAUSE = 0.1
@@ -103,7 +104,11 @@ class HttpAgent:
         return answer
 
     async def _request(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
-        reader, writer = await self.dial(self.host, self.port)
+        try:
+            async with asyncio.timeout(CONNECT):
+                reader, writer = await self.dial(self.host, self.port)
+        except TimeoutError as error:
+            raise OSError(f"no connection within {CONNECT:g} s") from error
         try:
             if self.tls:
                 await writer.start_tls(_context(self.address.verify_ca), server_hostname=self.host)

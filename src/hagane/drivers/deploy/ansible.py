@@ -169,6 +169,7 @@ def _inventory(folder: Path, port: int, key: Ed25519PrivateKey) -> Path:
     inventory = folder / "hosts"
     # The ramdisk makes a host key of its own at each start, so there is none that could be known.
     options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o LogLevel=ERROR"
+    options += " -o ServerAliveInterval=10 -o ServerAliveCountMax=3"  # a machine without power closes no connection
     inventory.write_text(
         f"node ansible_host=127.0.0.1 ansible_port={port} ansible_user=root ansible_ssh_private_key_file={secret} "
         f"ansible_ssh_common_args='{options}'\n"

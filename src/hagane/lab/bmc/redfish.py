@@ -92,13 +92,11 @@ class RedfishServer:
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         front = self._by_address[tuple(scope["server"])]
-        faults = front.faults.now()
-        if faults.dead:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            return
-        await asyncio.sleep(faults.slow)
         request = Request(scope, receive)
+        if front.faults.now().dead and not await _awake(front, request):
+            return
+        faults = front.faults.now()
+        await asyncio.sleep(faults.slow)
         answer = JSONResponse({"odd": [None]}) if faults.wrong else await _answer(front, request)
         await answer(scope, receive, send)
 
@@ -109,6 +107,16 @@ class _Quiet(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+async def _awake(front: RedfishFront, request: Request) -> bool:
+    """It hung, and does what it was asked when it comes to; False: nobody waits for that any more."""
+    await request.body()
+    while front.faults.now().dead:
+        if await request.is_disconnected():
+            return False
+        await asyncio.sleep(0.1)
+    return True
 
 
 async def _answer(front: RedfishFront, request: Request) -> Response:
