@@ -149,3 +149,16 @@ async def test_two_processes_share_the_nodes(tmp_path: Path, postgres_url: str) 
             await two.end(server["id"])
         await one.all_free()
         assert await one.metal_leaks() == {}
+
+
+async def test_the_owner_is_told_the_cause_without_what_is_the_operators(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, **AGENT) as w:
+        node = (await NODE.select(w.db))[0]["id"]
+        w.fleet.machines[node].fail_once["PowerOn"] = DeviceFailed("https://172.30.1.11: the BMC refuses: fuse blown")
+        server = (await w.create())["id"]
+        await w.becomes(server, "ERROR")
+        fault, tried = (await w.row(server))["fault"], (await w.row(server))["tried"]
+        assert "172.30" in tried[0]["why"] and "172.30.1.11: the BMC refuses: fuse blown" in fault["details"]
+        told = [event["message"] or "" for event in await w.db.fetch("SELECT message FROM event WHERE kind = 'server'")]
+        assert not any("172.30" in text for text in [fault["message"], *told])
+        assert any("the BMC refuses: fuse blown" in text for text in told)

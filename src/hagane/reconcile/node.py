@@ -36,6 +36,7 @@ from hagane.state.secret import Secrets
 from hagane.state.work import Claim
 
 log = logging.getLogger(__name__)
+CONSOLE = "The last lines of its console:"
 ATTEMPTS = 3  # questions to a BMC that does not answer, before what was asked of it counts as failed
 REFUSALS = (DeviceFailed, Invalid, Conflict, NotFound)
 
@@ -189,7 +190,7 @@ class NodeReconciler:
             return f"A step of node {job.id} did not end within {self._tools.times.step[job.kind]:.0f} s. {why}"
         what = {"callback": "callback", "data": "what the ramdisk found"}.get(job.phase, job.phase)
         said = self._tools.consoles.last(job.id)
-        told = f" The last lines of its console: {said}" if said else ""
+        told = f" {CONSOLE} {said}" if said else ""
         return f"Timeout reached while waiting for {what} for node {job.id} ({seconds:.0f} s). {why}{told}"
 
     async def _refused(self, job: Job, claim: Claim, error: HaganeError) -> Row | Wait:

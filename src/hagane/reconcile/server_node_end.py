@@ -3,6 +3,9 @@
 As in server_end.py, the Server's row changes only if its generation is still the one that was worked on. A Node that
 failed is let go of within the transaction that looks for another: it is undeployed and cleaned like any other, its
 history keeps the cause, and as the one that was available for the shortest time it is the last to be given away.
+
+Why something failed is told in two forms: to the Server's owner without what is the operator's (server_node_words.py),
+and whole in the details of its fault, which administrators see.
 """
 
 from typing import Any
@@ -18,6 +21,7 @@ from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
 from hagane.reconcile.server_end import MOST_TRIES
 from hagane.reconcile.server_node_events import close, mirrored
+from hagane.reconcile.server_node_words import public
 from hagane.state import clock, event, work
 from hagane.state.database import Database, Row, Tx
 from hagane.state.secret import Secrets
@@ -57,7 +61,8 @@ async def finished(db: Database, row: Row, node: Row, changes: dict[str, Any]) -
 async def noticed(db: Database, row: Row, changes: dict[str, Any], why: str) -> Outcome:
     """The Node changed by itself."""
     if changes.get("vm_state") == VmState.ERROR:
-        changes = changes | {"fault": fault(500, why, _advice(row), clock.now())}
+        told = public(why, await NODE.get(db, id=row["node_id"]))
+        changes = changes | {"fault": fault(500, told, f"{why} {_advice(row)}", clock.now())}
     elif "vm_state" in changes and row["vm_state"] == VmState.ERROR:
         changes = changes | {"fault": None}
     await db.write(lambda tx: store(tx, row, changes))
@@ -73,16 +78,17 @@ def _advice(row: Row) -> str:
 
 async def failed(db: Database, row: Row, why: str, *, fatal: bool) -> Outcome:
     """The action ends here, and says why."""
+    told = public(why, await NODE.get(db, id=row["node_id"]) if row["node_id"] else None)
     changes: dict[str, Any] = {
         "task_state": None, "observed_generation": row["generation"], "soft": False, "terminate": False,
-        "fault": fault(500, why, _advice(row), clock.now()), "nics": plain(row["nics"]),
+        "fault": fault(500, told, f"{why} {_advice(row)}", clock.now()), "nics": plain(row["nics"]),
     }  # fmt: skip
     if fatal:
         changes["vm_state"] = VmState.ERROR
 
     async def write(tx: Tx) -> None:
         if await store(tx, row, changes):
-            await event.end_all(tx, KIND, row["id"], row["request_id"], error=why)
+            await event.end_all(tx, KIND, row["id"], row["request_id"], error=told)
             await work.wake(tx, KIND, row["id"])  # what the Node shows after that is looked at once more
 
     await db.write(write)
@@ -94,15 +100,16 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
     known = await NODE.get(cloud.db, id=row["node_id"])
     name = (known or {}).get("name") or row["node_id"]
     tried = [*row["tried"], {"host": row["node_id"], "name": name, "why": why}]
+    public_why = public(why, known)
     again = len(tried) < MOST_TRIES and not final
     changes: dict[str, Any] = {"tried": tried, "host": None, "node_id": None, "progress": 0}
     if again:
         changes["task_state"] = Task.SCHEDULING
     else:
         told = "; ".join(f"{one.get('name') or one['host']}: {one['why']}" for one in tried)
-        message = why if final else (
+        message = public_why if final else (
             f"Exceeded maximum number of retries. Exceeded max scheduling attempts {MOST_TRIES} for instance "
-            f"{row['id']}. Last exception: {why}"
+            f"{row['id']}. Last exception: {public_why}"
         )  # fmt: skip
         changes |= {
             "task_state": None, "vm_state": VmState.ERROR, "power_state": NOSTATE, "secret": None,
@@ -115,12 +122,12 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
         node = await NODE.get(tx, id=row["node_id"])
         if node is not None and node["instance_id"] == row["id"]:
             steps = mirrored(row, node)
-            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(row, steps, why))
+            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(row, steps, public_why))
             await plug.unplug(tx, cloud, node, request_id=row["request_id"])  # its Ports are for the next Node
             await _let_go(tx, cloud.use(Secrets), row, node)
         await nic.unbind(tx, row)
         if not again:
-            await event.end_all(tx, KIND, row["id"], row["request_id"], error=why)
+            await event.end_all(tx, KIND, row["id"], row["request_id"], error=public_why)
 
     await cloud.db.write(write)
     return Wait(0.0, why) if again else Failed(why)

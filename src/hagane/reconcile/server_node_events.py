@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hagane.baremetal.base import CONDUCTOR
+from hagane.reconcile.server_node_words import public
 from hagane.state import clock
 from hagane.state.database import Row
 
@@ -26,7 +27,8 @@ def attempt(row: Mapping[str, Any]) -> str:
 
 def mirrored(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
     """A Node's steps as rows for event.record; those of an earlier deployment than this action's are left out."""
-    return [_event(row, step) for step in _steps(row, node) if step["step"] not in LAST]
+    found = [step for step in _steps(row, node) if step["step"] not in LAST]
+    return [_event(row, step | {"message": public(step.get("message") or "", node)}) for step in found]
 
 
 def late(row: Mapping[str, Any], node: Mapping[str, Any]) -> list[Row]:
