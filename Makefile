@@ -8,6 +8,7 @@ help:
 	@echo "make down    stop and remove everything that make demo or hagane up started"
 	@echo "make test-agent  one deployment with the original ironic-python-agent"
 	@echo "make test-faults  every fault of the lab at every step of a Node's work; an hour or two"
+	@echo "make interop the official interop list by Tempest, on real machines and networks (root)"
 	@echo "make test    all tests; make check: format, lint, types, layers, fast tests"
 	@echo "make bench   measure, beside the limit of this machine"
 
@@ -28,8 +29,13 @@ down: setup
 
 # What needs the real devices runs alone, one after the other; the rest shares the cores.
 test: setup
+	@$(PY) scripts/interop.py --install
 	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real"
 	@$(PY) -m pytest -q -m real
+
+# The official list of 217 tests, by Tempest. TIMES=2: again on the same cloud. scripts/interop.py --help says more.
+interop: setup
+	@$(PY) scripts/interop.py --times $(or $(TIMES),1)
 
 # The original ironic-python-agent: alone on BIOS and UEFI, then in a cloud; 2.5 GB of memory, some minutes.
 test-agent: setup
@@ -59,7 +65,9 @@ bench: setup
 	@$(PY) bench/baremetal_servers.py
 	@$(PY) bench/volumes.py
 
-# Write requirements.lock again, with today's versions (needs uv).
+# Write requirements.lock and Tempest's again, with today's versions (needs uv).
+LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
+	  --python-version 3.11
 lock:
-	uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
-	  --python-version 3.11 --all-extras --output-file requirements.lock pyproject.toml
+	$(LOCK) --all-extras --output-file requirements.lock pyproject.toml
+	$(LOCK) --output-file tests/interop/requirements.lock tests/interop/requirements.in

@@ -26,13 +26,18 @@ def none_left(cloud: Cloud, before: world.World, *, seconds: float = SECONDS, bu
 
 
 def _none(cloud: Cloud, before: world.World, but: str) -> bool:
-    left = {
+    found = left(cloud, before, but)
+    assert not found, found
+    return True
+
+
+def left(cloud: Cloud, before: world.World, but: str = "") -> dict[str, list[str]]:
+    """What came since, and work that waits."""
+    found = {
         kind: [name for name in names if _counts(kind, name) and not (but and but in name)]
         for kind, names in (look(cloud) - before).items()
     }
-    left = {kind: names for kind, names in left.items() if names} | _work(cloud)
-    assert not left, left
-    return True
+    return {kind: names for kind, names in found.items() if names} | _work(cloud)
 
 
 def _counts(kind: str, name: str) -> bool:

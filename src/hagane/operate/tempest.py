@@ -72,7 +72,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         import_methods=session.call("GET", "/image/v2/info/import")["import-methods"]["value"],
         pools=session.call("GET", "/volume/v3/scheduler-stats/get_pools?detail=true")["pools"],
         hosts=_hosts(session),
-        lock_path=str(file.parent.absolute() / "lock"),
+        folder=str(file.parent.absolute()),
         image_file="" if config.sim else str(_guest("a")),
         validation=validation,
     )

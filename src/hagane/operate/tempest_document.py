@@ -62,7 +62,7 @@ class Facts:
     import_methods: list[str]
     pools: list[dict[str, Any]]
     hosts: int
-    lock_path: str
+    folder: str  # where Tempest may write
     image_file: str  # "": there is none that boots
     validation: bool  # log in to guests
 
@@ -70,7 +70,8 @@ class Facts:
 def document(facts: Facts) -> dict[str, Section]:
     """All sections, in the order in which a person reads them."""
     sections: dict[str, Section] = {
-        "oslo_concurrency": {"lock_path": facts.lock_path},
+        "DEFAULT": {"log_file": f"{facts.folder}/tempest.log"},
+        "oslo_concurrency": {"lock_path": f"{facts.folder}/lock"},
         "service_available": _available(facts),
         "auth": _auth(facts),
         "identity": {

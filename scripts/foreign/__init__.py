@@ -1,0 +1,1 @@
+"""The foreign suite: Tempest, unmodified, against a cloud of ours; see scripts/interop.py."""
