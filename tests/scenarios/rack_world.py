@@ -17,6 +17,8 @@ from hagane.drivers.gateway.base import GatewayAccess
 from hagane.drivers.gateway.sim import SimGateway
 from hagane.drivers.switch.base import SwitchAccess
 from hagane.drivers.switch.sim import SimSwitch
+from hagane.drivers.volume.base import VolumeDriver
+from hagane.drivers.volume.sim import SimVolumes
 from hagane.network.port_row import PORT
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.ovn.engine import SimOvn
@@ -185,7 +187,8 @@ async def beside(
     ovn: SimOvn | None = None,
 ) -> AsyncIterator[RackWorld]:
     """A process on these devices, with nothing in it but what the store has."""
-    devices = Devices(switches=dict(switches), gateways=dict(gateways), network=ovn)
+    volumes: dict[str, VolumeDriver] = {"sim": SimVolumes(folder / "volumes.json")}
+    devices = Devices(switches=dict(switches), gateways=dict(gateways), network=ovn, volumes=volumes)
     hagane = Hagane(Config(state=folder, sim=True, database=url), devices, authenticate)
     await hagane.start()
     made = RackWorld(hagane, switches, gateways)

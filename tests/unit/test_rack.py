@@ -82,7 +82,7 @@ def test_the_enrolment_file_says_how_to_reach_everything(short: Path) -> None:
     assert document["gateway"][0]["ovsdb"] == "tcp:172.30.1.3:6640"
     nodes = {node["name"]: node for node in document["node"]}
     assert nodes["bm2"]["driver_info"]["redfish_address"] == "https://172.30.1.12"
-    assert nodes["bm2"]["properties"]["capabilities"] == "boot_mode:uefi"
+    assert nodes["bm2"]["properties"]["capabilities"] == "boot_mode:uefi,iscsi_boot:true"
     assert nodes["bm3"]["driver_info"]["ipmi_password"] == rack_bmc.password(one)
     assert not any(key.startswith("redfish") for key in nodes["bm3"]["driver_info"])
     assert [nic.get("port") for nic in nodes["bm1"]["nic"]] == ["bm1-0", None]  # the second is found by LLDP

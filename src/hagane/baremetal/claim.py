@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from hagane.baremetal import san_target
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import NODE
@@ -54,10 +55,11 @@ async def take(tx: Tx, node: Row, changes: Row) -> Row | None:
 
 
 async def let_go(tx: Tx, node_id: str) -> None:
-    """What a Node was given for its tenant ends with the tenant: the allocation, and the Nics' VIFs."""
+    """What a Node was given for its tenant ends with the tenant: the allocation, the Nics' VIFs, a Server's volume."""
     await tx.execute("DELETE FROM node_allocation WHERE node_id = :id", {"id": node_id})
     for table in (Nics.table, NicGroups.table):
         await table.update(tx, {"node_id": node_id}, {"vif": None})
+    await san_target.take_back(tx, node_id)
 
 
 async def disown(tx: Tx, node: Row, *, written: bool) -> Row:

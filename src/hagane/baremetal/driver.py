@@ -3,11 +3,12 @@
 The names are those of the real service, so that enrolment files and modules that name them work unchanged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
+from hagane.baremetal import san
 from hagane.baremetal.base import CONDUCTOR, V1, at, boolean, links, need, query, require
 from hagane.baremetal.node_row import INTERFACES
 from hagane.errors import Invalid, NotFound
@@ -23,7 +24,7 @@ _COMMON: dict[str, tuple[str, ...]] = {
     "network": ("neutron", "noop"),
     "raid": ("agent", "no-raid"),
     "rescue": ("agent", "no-rescue"),
-    "storage": ("noop",),
+    "storage": ("noop", "cinder"),
     "vendor": ("no-vendor",),
 }
 MEDIA = "redfish-virtual-media"
@@ -37,7 +38,7 @@ DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool",),
                        "console": ("ipmitool-socat", "no-console")},
     "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))
-    | {"network": ("noop", "neutron"), "storage": ("noop", "fake"), "deploy": ("fake", "direct"),
+    | {"network": ("noop", "neutron"), "storage": ("noop", "fake", "cinder"), "deploy": ("fake", "direct"),
        "inspect": ("fake", "agent"), "rescue": ("fake", "agent"), "boot": ("fake", *_COMMON["boot"])},
 }  # fmt: skip
 """driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC;
@@ -104,13 +105,13 @@ def _default(interface: str, names: tuple[str, ...], row: Row) -> str:
     return names[0]
 
 
-def validate(row: Row) -> dict[str, Any]:
-    """Whether each interface of a Node has what it needs, and what lacks, in words."""
+def validate(row: Row, targets: Sequence[Row] = ()) -> dict[str, Any]:
+    """Whether each interface of a Node has what it needs, and what lacks, in words. `targets`: its volume targets."""
     info: dict[str, Any] = row["driver_info"] or {}
     answer: dict[str, Any] = {}
     for interface in INTERFACES:
         used = row[f"{interface}_interface"] or ""
-        reason = _lack(interface, used, row, info)
+        reason = san.lack(row, targets) if interface == "storage" else _lack(interface, used, row, info, targets)
         if used.startswith(NO):
             answer[interface] = {"result": None, "reason": "not supported"}
         else:
@@ -118,7 +119,7 @@ def validate(row: Row) -> dict[str, Any]:
     return {name: result for name, result in answer.items() if name != "vendor"}
 
 
-def _lack(interface: str, used: str, row: Row, info: dict[str, Any]) -> str:
+def _lack(interface: str, used: str, row: Row, info: dict[str, Any], targets: Sequence[Row]) -> str:
     if used in ("fake", "noop", ""):
         return ""
     lacking = [name for name in REQUIRED_INFO[row["driver"]] if not info.get(name)]
@@ -127,7 +128,7 @@ def _lack(interface: str, used: str, row: Row, info: dict[str, Any]) -> str:
     if interface in ("power", "management", "bios") and lacking:
         return f"Missing the following {row['driver']} credentials in node's driver_info: {lacking}."
     image = row["instance_info"] or {}
-    if interface in ("boot", "deploy") and not image.get("image_source"):
+    if interface in ("boot", "deploy") and not image.get("image_source") and san.root(row, targets) is None:
         return (f"Node {row['id']} failed to validate deploy image info. Some parameters were missing. "
                 "Missing are: ['instance_info.image_source']")  # fmt: skip
     return ""

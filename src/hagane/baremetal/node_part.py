@@ -11,7 +11,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, ListOf, Obj, Str, Type
-from hagane.baremetal import node_reach
+from hagane.baremetal import node_reach, san_target
 from hagane.baremetal.base import V1, arguments, at, boolean, link, links, list_scope, moment, query, require, string
 from hagane.baremetal.driver import validate
 from hagane.baremetal.nic import Nics
@@ -143,7 +143,7 @@ class NodeParts:
         if not key:
             raise Invalid("Missing mandatory parameter: node")
         row = await self.nodes.need(request, self.db, "validate", key)
-        return json_response(200, validate(row))
+        return json_response(200, validate(row, await san_target.targets(self.db, row["id"])))
 
     async def boot_device(self, request: Request) -> Response:
         row = await self.nodes.need(request, self.db, "get_boot_device")

@@ -10,7 +10,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Bool, Int, ListOf, Obj, Str, Type
-from hagane.baremetal import node_console, node_reach
+from hagane.baremetal import node_console, node_reach, san_target
 from hagane.baremetal.base import V1, arguments, at, boolean, integer, moment, need, node_target, require, string
 from hagane.baremetal.command import DEPLOYS, command, want
 from hagane.baremetal.driver import validate
@@ -76,7 +76,7 @@ class NodeVerbs:
             told = await self._with_runbook(request, tx, row, verb, given)
             _check_arguments(request, verb, told)
             if verb in DEPLOYS:
-                _check_ready(row)
+                _check_ready(row, await san_target.targets(tx, row["id"]))
                 await node_reach.check(tx, request.caller, {}, {"instance_info": row["instance_info"]})
             await self._advance(request, tx, row, verb, told)
 
@@ -255,10 +255,10 @@ def _check_arguments(request: Request, verb: str, given: dict[str, Any]) -> None
             check_steps(f"{kind}_steps", given[f"{kind}_steps"], needs=("interface", "step"))
 
 
-def _check_ready(row: Row) -> None:
+def _check_ready(row: Row, targets: Sequence[Row]) -> None:
     """A deployment that cannot work is refused with the reason."""
-    answer = validate(row)
-    for interface in ("power", "deploy", "boot"):
+    answer = validate(row, targets)
+    for interface in ("power", "deploy", "boot", "storage"):
         if answer[interface].get("result") is False:
             raise Invalid(
                 f"Failed to validate deploy or power info for node {row['id']}. Error: {answer[interface]['reason']}"

@@ -4,6 +4,8 @@
                                                         │ wakes: port, rack_gateway, switch (if its VLANs change)
     pending() ◀── Port ACTIVE, SwitchPort confirmed ◀────┘
 
+A Node that was started from a volume (san.py) carries, beside its tenant's Ports, one of the role "storage".
+
 Moving a guarded Nic to another network changes which Port it carries, and no SwitchPort: its private VLAN stays. In
 between a Nic carries nothing: on the gateway its VLAN is a dead end. A VIF keeps the Nic's MAC address as long as it is
 the Nic's, plugged or not (in a rescue): its neighbours would remember any other one for half a minute.
@@ -12,7 +14,7 @@ the Nic's, plugged or not (in a rescue): its neighbours would remember any other
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hagane.baremetal import binding, service_port
+from hagane.baremetal import binding, san, service_port
 from hagane.baremetal import rack as racks
 from hagane.baremetal.carrier import Carrier, carriers, view, wire
 from hagane.baremetal.nic import Nics
@@ -40,7 +42,8 @@ async def plug(
     request_id: str | None = None,
 ) -> list[Row]:  # fmt: skip
     """Make each Nic of a Node carry its Port of a role, and nothing else; returns these Ports. `dhcp`: what DHCP says
-    beside the usual to those that boot (None: as before). The same call again changes nothing.
+    beside the usual to those that boot (None: as before; of the role "tenant" only the one that the Node starts from a
+    volume by boots). The same call again changes nothing.
 
     Raises Invalid, Conflict or NotFound, with the reason, when a Nic cannot carry what it should.
     """
@@ -51,6 +54,8 @@ async def plug(
     found = await carriers(tx, cloud, node["id"])
     if role == TENANT:
         chosen = await _tenant_ports(tx, found)
+        if san.started(node):
+            chosen |= await _storage_port(tx, node, found, chosen, dhcp, request_id)
     else:
         chosen = await _service_ports(tx, node, role, found, dhcp, request_id)
     for carrier in found:
@@ -106,6 +111,21 @@ async def _tenant_ports(tx: Tx, found: Sequence[Carrier]) -> dict[str, Row]:
         if vif not in rows:
             raise Conflict(f"VIF {vif} of Nic {owner} is no Port.")
     return {owner: rows[vif] for owner, vif in wanted.items()}
+
+
+async def _storage_port(
+    tx: Tx, node: Row, found: Sequence[Carrier], taken: Mapping[str, Row], dhcp: Mapping[str, str] | None,
+    request_id: str | None,
+) -> dict[str, Row]:  # fmt: skip
+    """The Port by which the Node reaches its volume. Raises Conflict when no Nic is left for it."""
+    single = {carrier.id: carrier for carrier in found if not carrier.grouped}
+    chosen = san.nic([carrier.row for carrier in single.values()], set(taken))
+    if chosen is None:
+        raise Conflict(san.no_nic(node))
+    carrier, network = single[chosen["id"]], await service_port.network_of(tx, node, service_port.STORAGE)
+    _decided(carrier, {"id": "for storage", "port_security_enabled": True, "binding_host_id": ""}, network)
+    port = await service_port.port(tx, node, service_port.STORAGE, network, carrier.mac, dhcp, request_id=request_id)
+    return {carrier.id: port}
 
 
 async def _service_ports(

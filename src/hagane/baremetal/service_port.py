@@ -2,7 +2,8 @@
 
 Such a network is an ordinary one of the project admin. Its Nodes are strangers to each other: their Ports are in a
 security group that lets them talk to the service's own Port (device `prov-<network>`), ask for an address, and nothing
-else. The group is made for each network, and put right whenever a Node is plugged.
+else. The group is made for each network, and put right whenever a Node is plugged. The same holds for the network by
+which a Node that runs a tenant's system reaches the volume that it was started from.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,6 +18,9 @@ from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 
 ROLES = ("provisioning", "cleaning", "rescuing", "inspection")
+STORAGE = "storage"
+"""The role of the Port by which a Node reaches its volume; it is carried beside the tenant's Ports (plug.py)."""
+ALL = (*ROLES, STORAGE)
 DEFAULT = "provisioning"
 OWNER = "baremetal:"
 SERVICE_OWNER = "network:provisioning"
@@ -29,15 +33,15 @@ def device(network_id: str) -> str:
 
 
 def is_service(port: Row, node_id: str) -> bool:
-    """Whether a Port was made here for a Node's ramdisk."""
+    """Whether a Port was made here for a Node."""
     role = str(port["device_owner"]).removeprefix(OWNER)
-    return role in ROLES and port["device_id"] == node_id
+    return role in ALL and port["device_id"] == node_id
 
 
 async def network_of(reader: Reader, node: Row, role: str) -> Row:
     """The network of a role, by the id or name in the Node's driver_info. Raises Invalid, NotFound."""
     setting = f"{role}_network"
-    wanted = str((node["driver_info"] or {}).get(setting) or DEFAULT)
+    wanted = str((node["driver_info"] or {}).get(setting) or (STORAGE if role == STORAGE else DEFAULT))
     if (row := await Network.table.get(reader, id=wanted)) is not None:
         return row
     admin = await Project.table.get(reader, name="admin", domain_id="default")
@@ -78,8 +82,8 @@ async def port(
 
 
 async def drop(tx: Tx, node_id: str, *, keep: Collection[str] = (), request_id: str | None = None) -> None:
-    """Remove the Ports that were made for a Node's ramdisk."""
-    owners = [OWNER + role for role in ROLES]
+    """Remove the Ports that were made for a Node."""
+    owners = [OWNER + role for role in ALL]
     for row in await port_row.PORT.select(tx, {"device_id": node_id, "device_owner": owners}):
         if row["id"] not in keep:
             await port_row.remove(tx, row, request_id=request_id)

@@ -32,9 +32,10 @@ def _lines(rack: Rack) -> Iterator[str]:
 def _node(rack: Rack, machine: MachineDescription) -> Iterator[str]:
     boot = {"boot_interface": machine.boot_interface} if machine.boot_interface else {}
     facts: dict[str, object] = {"name": machine.name, "driver": machine.bmc, "resource_class": machine.resource_class}
-    yield from _table("[[node]]", {**facts, "traits": list(machine.traits), **boot})
+    facts |= {"storage_interface": "cinder", "traits": list(machine.traits), **boot}
+    yield from _table("[[node]]", facts)
     yield from _table("[node.driver_info]", _access(rack, machine))
-    capabilities = f"boot_mode:{machine.boot_mode}" + (",secure_boot:true" if machine.secure_boot else "")
+    capabilities = f"boot_mode:{machine.boot_mode},iscsi_boot:true" + (",secure_boot:true" if machine.secure_boot else "")
     yield from _table("[node.properties]", {"capabilities": capabilities})
     for number, (mac, port) in enumerate(rack.nics(machine)):
         # Where the first NIC hangs must be known for the ramdisk to be reached; the others it finds out by LLDP.

@@ -1,6 +1,6 @@
 """`hagane enroll FILE`: take a rack into the cloud, through the same APIs that everybody uses. Again changes nothing.
 
-file ─▶ ramdisk built ─▶ PUT rack ─▶ provisioning network, if there is none ─▶ each Node ─▶ its Nics ─▶ what to do next
+file ─▶ ramdisk built ─▶ PUT rack ─▶ networks for ramdisks and volumes, if there are none ─▶ each Node ─▶ its Nics
 
 What the file does not name is left alone. A BMC's password cannot be read back, so a keyed digest of what was sent is
 kept in the state folder, and tells whether the file has another one now.
@@ -23,7 +23,7 @@ from hagane.config import Config
 from hagane.errors import NotFound
 from hagane.lab import ramdisk
 from hagane.operate.client import Session
-from hagane.operate.enroll_file import Enrolment, Nic, Node, load
+from hagane.operate.enroll_file import Enrolment, Nic, Node, Provisioning, Storage, load
 
 V1, V2 = "/baremetal/v1", "/network/v2.0"
 VERSION = {"X-OpenStack-Ironic-API-Version": "latest"}
@@ -37,7 +37,9 @@ def enroll(config: Config, path: Path) -> Lines:
     session = Session(config)
     yield from _ramdisk(config)
     yield from _rack(session, wanted)
-    yield from _provisioning(session, wanted)
+    yield from _network(session, wanted.provisioning, "Where Nodes run their ramdisk")
+    if any(node.storage_interface not in (None, "noop") for node in wanted.node):
+        yield from _network(session, wanted.storage, "By which Nodes reach the volumes that they start from")
     known = _Sent(config.state / "enrolled.json")
     fresh: list[str] = []
     for node in wanted.node:
@@ -65,15 +67,15 @@ def _rack(session: Session, wanted: Enrolment) -> Lines:
     yield from answer["done"] or [f"rack {name} kept"]
 
 
-def _provisioning(session: Session, wanted: Enrolment) -> Lines:
+def _network(session: Session, wanted: Provisioning | Storage, what: str) -> Lines:
     """An ordinary network of the project admin. The first address stands for DHCP, the next is the service's."""
-    name, prefix = wanted.provisioning.network, IPv4Network(wanted.provisioning.cidr)
+    name, prefix = wanted.network, IPv4Network(wanted.cidr)
     found = session.call("GET", f"{V2}/networks?name={quote(name, safe='')}&project_id={session.project_id}")[
         "networks"
     ]
     network = found[0] if found else None
     if network is None:
-        body = {"name": name, "description": "Where Nodes run their ramdisk", "shared": False}
+        body = {"name": name, "description": what, "shared": False}
         network = session.call("POST", f"{V2}/networks", {"network": body})["network"]
     if network["subnets"]:
         yield f"network {name} kept"

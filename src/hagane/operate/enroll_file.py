@@ -1,6 +1,6 @@
 """The file that `hagane enroll` reads: a rack with its switches, gateways and Nodes, as typed TOML.
 
-[rack] name physical_network vlans            [provisioning] network cidr
+[rack] name physical_network vlans            [provisioning] network cidr       [storage] network cidr
 [[switch]] name driver address ...            [[gateway]] name ovsdb switch switch_port ...
 [[node]] name driver resource_class traits    [node.driver_info]  [node.properties]
 [[node.nic]] mac switch port pxe              (switch and port of NICs that do not boot may be left to inspection)
@@ -30,6 +30,13 @@ class Provisioning(msgspec.Struct, forbid_unknown_fields=True):
     cidr: str = "172.30.16.0/22"
 
 
+class Storage(msgspec.Struct, forbid_unknown_fields=True):
+    """By which Nodes reach the volumes that they start from."""
+
+    network: Name = "storage"
+    cidr: str = "172.30.20.0/22"
+
+
 class Nic(msgspec.Struct, forbid_unknown_fields=True):
     mac: Mac
     switch: str = ""
@@ -55,6 +62,7 @@ class Node(msgspec.Struct, forbid_unknown_fields=True):
     management_interface: str | None = None
     network_interface: str | None = None
     power_interface: str | None = None
+    storage_interface: str | None = None
 
     def intent(self) -> dict[str, Any]:
         """The Node's own fields as the bare-metal API names them, but for its traits."""
@@ -70,6 +78,7 @@ class Enrolment(msgspec.Struct, forbid_unknown_fields=True):
     gateway: list[dict[str, Any]] = msgspec.field(default_factory=list)
     node: list[Node] = msgspec.field(default_factory=list)
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)
+    storage: Storage = msgspec.field(default_factory=Storage)
 
     def document(self) -> dict[str, Any]:
         return {**msgspec.to_builtins(self.rack), "switches": self.switch, "gateways": self.gateway}
@@ -86,7 +95,8 @@ def load(path: Path) -> Enrolment:
     """Raises Invalid with file and reason."""
     try:
         found = msgspec.convert(tomllib.loads(path.read_text()), Enrolment)
-        IPv4Network(found.provisioning.cidr)
+        for part in (found.provisioning, found.storage):
+            IPv4Network(part.cidr)
         _check(found)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise Invalid(f"{path}: {error}", code="BadConfig") from error

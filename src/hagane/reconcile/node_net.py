@@ -1,12 +1,13 @@
 """Networks of a Node at work: its Nics into the ramdisk's network, into the tenant's, into none (baremetal/plug.py)."""
 
-from hagane.baremetal import plug, service_port
+from hagane.baremetal import plug, san, service_port
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.provision import Start
 from hagane.drivers.bmc.base import Boot, BootDevice, BootMode, Slot
 from hagane.errors import Conflict
 from hagane.network.port_row import PORT
+from hagane.reconcile import node_san
 from hagane.reconcile.node_job import Job
 from hagane.state.database import Tx
 
@@ -32,6 +33,8 @@ async def join(job: Job, role: str, start: Start | None = None) -> str:
     """Every Nic carries what a role wants. What lacks until it is really so, in words."""
     if not plug.plugs(job.row):
         return ""
+    if role == plug.TENANT and san.started(job.row):
+        start = await node_san.start_of(job)
     options = start.dhcp if start is not None else None
 
     async def work(tx: Tx) -> None:
@@ -61,11 +64,11 @@ async def leave(job: Job) -> None:
         await job.tools.db.write(lambda tx: plug.unplug(tx, job.tools.cloud, job.row))
 
 
-def device(start: Start) -> tuple[Boot, BootMode | None, dict[Slot, str | None]]:
+def device(start: Start, *, persistent: bool = False) -> tuple[Boot, BootMode | None, dict[Slot, str | None]]:
     """A start in the words of BMC drivers."""
     media: dict[Slot, str | None] = {Slot(name): url for name, url in start.media.items()}
     return (
-        Boot(BootDevice(start.device), uri=start.http_uri),
+        Boot(BootDevice(start.device), persistent=persistent, uri=start.http_uri),
         BootMode(start.mode) if start.dhcp or start.media or start.http_uri else None,
         media,
     )

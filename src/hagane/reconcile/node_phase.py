@@ -6,13 +6,13 @@ Unavailable when it may be later; the reconciler turns that into the documented 
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from hagane.baremetal import plug
+from hagane.baremetal import plug, san
 from hagane.baremetal.claim import let_go
 from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
-from hagane.reconcile import node_image, node_inspect, node_net, node_plan, node_steps, provision_boot
+from hagane.reconcile import node_image, node_inspect, node_net, node_plan, node_san, node_steps, provision_boot
 from hagane.reconcile.node_agent import agent_of, anew
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
@@ -47,8 +47,11 @@ async def tenant_network(job: Job) -> Turn:
     """What the machine will be plugged into exists; and what will be written to its disk, as far as it can be told."""
     job.begin("tenant-network")
     await node_image.foresee(job)
+    from_volume = await node_san.begin(job)
     count = await node_net.tenant_ports(job)
     job.finish("tenant-network", f"{count} Ports wait for the machine" if count else "the machine has no Ports")
+    if from_volume:
+        return Next("storage")
     if plug.plugs(job.row):
         return Next()
     await network(job)  # there is nothing that could take a while, so it needs no write of its own
@@ -125,7 +128,8 @@ async def facts(job: Job) -> Turn:
 
 async def switch(job: Job) -> Turn:
     """From the ramdisk's network into the tenant's, with the machine off in between: no ramdisk sees the tenant's."""
-    if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] != "fake" and not job.life.get("parted"):
+    fake = job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] == "fake" and not san.started(job.row)
+    if not fake and not job.life.get("parted"):
         job.begin("power-off")
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))
@@ -142,6 +146,8 @@ async def switch(job: Job) -> Turn:
 
 async def disk(job: Job) -> Turn:
     """The machine starts what is on its disk. It was off: one that is on has been started already."""
+    if san.started(job.row):
+        return await _volume(job)
     if job.row[f"{node_plan.INTERFACE[job.kind]}_interface"] == "fake":
         resets = 1 if job.kind in ("rescue", "unrescue") else 0
         await job.apply(BmcDesired(Power.ON, resets=resets))
@@ -153,6 +159,16 @@ async def disk(job: Job) -> Turn:
     first = Boot(BootDevice.DISK, persistent=True)
     await job.apply(BmcDesired(Power.ON, boot=first, resets=restart, boot_mode=mode))
     job.finish("reboot", "the machine starts its disk")
+    return Next()
+
+
+async def _volume(job: Job) -> Turn:
+    """The machine starts what is on its volume, now and whenever it is started."""
+    job.begin("reboot")
+    device, mode, media = node_net.device(await node_san.start_of(job), persistent=True)
+    restart = 1 if job.row["disable_power_off"] else 0
+    await job.apply(BmcDesired(Power.ON, boot=device, resets=restart, boot_mode=mode, media=media or EJECTED))
+    job.finish("reboot")
     return Next()
 
 
@@ -196,6 +212,7 @@ async def release(job: Job) -> Turn:
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))
         job.finish("power-off")
+        await node_san.release(job)
         await job.look_closely()
     return Next()
 
@@ -207,6 +224,7 @@ async def teardown(job: Job) -> Turn:
     power = None if job.row["disable_power_off"] else Power.OFF
     await job.apply(BmcDesired(power, media=EJECTED))
     await node_net.leave(job)
+    await node_san.release(job)
     await job.tools.db.write(lambda tx: let_go(tx, job.id))
     job.changes |= {
         "instance_info": {}, "instance_id": None, "allocation_id": None, "instance_name": None, "deploy_step": {},
@@ -219,4 +237,5 @@ PHASES: Mapping[str, Callable[[Job], Awaitable[Turn]]] = {
     "verify": verify, "identity": identity, "adopt": adopt, "tenant-network": tenant_network, "network": network,
     "boot": boot, "start": start, "callback": callback, "data": data, "facts": facts, "steps": node_steps.steps,
     "switch": switch, "disk": disk, "finalize": finalize, "open": opening, "release": release, "teardown": teardown,
+    "storage": node_san.storage,
 }  # fmt: skip

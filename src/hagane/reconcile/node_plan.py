@@ -1,5 +1,6 @@
 """What a Node's row asks for next: the table state → path of phases → one phase. Pure; node.py carries it out.
 
+    deploying ─ tenant-network ─ storage ─ switch ─ disk                                                   from a volume
     deploying ─ tenant-network ─ network ─ boot ─▶ wait call-back ─ start ─ callback ─ steps ─▶ deploying ─ switch ─ ...
     cleaning ─ network ─ boot ─▶ clean wait ─ start ─ callback ─ steps ─▶ cleaning ─ release ─▶ available | manageable
 
@@ -9,6 +10,7 @@ from which another goes on. Phases in which a machine is waited for run in the w
 
 from dataclasses import dataclass
 
+from hagane.baremetal import san
 from hagane.baremetal.node_state import FAILURE, WAITING
 from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Parts, Power, Slot
 from hagane.state.database import Row
@@ -34,6 +36,8 @@ PATHS: dict[str, tuple[str, ...]] = {
     "service": ("network", "boot", "start", "callback", "steps", "switch", "disk"),
     "delete": ("teardown",),
 }
+SAN = ("tenant-network", "storage", "switch", "disk")
+"""A deployment of a machine that starts from a volume: nothing is written, so no ramdisk is needed."""
 """What is done -> its phases, with a ramdisk on the machine."""
 
 BARE: dict[str, tuple[str, ...]] = {
@@ -97,6 +101,8 @@ def path(row: Row) -> tuple[str, ...]:
     kind = KIND[row["provision_state"]]
     interface = row[f"{INTERFACE[kind]}_interface"] if kind in INTERFACE else ""
     internal = row["driver_internal_info"] or {}
+    if kind == "deploy" and san.started(row):
+        return SAN
     if kind == "clean":
         if row["target_provision_state"] != "manageable" and row["automated_clean"] is False:
             return ()  # the operator switched it off for this Node; it is never left out otherwise

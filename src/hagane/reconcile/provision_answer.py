@@ -6,6 +6,7 @@
                /kernel, /ramdisk, /boot.iso                what it boots
                /image/<token>                              its image, once
                /baremetal...                               version, lookup, heartbeat, continue_inspection: of itself
+               a tenant's system that runs from a volume (role "storage"): /boot.ipxe and /loader/<name>, no more
 
 Nothing else of the API is reachable from here.
 """
@@ -21,12 +22,14 @@ from hagane.api.asgi import Application
 from hagane.baremetal.agent import PROVISIONING
 from hagane.baremetal.node import NODE
 from hagane.baremetal.provision import Fetched
-from hagane.baremetal.service_port import OWNER, ROLES
+from hagane.baremetal.service_port import ALL, OWNER, STORAGE
 from hagane.cloud import Cloud
 from hagane.drivers.boot import loader
 from hagane.drivers.boot.base import ISO, KERNEL, LOADERS, RAMDISK, BootPlan
+from hagane.drivers.boot.ipxe import SCRIPT
 from hagane.drivers.metadata.base import Piece, Question, Reply
 from hagane.errors import HaganeError, NotFound
+from hagane.reconcile import node_volume
 from hagane.state.database import Reader, Row
 
 NOTHING = Reply(404, b"Not Found\n", {"content-type": "text/plain"})
@@ -52,7 +55,7 @@ async def guest(db: Reader, network_id: str, address: str) -> Guest | None:
     """Who has an address. A Port's own word does not count: the Node must carry it, in a role of ours."""
     for node_id, owner, device in await db.fetch_tuples(_FIND, {"network": network_id, "ip": address}):
         role = str(owner).removeprefix(OWNER)
-        if role in ROLES and device == node_id and (node := await NODE.get(db, id=node_id)) is not None:
+        if role in ALL and device == node_id and (node := await NODE.get(db, id=node_id)) is not None:
             return Guest(node, role, network_id)
     return None
 
@@ -81,6 +84,8 @@ class Answers:
             return NOTHING
         path, _, query = question.target.partition("?")
         try:
+            if who.role == STORAGE:
+                return await self._storage(who, unquote(path).lstrip("/"), question)
             if path.startswith("/baremetal"):
                 return await self._api(who, question, unquote(path), query)
             if question.method not in ("GET", "HEAD", "TFTP"):
@@ -105,6 +110,17 @@ class Answers:
         if (name := path.removeprefix(LOADERS)) in loader.FILES:
             return self._send(who, loader.find(name), Fetched.FIRMWARE, ranges)
         return await self._text(who, path)
+
+    async def _storage(self, who: Guest, path: str, question: Question) -> Reply:
+        """What starts a machine from its volume; nothing of it is a step of a deployment."""
+        if question.method not in ("GET", "HEAD", "TFTP"):
+            return NOTHING
+        if (name := path.removeprefix(LOADERS)) in loader.FILES:
+            return piece(loader.find(name), question.headers.get("range", ""), lambda whole: None)
+        if path != SCRIPT:
+            return NOTHING
+        text = await node_volume.script(self._cloud, who.node)
+        return Reply(200, text.encode(), {"content-type": TEXT, "cache-control": "no-store"})
 
     async def _text(self, who: Guest, path: str) -> Reply:
         files = (await self._sources.plan(who)).files

@@ -30,6 +30,10 @@ class ProvisionDriver(Protocol):
         """Opens TCP connections inside the network. Calls raise OSError."""
         ...
 
+    def space(self, network_id: str) -> str:
+        """The name of the namespace in which it serves a network; nothing where there is none."""
+        ...
+
     async def close(self) -> None:
         """Stop listening. What is plugged stays, for the next start."""
         ...

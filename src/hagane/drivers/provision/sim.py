@@ -26,6 +26,9 @@ class SimProvision:
     async def close(self) -> None:
         self.endpoints = {}
 
+    def space(self, network_id: str) -> str:
+        return f"sim-{network_id[:8]}"
+
     def dial(self, network_id: str) -> Dial:
         async def connect(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             known = self.agents.get((address, port))

@@ -1,0 +1,142 @@
+"""Nodes that start from a volume, as an operator deploys them: what is plugged, attached and told to the BMC, and its end."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagane.baremetal.nic import Nics
+from hagane.network.port_row import PORT
+from hagane.reconcile.node import NodePart
+from hagane.state.database import Row
+from hagane.volume.row import ATTACHMENT, VOLUME
+from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
+from tests.scenarios.test_node_rack import at, reach
+
+V1 = "/baremetal/v1"
+
+
+@pytest.fixture
+async def w(tmp_path: Path) -> AsyncIterator[RackWorld]:
+    async with rack_world(tmp_path) as made:
+        await made.network("storage", "172.30.20.0/22")
+        yield made
+
+
+async def storage_network(w: RackWorld) -> str:
+    return str((await w.admin.get("/network/v2.0/networks?name=storage")).json()["networks"][0]["id"])
+
+
+async def volume(w: RackWorld) -> str:
+    answer = await w.admin.post(f"/volume/v3/{PROJECT}/volumes", json={"volume": {"size": 1}})
+    assert answer.status_code == 202, answer.text
+    key = str(answer.json()["volume"]["id"])
+
+    async def there() -> bool:
+        return (await of_volume(w, key))["status"] == "available"
+
+    await w.until(there)
+    return key
+
+
+async def of_volume(w: RackWorld, key: str) -> Row:
+    row = await VOLUME.get(w.db, id=key)
+    assert row is not None
+    return row
+
+
+async def diskless(w: RackWorld, volume_id: str, **changes: Any) -> Row:
+    """A Node that is available and has a volume to start from; its second Nic is for the tenant."""
+    links = ("tor1", f"e{w.count}"), ("tor2", f"e{w.count}")
+    node = await w.node(*links, storage_network=await storage_network(w))
+    wanted = {"deploy_interface": "direct", "boot_interface": "ipxe", "storage_interface": "cinder",
+              "properties/capabilities": "iscsi_boot:true"} | changes  # fmt: skip
+    body = [{"op": "add", "path": f"/{name}", "value": value} for name, value in wanted.items()]
+    answer = await w.admin.patch(f"{V1}/nodes/{node['id']}", json=body)
+    assert answer.status_code == 200, answer.text
+    await reach(w, node, "manage", "manageable")
+    await reach(w, node, "provide", "available")
+    target = {"node_uuid": node["id"], "volume_type": "iscsi", "boot_index": 0, "volume_id": volume_id}
+    answer = await w.admin.post(f"{V1}/volume/targets", json=target)
+    assert answer.status_code == 201, answer.text
+    return await w.row(node["id"])
+
+
+async def vif(w: RackWorld, node: Row) -> dict[str, Any]:
+    nics = await Nics.table.select(w.db, {"node_id": node["id"]}, order="created_at, id")
+    port = await w.port(await w.network("tenant", "10.9.0.0/24"))
+    body = {"id": port["id"], "port_uuid": nics[1]["id"]}
+    answer = await w.admin.post(f"{V1}/nodes/{node['id']}/vifs", json=body)
+    assert answer.status_code == 204, answer.text
+    return port
+
+
+async def test_a_machine_starts_from_its_volume_and_gives_it_back(w: RackWorld) -> None:
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id)
+    port = await vif(w, node)
+    machine = w.cloud.use(NodePart).tools.bmcs.of(node)
+    before = list(machine.did)  # type: ignore[attr-defined]
+    node = await reach(w, node, "active", "active")
+
+    assert [step["step"] for step in node["seen"]["steps"]][:5] == [
+        "tenant-network", "storage", "power-off", "tenant-switch", "reboot"
+    ]  # fmt: skip
+    assert machine.did == before, "no ramdisk has run"  # type: ignore[attr-defined]
+    seen = await machine.read()
+    assert seen.boot is not None and seen.boot.device.value == "pxe" and seen.boot.persistent
+    first, second = await Nics.table.select(w.db, {"node_id": node["id"]}, order="created_at, id")
+    assert second["plugged"] == port["id"]
+    storage = await PORT.get(w.db, id=first["plugged"])
+    assert storage is not None and storage["device_owner"] == "baremetal:storage"
+    assert any(option["opt_value"].endswith("/boot.ipxe") for option in storage["extra_dhcp_opts"])
+    (attachment,) = await ATTACHMENT.select(w.db, {"volume_id": volume_id})
+    assert attachment["attach_status"] == "attached" and attachment["connector"]["host"] == node["id"]
+    assert (
+        attachment["connector"]["initiator"].startswith("iqn.")
+        and (await of_volume(w, volume_id))["status"] == "in-use"
+    )
+
+    await reach(w, node, "deleted", "available")
+    assert await ATTACHMENT.select(w.db, {"volume_id": volume_id}) == []
+    assert (await of_volume(w, volume_id))["status"] == "available"
+    assert await PORT.select(w.db, {"device_owner": "baremetal:storage"}) == []
+    assert "boot_from_volume" not in (await w.row(node["id"]))["driver_internal_info"]
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("properties/capabilities", "boot_mode:bios", "no iSCSI boot support"),
+    ("boot_interface", "pxe", "cannot boot from an iSCSI volume"),
+])  # fmt: skip
+async def test_what_cannot_start_from_a_volume_is_told_before(w: RackWorld, field: str, value: str, words: str) -> None:
+    node = await diskless(w, await volume(w), **{field: value})
+    answer = await w.admin.get(f"{V1}/nodes/{node['id']}/validate")
+    assert words in answer.json()["storage"]["reason"] and answer.json()["deploy"] == {"result": True}
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/states/provision", json={"target": "active"})
+    assert answer.status_code == 400 and words in answer.text
+
+
+async def test_a_tenant_on_every_nic_leaves_none_for_the_volume(w: RackWorld) -> None:
+    node = await diskless(w, volume_id := await volume(w))
+    await w.give(node, (await w.port(await w.network("tenant", "10.9.0.0/24")))["id"])  # the one that boots
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/states/provision", json={"target": "active"})
+    assert answer.status_code == 202
+    failed = await at(w, node, "deploy failed")
+    assert "no Nic left to reach its volume by" in failed["last_error"]
+
+    async def free() -> bool:
+        return (await of_volume(w, volume_id))["status"] == "available"
+
+    await w.until(free)
+
+
+async def test_a_volume_that_somebody_has_is_refused(w: RackWorld) -> None:
+    volume_id = await volume(w)
+    one, other = await diskless(w, volume_id), await diskless(w, volume_id)
+    await reach(w, one, "active", "active")
+    answer = await w.admin.put(f"{V1}/nodes/{other['id']}/states/provision", json={"target": "active"})
+    assert answer.status_code == 202
+    assert "status must be" in (await at(w, other, "deploy failed"))["last_error"]
+    (attachment,) = await ATTACHMENT.select(w.db, {"volume_id": volume_id})
+    assert attachment["connector"]["host"] == one["id"]
