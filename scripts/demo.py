@@ -35,6 +35,7 @@ from story import (
     steel_life,
     steel_packets,
     sweep,
+    volumes,
     world,
 )
 from story.client import Client
@@ -52,6 +53,7 @@ CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
     ("What packets say of bare metal", steel_packets.tell),
     ("Direct binding: switch port to switch port", direct.tell),
     ("Reboot, rebuild, rescue; the next tenant finds nothing", steel_life.tell),
+    ("A server on a volume: it goes, its disk stays", volumes.tell),
     ("Delete everything; nothing is left", end.tell),
     ("How to go on", onward.tell),
 )

@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from story import rack, steel_life
+from story import rack, steel_life, volumes
 from story.stage import ADMIN, DEMO, OTHER, Stage, entry, folder
 from story.sweep import empty
 
@@ -19,6 +19,7 @@ def tell(stage: Stage) -> None:
     rack.down(stage)
     client.together(DEMO, ("floating", "ip", "delete", stage.floating), ("server", "delete", "web", "db", "app"))
     client.run(OTHER, "server", "delete", "stranger")
+    volumes.gone(stage)
     for who in (DEMO, OTHER):
         stage.until(lambda who=who: _none(stage, who), 30, f"no Server of {who} is left")  # type: ignore[misc]
     client.together(

@@ -18,6 +18,7 @@ def sweep(client: Client) -> list[str]:
     found = [name for name in (DEMO, OTHER) if name in listed]
     for name in found:
         _servers(client, name)
+        _volumes(client, name)
         _networks(client, name)
         for image in _lines(client, "image", "list", "--project", name, "-c", "ID"):
             client.tried(ADMIN, "image", "delete", image)
@@ -42,6 +43,15 @@ def _servers(client: Client, name: str) -> None:
     until = time.monotonic() + SECONDS
     if servers := _lines(client, *words):
         client.tried(ADMIN, "server", "delete", "--all-projects", *servers)
+    while _lines(client, *words) and time.monotonic() < until:
+        time.sleep(0.3)
+
+
+def _volumes(client: Client, name: str) -> None:
+    words = ("volume", "list", "--all-projects", "--project", name, "-c", "ID")
+    until = time.monotonic() + SECONDS
+    if volumes := _lines(client, *words):
+        client.tried(ADMIN, "volume", "delete", *volumes)
     while _lines(client, *words) and time.monotonic() < until:
         time.sleep(0.3)
 
