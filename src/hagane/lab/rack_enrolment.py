@@ -35,7 +35,9 @@ def _node(rack: Rack, machine: MachineDescription) -> Iterator[str]:
     facts |= {"storage_interface": "cinder", "traits": list(machine.traits), **boot}
     yield from _table("[[node]]", facts)
     yield from _table("[node.driver_info]", _access(rack, machine))
-    capabilities = f"boot_mode:{machine.boot_mode},iscsi_boot:true" + (",secure_boot:true" if machine.secure_boot else "")
+    capabilities = f"boot_mode:{machine.boot_mode},iscsi_boot:true" + (
+        ",secure_boot:true" if machine.secure_boot else ""
+    )
     yield from _table("[node.properties]", {"capabilities": capabilities})
     for number, (mac, port) in enumerate(rack.nics(machine)):
         # Where the first NIC hangs must be known for the ramdisk to be reached; the others it finds out by LLDP.
