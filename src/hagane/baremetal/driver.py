@@ -1,6 +1,8 @@
 """Drivers: which kinds of BMC there are, and which interface each may use for what; the first is the default.
 
-The names are those of the real service, so that enrolment files and modules that name them work unchanged.
+The names are those of the real service, so that enrolment files and modules that name them work unchanged. What does
+nothing here is not offered: no driver and no ramdisk of ours makes a RAID, none has calls of a vendor's own. The firmware
+interface of `redfish` shows versions, and updates none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,7 @@ _COMMON: dict[str, tuple[str, ...]] = {
     "firmware": ("no-firmware",),
     "inspect": ("agent", "no-inspect"),
     "network": ("neutron", "noop"),
-    "raid": ("agent", "no-raid"),
+    "raid": ("no-raid",),
     "rescue": ("agent", "no-rescue"),
     "storage": ("noop", "cinder"),
     "vendor": ("no-vendor",),
@@ -191,7 +193,9 @@ async def _properties(request: Request) -> Response:
 async def _raid(request: Request) -> Response:
     require(request, 12)
     need(request, "baremetal:driver:get_raid_logical_disk_properties")
-    _known(request.params["name"])
+    name = _known(request.params["name"])
+    if DRIVERS[name]["raid"] == ("no-raid",):
+        raise NotFound(f"Driver {name} does not support raid (disabled or not implemented).")
     return json_response(200, RAID)
 
 

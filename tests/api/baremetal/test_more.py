@@ -70,6 +70,16 @@ def test_chassis_and_drivers(metal: httpx.Client) -> None:
     assert "redfish_address" in metal.get("/drivers/redfish/properties").json()
 
 
+def test_nobody_makes_a_raid_here(metal: httpx.Client) -> None:
+    for driver in ("redfish", "ipmi"):
+        assert metal.get(f"/drivers/{driver}").json()["enabled_raid_interfaces"] == ["no-raid"]
+        assert "does not support raid" in fault(metal.get(f"/drivers/{driver}/raid/logical_disk_properties"), 404)
+    node = enrol(metal, driver="ipmi")["uuid"]
+    config = {"logical_disks": [{"size_gb": 1, "raid_level": "1"}]}
+    assert "does not support raid" in fault(metal.put(f"/nodes/{node}/states/raid", json=config), 404)
+    assert "Valid interfaces" in fault(metal.post("/nodes", json={"driver": "ipmi", "raid_interface": "agent"}), 400)
+
+
 def test_allocations_claim_a_node(metal: httpx.Client, cloud: Running) -> None:
     node = available(metal, cloud, "alloc")
     first = metal.post("/allocations", json={"resource_class": "alloc", "name": "mine"}).json()
