@@ -63,6 +63,8 @@ def configure(process: Process, folder: Path) -> None:
     print(done.stderr, end="")
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
+    # A project gets its default security group when it is first asked for; the administrator's stays.
+    list(process.connect().network.security_groups())
 
 
 @contextmanager
