@@ -1,8 +1,8 @@
 """Drivers: which kinds of BMC there are, and which interface each may use for what; the first is the default.
 
 The names are those of the real service, so that enrolment files and modules that name them work unchanged. What does
-nothing here is not offered: no driver and no ramdisk of ours makes a RAID, none has calls of a vendor's own. The firmware
-interface of `redfish` shows versions, and updates none.
+nothing here is not offered: no driver and no ramdisk of ours makes a RAID, none has calls of a vendor's own. The
+firmware interface of `redfish` shows versions, and updates none.
 """
 
 from collections.abc import Mapping, Sequence
