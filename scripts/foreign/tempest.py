@@ -67,7 +67,7 @@ def install() -> Path:
 
 def run(folder: Path, names: list[str], *, concurrency: int, timeout: float) -> Outcome:
     """Run tests by their full names, tags included, in a folder that holds tempest.conf. Raises TimeoutExpired."""
-    # Whether a test counts as slow may depend on the settings, and it has another name then: one that is none is ignored.
+    # Whether a test is tagged slow may depend on the settings: it is asked for by both names, and one is ignored.
     both = {name: None for full in names for name in (full, full.replace(",slow]", "]"))}
     (folder / "list").write_text("".join(f"{name}\n" for name in both))
     command = [install(), "run", "--config-file", "tempest.conf", "--load-list", "list"]
