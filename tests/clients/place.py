@@ -26,18 +26,26 @@ class Place:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.url = process.url
-        self.clouds = process.state / "clouds.yaml"
 
     @property
     def admin(self) -> dict[str, Any]:
         """The administrator's `auth`, as the cloud has written it down."""
-        return dict(yaml.safe_load(self.clouds.read_text())["clouds"]["hagane"]["auth"])
+        return dict(yaml.safe_load((self.process.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"])
 
     def smith(self) -> dict[str, Any]:
         """The `auth` of the tenant that every story makes."""
         who = {"username": "smith", "password": SMITH, "project_name": "forge"}
         return self.admin | who
+
+    def clouds_of(self, folder: Path) -> Path:
+        """A `clouds.yaml` with two entries: `admin` and `smith`."""
+        entries = {
+            name: {"auth": auth, "region_name": "RegionOne"}
+            for name, auth in (("admin", self.admin), ("smith", self.smith()))
+        }
+        file = folder / "clouds.yaml"
+        file.write_text(yaml.safe_dump({"clouds": entries}))
+        return file
 
     def image(self, folder: Path) -> Path:
         """The file that becomes an image."""

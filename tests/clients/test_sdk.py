@@ -164,12 +164,12 @@ def second_volume(smith: Connection) -> None:
     """It comes and goes while the server runs."""
     server = smith.compute.find_server("bellows")
     data = smith.create_volume(size=1, name="data", wait=True, timeout=SECONDS)
-    attached = smith.attach_volume(server, data, wait=True, timeout=SECONDS)
+    attached = smith.compute.create_volume_attachment(server, volume_id=data.id)
     assert (attached.volume_id, attached.device) == (data.id, "/dev/vdb")
-    data = smith.block_storage.get_volume(data)
-    assert (data.status, data.attachments[0]["device"]) == ("in-use", "/dev/vdb")
+    data = smith.block_storage.wait_for_status(data, "in-use", **WAIT)
+    assert data.attachments[0]["device"] == "/dev/vdb"
     assert len(list(smith.compute.volume_attachments(server))) == 2
-    smith.detach_volume(server, data, wait=True, timeout=SECONDS)
+    smith.compute.delete_volume_attachment(server, data)
     data = smith.block_storage.wait_for_status(data, "available", **WAIT)
     assert data.attachments == []
     smith.block_storage.extend_volume(data, 2)
