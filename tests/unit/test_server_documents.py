@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hagane.compute.device import entry
 from hagane.compute.metadata import documents, on_drive
 from hagane.compute.pattern import check
 from hagane.compute.server_create import hostname, password
@@ -18,6 +19,12 @@ SERVER: dict[str, Any] = {
     "keypair": {"name": "k", "type": "ssh", "public_key": "ssh-ed25519 AAAA"}, "reservation_id": "r-1",
     "user_data": base64.b64encode(b"#!/bin/sh").decode(), "flavor": {"name": "small"}, "security_groups": ["default"],
     "nics": [{"port_id": "p2", "tag": "front"}, {"port_id": "p1", "tag": None}, {"port_id": "p3", "gone": True}],
+    "devices": [
+        entry(destination="volume", volume_id="v1", boot_index=0, device="/dev/vda"),
+        entry(destination="volume", volume_id="v2", device="/dev/vdc", tag="data"),
+        entry(destination="local", source="blank", format="swap", device="/dev/vdb"),
+        entry(destination="volume", volume_id="v3", device="/dev/vdd", tag="leaving") | {"gone": True},
+    ],
 }  # fmt: skip
 PORTS: list[dict[str, Any]] = [
     {"id": name, "network_id": "n", "mac_address": f"fa:16:3e:00:00:0{name[1]}", "fixed_ips": ips}
@@ -52,8 +59,12 @@ def test_documents() -> None:
     assert about["files"] == [{"path": "/etc/x", "content_path": "/content/0000"}]
     assert files["openstack/content/0000"] == b"hi"
     assert about["devices"] == [
-        {"type": "nic", "bus": "none", "address": "none", "mac": "fa:16:3e:00:00:02", "tags": ["front"]}
+        {"type": "nic", "bus": "none", "address": "none", "mac": "fa:16:3e:00:00:02", "tags": ["front"]},
+        {"type": "disk", "bus": "none", "address": "none", "tags": ["data"], "serial": "v2", "path": "/dev/vdc"},
     ]
+    assert json.loads(files["ec2/latest/meta-data.json"])["block-device-mapping"] == {
+        "ami": "vda", "root": "/dev/vda", "ebs0": "/dev/vda", "ebs1": "/dev/vdc", "swap": "/dev/vdb"
+    }  # fmt: skip
     assert (about["admin_pass"], about["random_seed"]) == ("pw", base64.b64encode(b"x" * 8).decode())
     assert files["openstack/latest/user_data"] == b"#!/bin/sh"
     assert files["latest/meta-data/local-ipv4"] == b"192.0.2.9"

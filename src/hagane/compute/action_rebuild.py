@@ -12,6 +12,7 @@ from hagane.compute.row import Task, VmState
 from hagane.compute.server import changed_view, find, refuse_locked
 from hagane.compute.server_body import rebuild_type
 from hagane.compute.server_create import check_fit, check_image, check_metadata, key_of, password, seal
+from hagane.compute.steel import refuse_steel
 from hagane.errors import Conflict, Invalid, NotFound
 from hagane.image.store import ImageInfo, base_image
 from hagane.state.database import Row, Tx
@@ -68,6 +69,7 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
     if row["vm_state"] == VmState.ERROR:
         changes |= {"power": "on", "tried": []}
     if root and at(request, 93):
+        refuse_steel(row, "rebuilt with another content of its volume")
         changes["devices"] = device.change(row, root, reimage={"image": image.id, "begun": False})
     return await intend(request, tx, row, "rebuild", changes)
 

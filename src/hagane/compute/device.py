@@ -63,6 +63,20 @@ def local(row: Row) -> list[Entry]:
     return [one for one in devices(row) if one["destination"] == "local" and one["source"] == "blank"]
 
 
+def ephemerals(row: Row) -> dict[str, int]:
+    """Blank disks of the Host besides the root: what follows the root disk's key in theirs -> GB. What was asked for
+    goes before what the flavor has."""
+    asked = [one["size"] or row["flavor"]["ephemeral"] for one in local(row) if not is_swap(one)]
+    sizes = asked or [row["flavor"]["ephemeral"]]
+    return {f"-ephemeral{number or ''}": size for number, size in enumerate(sizes) if size}
+
+
+def swap(row: Row) -> int:
+    """MiB of swap."""
+    asked = [one["size"] for one in local(row) if is_swap(one)]
+    return int((asked[0] if asked else None) or row["flavor"]["swap"])
+
+
 def is_swap(one: Entry) -> bool:
     return bool(one["format"] == "swap")
 

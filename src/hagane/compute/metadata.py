@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from hagane.compute import personality
+from hagane.compute import device, personality
 from hagane.compute.row import port_ids
 from hagane.placement.host import DEFAULT_ZONE
 
@@ -92,13 +92,23 @@ def _about(server: Row, ports: Sequence[Row], zone: str, files: dict[str, bytes]
 
 
 def _devices(server: Row, ports: Sequence[Row]) -> list[dict[str, Any]]:
-    """NICs that carry a tag, by which a guest knows them."""
+    """NICs and disks that carry a tag, by which a guest knows them."""
     macs = {port["id"]: port["mac_address"] for port in ports}
     tagged = [nic for nic in server["nics"] if nic.get("tag") and nic["port_id"] in macs]
     return [
         {"type": "nic", "bus": "none", "address": "none", "mac": macs[nic["port_id"]], "tags": [nic["tag"]]}
         for nic in tagged
+    ] + [
+        {"type": "disk", "bus": "none", "address": "none", "tags": [one["tag"]]} | _found_by(one)
+        for one in device.devices(server)
+        if one["tag"] and not one.get("gone")
     ]
+
+
+def _found_by(one: device.Entry) -> dict[str, str]:
+    """How the guest finds a disk: a volume has its id for a serial number."""
+    words = {"serial": one["volume_id"], "path": one["device"]}
+    return {name: text for name, text in words.items() if text}
 
 
 def network_data(ports: Sequence[Row], networks: Mapping[str, Row], *, physical: bool = False) -> dict[str, Any]:
@@ -155,12 +165,25 @@ def _ec2(server: Row, ports: Sequence[Row], zone: str) -> dict[str, Any]:
         "local-hostname": server["hostname"], "public-hostname": server["hostname"],
         "local-ipv4": fixed[0] if fixed else "", "public-ipv4": "", "reservation-id": server["reservation_id"],
         "security-groups": server["security_groups"] or [], "instance-type": server["flavor"]["name"],
-        "block-device-mapping": {"ami": "vda", "root": "/dev/vda"}, "placement": {"availability-zone": zone},
+        "block-device-mapping": _mapping(server), "placement": {"availability-zone": zone},
         "instance-action": "none",
     }  # fmt: skip
     if key := server["keypair"]:
         tree["public-keys"] = {"0": {"openssh-key": key["public_key"]}}
     return tree
+
+
+def _mapping(server: Row) -> dict[str, str]:
+    """Device names by what they are for."""
+    root = device.root_name(server)
+    found = {"ami": root.removeprefix("/dev/"), "root": root}
+    volumes = sorted(one["device"] for one in device.volumes(server) if one["device"] and not one.get("gone"))
+    found |= {f"ebs{number}": name for number, name in enumerate(volumes)}
+    blank = [one for one in device.local(server) if one["device"]]
+    if swaps := [one["device"] for one in blank if device.is_swap(one)]:
+        found["swap"] = swaps[0]
+    plain = [one["device"] for one in blank if not device.is_swap(one)]
+    return found | {f"ephemeral{number}": name for number, name in enumerate(plain)}
 
 
 def _leaves(path: str, value: Any) -> dict[str, bytes]:

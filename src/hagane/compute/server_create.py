@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.baremetal.node import NODE
-from hagane.compute import device_order, flavor_node, nic, personality, quota, server_group
+from hagane.compute import device_order, flavor_node, nic, personality, quota, server_group, steel
 from hagane.compute import keypair as keypairs
 from hagane.compute.base import api, at, need, own
 from hagane.compute.flavor import find as find_flavor
@@ -117,6 +117,7 @@ async def create(request: Request, tx: Tx, order: Order) -> list[Row]:
     if boot.image:
         check_image(boot.image, backed=boot.volume is not None)
     check_boot(request, flavor, boot)
+    steel.check_devices(flavor, boot, config_drive=bool(order.server.get("config_drive")))
     limits = await quota.limits_of(tx, request.caller.project_id or "", request.caller.user_id)
     check_metadata(order.server.get("metadata", {}), limits)
     personality.check(order.server.get("personality", []), limits)

@@ -7,7 +7,7 @@ from typing import Any
 from hagane.api.http import Request
 from hagane.baremetal import vif
 from hagane.baremetal.node import NODE
-from hagane.compute import nic
+from hagane.compute import device_order, nic
 from hagane.compute.flavor_node import wish_of
 from hagane.errors import Conflict, HaganeError, Invalid, Unsupported
 from hagane.network import attach
@@ -24,6 +24,19 @@ def refuse_steel(row: Row, what: str) -> None:
     """Raises Unsupported for what no machine of steel can do."""
     if is_node(row):
         raise Unsupported(f"The requested functionality is not supported: a bare-metal server cannot be {what}.")
+
+
+def check_devices(flavor: Mapping[str, Any], boot: device_order.Boot, *, config_drive: bool) -> None:
+    """Whether a machine of steel can have what a Server starts from. Raises Invalid."""
+    if wish_of(flavor) is None:
+        return
+    others = [one for one in boot.wishes if one is not boot.volume and one["boot_index"] != 0]
+    if others:
+        raise Invalid("A bare-metal server has the disks of its node, or the one volume that it boots from; it takes"
+                      " no other block devices.")  # fmt: skip
+    if boot.volume and config_drive:
+        raise Invalid("A bare-metal server that boots from a volume has no disk for a config drive; it asks the"
+                      " metadata service.")  # fmt: skip
 
 
 async def add_nic(request: Request, tx: Tx, row: Row, wish: nic.Wish) -> dict[str, Any]:

@@ -113,7 +113,8 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
     if task in server_plan.SNAPSHOTS:
         changes["snapshot"] = None
     moved = [one for one in device.devices(row) if one.get("new") or one.get("gone") or one.get("reimage")]
-    if moved or len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"]):
+    half = moved or len(changes["nics"]) != len(row["nics"]) or any(one.get("gone") for one in row["nics"])
+    if half and changes.get("vm_state") != VmState.ERROR:  # from that it comes by a hard reboot or a rebuild
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
     async def write(tx: Tx) -> None:

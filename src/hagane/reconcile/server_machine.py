@@ -49,11 +49,11 @@ def disks_of(
         disks.append(Disk(key, size, row["disk_image"] or row["image_id"], bus(image)))
     elif root["id"] in sources:
         disks.append(_volume(row, root, sources))
-    if flavor["ephemeral"]:
-        moved = f"{row['disk_image']}-ephemeral"
-        disks.append(Disk(f"{key}-ephemeral", flavor["ephemeral"], moved if moved in bases else None))
-    if flavor["swap"]:
-        disks.append(Disk(f"{key}-swap", -(-flavor["swap"] // 1024)))
+    for suffix, gb in device.ephemerals(row).items():
+        moved = f"{row['disk_image']}{suffix}"
+        disks.append(Disk(key + suffix, gb, moved if moved in bases else None))
+    if swap := device.swap(row):
+        disks.append(Disk(f"{key}-swap", -(-swap // 1024)))
     others = [one for one in device.volumes(row) if one is not root and one["id"] in sources]
     return (*disks, *(_volume(row, one, sources) for one in others))
 

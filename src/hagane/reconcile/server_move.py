@@ -155,9 +155,8 @@ def _copies(row: Row, version: int) -> dict[str, str]:
     old = row["move"]["old"]
     key, name = disk_key(row | {"disk_version": old["disk_version"]}), f"move-{row['id']}-{version}"
     copies = {} if device.root(row) else {name: key}
-    if old["flavor"]["ephemeral"]:
-        copies[f"{name}-ephemeral"] = f"{key}-ephemeral"
-    return copies
+    before = device.ephemerals(row | {"flavor": old["flavor"]})
+    return copies | {name + suffix: key + suffix for suffix in before}
 
 
 async def _store(driver: Hypervisor, server_id: str, key: str, path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Servers with volumes while each call to a Host or to the ways to volumes fails, or the process dies at it.
+
+However it ends, no volume is left between two states, none is in two machines or connected for a Host that does not
+have it, and nothing is left when the Server and the volumes are deleted.
+"""
+
+import asyncio
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
+from hagane.reconcile import engine
+from tests.scenarios.server_world import World, world
+from tests.scenarios.test_server_crash import Death, kill
+from tests.scenarios.test_server_faults import WATCHING, action, calls, delete, fail, migrate, migrated, shelve, stop
+from tests.scenarios.volume_fault import (
+    WAYS,
+    Act,
+    Ways,
+    attach,
+    attach_two,
+    attached,
+    clear,
+    detach,
+    order,
+    rebuild,
+    sane,
+    swap,
+    swap_root,
+    tap,
+)
+
+
+async def create(w: World, server_id: str) -> None:
+    """The Server was ordered by the preparation."""
+
+
+SCENARIOS: dict[str, tuple[bool, list[Act], Act, str | None]] = {
+    # name: whether it boots from a volume, what comes before, the scenario, the status when nothing fails
+    "create": (True, [], create, "ACTIVE"),
+    "attach": (False, [], attach, "ACTIVE"),
+    "attach two": (False, [], attach_two, "ACTIVE"),
+    "attach to a stopped one": (False, [stop], attach, "SHUTOFF"),
+    "detach": (False, [attached], detach, "ACTIVE"),
+    "swap": (False, [attached], swap, "ACTIVE"),
+    "swap of the root": (True, [], swap_root, "ACTIVE"),
+    "hard reboot": (True, [attached], action(reboot={"type": "HARD"}), "ACTIVE"),
+    "rebuild": (True, [attached], rebuild, "ACTIVE"),
+    "migrate": (True, [attached], migrate, "VERIFY_RESIZE"),
+    "migrate, reverted": (False, [attached, migrated], action(revertResize=None), "ACTIVE"),
+    "shelve": (True, [attached], action(shelve=None), "SHELVED_OFFLOADED"),
+    "unshelve": (True, [attached, shelve], action(unshelve=None), "ACTIVE"),
+    "delete": (True, [attached], delete, None),
+}
+
+QUICK = ("create", "attach", "detach", "swap of the root", "migrate")
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+
+
+async def play(w: World, name: str, fault: Any = lambda: None) -> tuple[str, dict[str, Any] | None]:
+    backed, before, act, _ = SCENARIOS[name]
+    if name == "create":
+        fault()
+    server_id = await order(w, backed=backed)
+    if name != "create":
+        ready = await w.settled(server_id)
+        assert ready and ready["status"] == "ACTIVE", ready
+        for step in before:
+            await step(w, server_id)
+        fault()
+    await act(w, server_id)
+    return server_id, await w.settled(server_id)
+
+
+async def operations(w: World, ways: Ways, name: str) -> list[str]:
+    """The calls that a scenario makes when nothing fails."""
+    counted: Counter[str] = Counter()
+    server_id, shown = await play(w, name, lambda: counted.update(calls(w) + ways.calls))
+    assert (shown["status"] if shown else None) == SCENARIOS[name][3], shown
+    made = calls(w) + ways.calls - counted
+    await end(w, ways, server_id)
+    return [one for one in made if one not in WATCHING and one != "apply"]  # its steps are struck
+
+
+async def end(w: World, ways: Ways, server_id: str) -> None:
+    """What is there is sane; then delete it all, and prove that nothing is left."""
+    for host in w.hosts.values():
+        host.faults.clear()
+    ways.strike = lambda call, moment: None
+    if await w.show(server_id) is not None:
+        await sane(w, server_id, ways)
+        await delete(w, server_id)
+        assert await w.settled(server_id) is None
+    await clear(w)
+    await w.pass_over()
+    assert await w.leaks() == {}
+    assert ways.open == set()
+
+
+def once(ways: Ways, call: str, moment: str, error: BaseException) -> None:
+    struck = False
+
+    def strike(name: str, when: str) -> None:
+        nonlocal struck
+        if (name, when) == (call, moment) and not struck:
+            struck = True
+            raise error
+
+    ways.strike = strike
+
+
+def strike(w: World, ways: Ways, operation: str, error: HaganeError, *, after: bool = False, hosts: int = 3) -> None:
+    if operation in WAYS:
+        once(ways, operation, "after" if after else "before", error)
+    else:
+        fail(w, operation, error, after=after, hosts=hosts)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FIRST_RETRY", 0.005)
+    monkeypatch.setattr(engine, "POLL", 0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_no_answer(name: str, tmp_path: Path) -> None:
+    """What does not answer once, before or after it did the work, changes nothing about the end."""
+    async with world(tmp_path) as w:
+        ways = tap(w)
+        for operation in await operations(w, ways, name):
+            for after in (False, True):
+                fault = partial(strike, w, ways, operation, Unavailable("no answer"), after=after)
+                server_id, shown = await play(w, name, fault)
+                assert (shown["status"] if shown else None) == SCENARIOS[name][3], (operation, after, shown)
+                await end(w, ways, server_id)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_refused(name: str, tmp_path: Path) -> None:
+    """A refusal ends the action, and the volumes are as they were before it."""
+    async with world(tmp_path) as w:
+        ways = tap(w)
+        for operation in await operations(w, ways, name):
+            most = 2 if name == "create" else 3  # a new Server goes to another Host
+            server_id, shown = await play(w, name, partial(strike, w, ways, operation, DeviceFailed("no"), hosts=most))
+            if shown and shown["status"] == "ERROR":  # an administrator looks after it
+                again = await w.act(server_id, reboot={"type": "HARD"})
+                assert again.status_code == 202, (operation, again.text)
+                assert ((await w.settled(server_id)) or {})["status"] == "ACTIVE", operation
+            await end(w, ways, server_id)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_death_at_every_step(name: str, tmp_path: Path) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: None)
+    async with world(tmp_path, lease=0.15) as w:
+        ways, faults = tap(w), {host: driver.faults for host, driver in w.hosts.items()}
+        for operation in await operations(w, ways, name):
+            for after in (False, True):
+                if operation in WAYS:
+                    fault = partial(once, ways, operation, "after" if after else "before", Death())
+                else:
+                    fault = partial(kill, w, operation, after=after)
+                server_id, shown = await play(w, name, fault)
+                for host, driver in w.hosts.items():
+                    driver.faults = faults[host]
+                assert (shown["status"] if shown else None) == SCENARIOS[name][3], (operation, after, shown)
+                await end(w, ways, server_id)
