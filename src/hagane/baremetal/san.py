@@ -44,6 +44,8 @@ def lack(node: Mapping[str, Any], found: Sequence[Row]) -> str:
         return ""
     if boot["volume_type"].lower() != "iscsi":
         return f"Volume type {boot['volume_type']} of target {boot['id']} is not supported; iscsi is."
+    if node["deploy_interface"] == "fake":
+        return f"The deploy interface of node {node['id']} is fake: it starts from nothing."
     if len(found) > 1:
         return f"Node {node['id']} has {len(found)} volume targets; a machine is given the one that it boots from only."
     if node["driver"] == "fake-hardware" and node["network_interface"] == "noop":

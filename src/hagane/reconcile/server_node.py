@@ -8,24 +8,24 @@ import asyncio
 import base64
 import gzip
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hagane.baremetal import plug, vif
+from hagane.baremetal import plug, san_target, vif
 from hagane.baremetal.command import command, store, want
 from hagane.baremetal.driver import validate
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_rule import POWER_RESULT, check_power, check_verb
 from hagane.baremetal.node_secret import opened, sealed
 from hagane.cloud import Cloud
-from hagane.compute import metadata, nic
+from hagane.compute import device, metadata, nic
 from hagane.compute.flavor_node import NodeWish, wish_of
 from hagane.compute.row import KIND, SERVER, Task, VmState
 from hagane.drivers import configdrive
-from hagane.errors import HaganeError, Invalid, NotFound
+from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound
 from hagane.image import store as images
 from hagane.image.store import ImageInfo
-from hagane.reconcile import server_end, server_node_end, server_node_plan
+from hagane.reconcile import server_end, server_node_end, server_node_plan, server_node_volume
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
 from hagane.reconcile.server_node_events import late, mirrored, percent
 from hagane.reconcile.server_node_place import facts, place
@@ -43,6 +43,7 @@ from hagane.reconcile.server_node_plan import (
     Release,
 )
 from hagane.reconcile.server_reach import Reach
+from hagane.reconcile.server_steps import Overtaken
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
@@ -153,23 +154,28 @@ class NodeServers:
     # -- telling the Node --------------------------------------------------------------------------------------------
 
     async def _deploy(self, row: Row, node: Row) -> Outcome:
-        """Give the claimed Node its image, its config drive, and the word."""
+        """Give the claimed Node its image or its volume, its config drive, and the word."""
         try:
+            row, why = await server_node_volume.prepare(self._cloud, row)
+            if why:
+                return Wait(LOOK, why)
             image = await self._image(row)
-        except NotFound as error:
+        except (NotFound, DeviceFailed) as error:
             return await server_node_end.elsewhere(self._cloud, row, error.message, final=True)
-        return await self._told_to(row, node, "active", image, await self._drive(row))
+        except Overtaken:
+            return Wait(0.0, "Something else came between.")
+        return await self._told_to(row, node, "active", image, await self._drive(row) if image else "")
 
-    async def _told_to(self, row: Row, node: Row, verb: str, image: ImageInfo, drive: str) -> Outcome:
+    async def _told_to(self, row: Row, node: Row, verb: str, image: ImageInfo | None, drive: str) -> Outcome:
         wish = wish_of(row["flavor"]) or NodeWish("")
-        more = facts(row, wish) | image_facts(image)
+        more = facts(row, wish) | (image_facts(image) if image else {})
 
         async def write(tx: Tx) -> bool:
             fresh = await self._mine(tx, row)
             if fresh is None:
                 return False
             check_verb(fresh, verb)
-            check_ready(fresh)
+            check_ready(fresh, await san_target.targets(tx, fresh["id"]))
             info = opened(self._secrets, fresh)["instance_info"] | more
             fresh = await store(tx, fresh, sealed(self._secrets, fresh, {"instance_info": info}))
             await self._command(tx, row, fresh, verb, {"configdrive": drive})
@@ -231,7 +237,10 @@ class NodeServers:
             return Wait(0.0, "Its node went away.")
         return await self._told_to(row, node, "rebuild", image, await self._drive(row))
 
-    async def _image(self, row: Row) -> ImageInfo:
+    async def _image(self, row: Row) -> ImageInfo | None:
+        """What is written to the Node's disk; None where it boots from a volume. Raises NotFound."""
+        if device.root(row) is not None:
+            return None
         return await images.base_image(self._db, self._cloud, row["image_id"])
 
     async def _drive(self, row: Row) -> str:
@@ -297,10 +306,10 @@ def image_facts(image: ImageInfo) -> Row:
     }  # fmt: skip
 
 
-def check_ready(node: Row) -> None:
+def check_ready(node: Row, targets: Sequence[Row]) -> None:
     """A deployment that cannot work is refused with the reason. Raises Invalid."""
-    answer = validate(node)
-    for interface in ("power", "deploy", "boot"):
+    answer = validate(node, targets)
+    for interface in ("power", "deploy", "boot", "storage"):
         if answer[interface].get("result") is False:
             reason = answer[interface]["reason"]
             raise Invalid(f"Failed to validate deploy or power info for node {node['id']}. Error: {reason}")

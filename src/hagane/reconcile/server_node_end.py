@@ -18,6 +18,7 @@ from hagane.cloud import Cloud
 from hagane.compute import nic, past, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
+from hagane.reconcile import server_node_volume, server_volume
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
 from hagane.reconcile.server_end import MOST_TRIES
 from hagane.reconcile.server_node_events import close, mirrored
@@ -144,7 +145,9 @@ async def _let_go(tx: Tx, secrets: Secrets, row: Row, node: Row) -> None:
 
 
 async def forget(cloud: Cloud, row: Row, *, release: bool) -> Outcome:
-    """The last of a Server: its Ports and count go with its row. `release`: its Node was never written."""
+    """The last of a Server: its Ports, volumes and count go with its row. `release`: its Node was never written."""
+    if row["node_id"]:
+        await server_node_volume.cut(cloud, row, row["node_id"])
 
     async def write(tx: Tx) -> None:
         if not await SERVER.delete(tx, {"id": row["id"]}):
@@ -155,6 +158,7 @@ async def forget(cloud: Cloud, row: Row, *, release: bool) -> Outcome:
             await claim.disown(tx, node, written=False)
             await work.wake(tx, "node", node["id"])
         await nic.release(tx, row)
+        await server_volume.released(tx, row)
         await quota.add(tx, row["project_id"], row["flavor"], -1)
         await past.keep(tx, row)
         await TOKEN.delete(tx, {"server_id": row["id"]})

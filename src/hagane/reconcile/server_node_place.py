@@ -14,18 +14,19 @@ from hagane.baremetal.base import CONDUCTOR
 from hagane.baremetal.claim import custom
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened, sealed
-from hagane.compute import nic
+from hagane.compute import device, nic
 from hagane.compute.flavor_node import NodeWish, capabilities, wish_of
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault, port_ids
-from hagane.errors import HaganeError
+from hagane.errors import Conflict, HaganeError
 from hagane.network import attach
 from hagane.placement.host import DEFAULT_ZONE
+from hagane.reconcile import server_node_volume, server_volume
 from hagane.reconcile.server_place import NOWHERE
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 
-COLUMNS = ("id", "name", "resource_class", "traits", "lessee", "retired", "generation")
+COLUMNS = ("id", "name", "resource_class", "traits", "lessee", "retired", "generation", *server_node_volume.COLUMNS)
 """What is needed of a Node to choose it."""
 
 
@@ -47,8 +48,13 @@ class Stock:
         if node["id"] not in self._nics:
             self._nics[node["id"]] = await vif.nics_of(self._tx, [node["id"]])
 
-    def carriers(self, node: Row, physical_network: str | None) -> list[tuple[Any, Row]]:
-        return vif.free(*self._nics[node["id"]], physical_network)
+    def carriers(self, node: Row, physical_network: str | None, kept: str | None) -> list[tuple[Any, Row]]:
+        """What may carry a Port; `kept`: a Nic that is left to something else."""
+        found = vif.free(*self._nics[node["id"]], physical_network)
+        return [(table, row) for table, row in found if row["id"] != kept]
+
+    def nics(self, node: Row) -> list[Row]:
+        return self._nics[node["id"]][0]
 
     def taken(self, node: Row) -> None:
         self.nodes.remove(node)
@@ -66,6 +72,9 @@ async def place(tx: Tx, secrets: Secrets, keys: Sequence[str]) -> dict[str, Row]
         ordered = _ordered(row, ports.get(row["id"], []), networks)
         node = await _claim(tx, secrets, row, stock, ordered, refused)
         changes = _on(node) if node else _nowhere(row, refused)
+        if not node and row["vm_state"] == VmState.BUILDING:
+            await server_volume.released(tx, row, made=True)
+            changes["devices"] = []
         await SERVER.update(tx, {"id": row["id"]}, changes)
         await _tell(tx, row, started, node, _why(refused))
         placed[row["id"]] = row | changes
@@ -91,7 +100,7 @@ async def _claim(
                 refused[node["name"] or node["id"]] = why
             continue
         await stock.meet(node)
-        carriers = _cabled(stock, node, ports)
+        carriers = _cabled(stock, node, row, ports)
         if isinstance(carriers, str):
             refused[node["name"] or node["id"]] = carriers
             continue
@@ -102,6 +111,7 @@ async def _claim(
             continue
         try:
             await _attach(tx, row, taken, carriers)
+            await server_node_volume.give(tx, row, taken)
         except HaganeError as error:
             refused[node["name"] or node["id"]] = error.message
             await claim.let_go(tx, taken["id"])
@@ -131,17 +141,23 @@ def _unfit(row: Row, wish: NodeWish, node: Row) -> str:
         return f"another one, {asked}, was asked for"
     if any(one["host"] == node["id"] for one in row["tried"]):
         return "the server failed to deploy there before"
-    return ""
+    return server_node_volume.unfit(row, node)
 
 
-def _cabled(stock: Stock, node: Row, ports: Sequence[tuple[Row, str | None]]) -> str | list[tuple[Row, Any, Row]]:
+def _cabled(
+    stock: Stock, node: Row, server: Row, ports: Sequence[tuple[Row, str | None]]
+) -> str | list[tuple[Row, Any, Row]]:
     """(Port, table, Nic) for each Port; or why there are too few Nics. Those that need a certain one choose first."""
+    try:
+        kept = server_node_volume.kept_nic(server, node, stock.nics(node))
+    except Conflict as error:
+        return error.message
     used: set[str] = set()
     found: dict[str, tuple[Row, Any, Row]] = {}
     for port, physical in sorted(ports, key=lambda entry: entry[1] is None):
-        free = [(table, row) for table, row in stock.carriers(node, physical) if row["id"] not in used]
+        free = [(table, row) for table, row in stock.carriers(node, physical, kept) if row["id"] not in used]
         if not free:
-            count = len(stock.carriers(node, None))
+            count = len(stock.carriers(node, None, kept))
             return (f"it has {count} free network interface(s), and {len(ports)} are wanted" if physical is None
                     else f"none of its free network interfaces is on the physical network {physical}")  # fmt: skip
         used.add(free[0][1]["id"])
@@ -169,11 +185,13 @@ def facts(row: Row, wish: NodeWish) -> Row:
     """`instance_info`, as the real service's ironic driver writes it."""
     flavor = row["flavor"]
     found: Row = {
-        "image_source": row["image_id"], "root_gb": str(flavor["disk"]), "swap_mb": str(flavor["swap"]),
+        "root_gb": str(flavor["disk"]), "swap_mb": str(flavor["swap"]),
         "display_name": row["name"], "vcpus": str(flavor["vcpus"]), "memory_mb": str(flavor["ram"]),
         "nova_host_id": CONDUCTOR, "flavor_name": flavor["name"], "project_id": row["project_id"],
         "user_id": row["user_id"], "traits": sorted(wish.required),
     }  # fmt: skip
+    if device.root(row) is None:
+        found["image_source"] = row["image_id"]
     if flavor["ephemeral"]:
         found |= {"ephemeral_gb": str(flavor["ephemeral"])}
     if wanted := capabilities(flavor):

@@ -1,0 +1,84 @@
+"""Servers on Nodes that boot from volumes: created, deleted, created again from the same volume; and brought back."""
+
+from pathlib import Path
+from typing import Any
+
+from hagane.baremetal.volume import Targets
+from hagane.state.database import Row
+from hagane.volume.row import ATTACHMENT, VOLUME
+from tests.scenarios.steel_world import V21, Steel, steel
+
+CAN: dict[str, Any] = {"deploy_interface": "direct", "storage_interface": "cinder"}
+
+
+async def volume(w: Steel) -> str:
+    answer = await w.member.post("/volume/v3/volumes", json={"volume": {"size": 1}})
+    assert answer.status_code == 202, answer.text
+    key = str(answer.json()["volume"]["id"])
+    await has_status(w, key, "available")
+    marked = await w.member.post(f"/volume/v3/volumes/{key}/action", json={"os-set_bootable": {"bootable": True}})
+    assert marked.status_code == 200, marked.text
+    return key
+
+
+async def has_status(w: Steel, key: str, status: str) -> None:
+    async def so() -> bool:
+        row = await VOLUME.get(w.db, id=key)
+        return row is not None and row["status"] == status
+
+    await w.until(so)
+
+
+def disk(volume_id: str, **more: Any) -> list[Row]:
+    return [{"uuid": volume_id, "source_type": "volume", "destination_type": "volume", "boot_index": 0} | more]
+
+
+async def connector(w: Steel, volume_id: str) -> Row:
+    (found,) = await ATTACHMENT.select(w.db, {"volume_id": volume_id})
+    return dict(found["connector"])
+
+
+async def test_from_a_volume_and_again(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, **CAN) as w:
+        key = await volume(w)
+        for _ in range(2):
+            made = await w.create(imageRef="", block_device_mapping_v2=disk(key))
+            shown = await w.becomes(made["id"], "ACTIVE")
+            node = await w.node((await w.row(made["id"]))["node_id"])
+            assert "image_source" not in node["instance_info"] and shown["image"] == ""
+            assert [one["volume_id"] for one in await Targets.table.select(w.db, {"node_id": node["id"]})] == [key]
+            assert (await connector(w, key))["host"] == node["id"]
+            await has_status(w, key, "in-use")
+            await w.end(made["id"])
+            await w.all_free()
+            await has_status(w, key, "available")
+            assert await Targets.table.select(w.db) == [] and await ATTACHMENT.select(w.db) == []
+
+
+async def test_a_volume_made_of_an_image_ends_with_its_server(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, **CAN) as w:
+        mapping = [{"uuid": w.image_id, "source_type": "image", "destination_type": "volume", "boot_index": 0,
+                    "volume_size": 1, "delete_on_termination": True}]  # fmt: skip
+        made = await w.create(imageRef="", block_device_mapping_v2=mapping)
+        await w.becomes(made["id"], "ACTIVE")
+        await w.end(made["id"])
+        await w.all_free()
+
+        async def gone() -> bool:
+            return not await VOLUME.select(w.db)
+
+        await w.until(gone)
+        assert await w.metal_leaks() == {}
+
+
+async def test_nodes_that_cannot_are_told(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, deploy_interface="direct") as w:
+        key = await volume(w)
+        made = await w.create(imageRef="", block_device_mapping_v2=disk(key))
+        shown = await w.becomes(made["id"], "ERROR")
+        assert "storage interface is noop: it cannot boot from a volume" in shown["fault"]["details"]
+        await has_status(w, key, "available")
+        blank = {"source_type": "blank", "destination_type": "volume", "volume_size": 1, "boot_index": -1}
+        body = {"name": "x", "flavorRef": "metal", "networks": "none", "block_device_mapping_v2": [*disk(key), blank]}
+        answer = await w.member.post(f"{V21}/servers", json={"server": body})
+        assert answer.status_code == 400 and "takes no other block devices" in answer.text
