@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hagane.baremetal.node import NODE
 from hagane.drivers.bmc.base import Bmc
 from hagane.errors import Unavailable
 from hagane.operate.findings import findings
@@ -65,6 +66,17 @@ async def test_a_lost_bmc_is_a_fault_until_it_answers_again(tmp_path: Path) -> N
         row = await w.row(node)
         assert (row["maintenance"], row["fault"], row["power_state"]) == (False, None, "power on")
         assert any("answers again" in line for line in await w.history(node))
+
+
+async def test_a_ramdisk_that_is_being_put_away_is_not_switched_on_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node = await w.active()
+        row = await w.row(node)
+        failed = {"provision_state": "deploy failed", "seen": row["seen"] | {"life": {"kind": "deploy"}}}
+        await w.db.write(lambda tx: NODE.update(tx, {"id": node}, failed))
+        w.machine(node).lose_power()
+        await _look(w)
+        assert not w.machine(node).on
 
 
 async def test_an_odd_bmc_keeps_no_other_node_from_being_looked_at(tmp_path: Path) -> None:

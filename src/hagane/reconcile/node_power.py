@@ -124,6 +124,8 @@ class PowerWatch:
         before, now = row["power_state"], await NODE.get(self._db, id=row["id"])
         if now is None or (now["generation"], now["power_state"]) != (row["generation"], before):
             return None  # somebody asked for it while we looked
+        if (now["seen"] or {}).get("life") and not now["provision_state"].endswith("hold"):
+            return None  # what failed there is being put away
         keep = row["disable_power_off"] and power == "power on"
         if before not in WIRE_POWER.values() or not self._config.restore_power or keep:
             text = f"The machine was found in state {power}." if before else ""
