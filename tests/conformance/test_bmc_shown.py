@@ -30,3 +30,21 @@ async def test_what_is_shown_can_be_set(rig: Rig) -> None:
     finally:
         await bmc.close()
         await asyncio.sleep(0)
+
+
+async def test_bios_settings_are_applied_by_the_next_start(rig: Rig) -> None:
+    bmc = RedfishBmc(BmcAccess(rig.url, "admin", "secret"))
+    try:
+        with pytest.raises(DeviceFailed, match="has no BIOS setting Colour"):
+            await bmc.set_bios({"Colour": "red"})
+        with pytest.raises(DeviceFailed, match="the BMC refuses"):
+            await bmc.set_bios({"NetworkBoot": "Perhaps"})
+        await bmc.set_bios({"BootMode": "Uefi"})
+        assert (await bmc.parts()).bios["BootMode"] == "LegacyBios"
+        rig.machine._apply_pending()  # what a start does first
+        assert (await bmc.parts()).bios["BootMode"] == "Uefi"
+        await bmc.set_bios(None)
+        rig.machine._apply_pending()
+        assert (await bmc.parts()).bios["BootMode"] == "LegacyBios"
+    finally:
+        await bmc.close()

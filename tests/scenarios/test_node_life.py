@@ -93,6 +93,39 @@ async def test_manual_cleaning_takes_the_steps_in_the_order_of_the_request(tmp_p
         assert await w.leaks(node) == {}
 
 
+@pytest.mark.parametrize("disable_ramdisk", [False, True])
+async def test_bios_settings_are_applied_by_another_start(tmp_path: Path, disable_ramdisk: bool) -> None:
+    apply = {"interface": "bios", "step": "apply_configuration",
+             "args": {"settings": [{"name": "TurboMode", "value": "Disabled"}]}}  # fmt: skip
+    other: list[dict[str, Any]] = [] if disable_ramdisk else [{"interface": "deploy", "step": "erase_devices"}]
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        more = {"disable_ramdisk": disable_ramdisk}
+        await w.reach(node, "clean", "manageable", clean_steps=[apply, *other], **more)
+        assert w.machine(node).starts == (1 if disable_ramdisk else 2)
+        assert w.machine(node).did.count("clean.execute_clean_step:erase_devices") == len(other)
+        shown = (await w.http.get(f"/nodes/{node}/bios/TurboMode")).json()
+        assert shown["TurboMode"]["value"] == "Disabled"
+        reset = [{"interface": "bios", "step": "factory_reset"}]
+        await w.reach(node, "clean", "manageable", clean_steps=reset, **more)
+        assert (await w.http.get(f"/nodes/{node}/bios/TurboMode")).json()["TurboMode"]["value"] == "Enabled"
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ([{"name": "Colour", "value": "red"}], "has no BIOS setting Colour"),
+    ([{"name": "TurboMode"}], "takes settings: a list of name and value"),
+    ([], "takes settings: a list of name and value"),
+])  # fmt: skip
+async def test_bios_settings_that_there_are_not(tmp_path: Path, settings: list[dict[str, Any]], words: str) -> None:
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        steps = [{"interface": "bios", "step": "apply_configuration", "args": {"settings": settings}}]
+        row = await w.reach(node, "clean", "clean failed", clean_steps=steps)
+        assert words in row["last_error"] and await w.leaks(node) == {}
+
+
 async def test_hold_waits_for_an_operator(tmp_path: Path) -> None:
     steps = [{"interface": "deploy", "step": "hold"}, {"interface": "deploy", "step": "erase_devices"}]
     async with world(tmp_path) as w:
@@ -258,7 +291,7 @@ async def test_what_a_bmc_shows_and_takes(tmp_path: Path) -> None:
         async def done() -> bool:
             return not (await w.row(node))["wanted"]
 
-        assert [one["name"] for one in (await shows("/bios"))["bios"]] == ["BootMode"]
+        assert [one["name"] for one in (await shows("/bios"))["bios"]] == ["BootMode", "TurboMode"]
         assert {one["component"]: one["current_version"] for one in (await shows("/firmware"))["firmware"]} == {
             "bios": "1", "bmc": "1",
         }  # fmt: skip

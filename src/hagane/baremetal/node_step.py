@@ -23,6 +23,12 @@ PREPARE = {"interface": "deploy", "step": "prepare_instance_boot", "priority": 6
 CORE: tuple[Step, ...] = (WRITE, PREPARE)
 """What every deployment does: the image, and what its disk needs to start by itself."""
 
+BIOS: tuple[Step, ...] = (
+    {"interface": "bios", "step": "apply_configuration", "priority": 0, "args": {}},
+    {"interface": "bios", "step": "factory_reset", "priority": 0, "args": {}},
+)
+"""What the BMC does by itself, where a Node's `bios_interface` has settings (reconcile/node_bios.py)."""
+
 ERASE = ("erase_devices", "erase_devices_metadata", "erase_devices_express")
 
 
@@ -36,6 +42,11 @@ def offered(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Step]:
             if key not in best or _priority(step) > _priority(best[key]):
                 best[key] = step
     return list(best.values())
+
+
+def of_bmc(bios_interface: str | None) -> list[Step]:
+    """The steps that need no ramdisk."""
+    return [] if (bios_interface or "no-bios") == "no-bios" else [dict(step) for step in BIOS]
 
 
 def deploying(ramdisk: list[Step], templates: Iterable[Step], asked: Iterable[Step]) -> list[Step]:

@@ -18,12 +18,12 @@ from hagane.drivers.bmc.base import BmcDesired, Power
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import Agent, Command, CommandState
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
-from hagane.reconcile import node_image, node_plan
+from hagane.reconcile import node_bios, node_image, node_plan
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Turn
 from hagane.state import clock
 
-OF_STEP = ("command", "held", "until", "step_since")
+OF_STEP = ("command", "held", "until", "step_since", "bios", "bios_shown")
 """What `life` knows of one step."""
 CURRENT = {"deploy": "deploy_step", "clean": "clean_step", "service": "service_step"}
 
@@ -34,8 +34,8 @@ async def steps(job: Job) -> Turn:
             await _list(job)
         while (step := _current(job)) is not None:
             turn = await _take(job, step)
-            if not isinstance(turn, Next):
-                return turn
+            if not isinstance(turn, Next) or turn.phase:
+                return turn  # with a phase: the step goes on after another start
             again = bool(step.get("reboot_requested"))
             job.life = {key: value for key, value in job.life.items() if key not in OF_STEP}
             job.life["index"] = job.life.get("index", 0) + 1
@@ -68,38 +68,32 @@ def _has_ramdisk(job: Job) -> bool:
 
 async def _list(job: Job) -> None:
     """Which steps there will be, asked and written once. Raises Invalid for one that nobody has."""
-    ramdisk: list[Step] = []
+    offered = node_step.of_bmc(job.row["bios_interface"])
     if _has_ramdisk(job):
         answer = await job.live(
             (await agent_of(job)).call(f"{job.kind}.get_{job.kind}_steps", params.steps(*await _machine(job)))
         )
         result = _succeeded(answer).result
-        ramdisk = node_step.offered(result.get(f"{job.kind}_steps") or {})
+        offered += node_step.offered(result.get(f"{job.kind}_steps") or {})
         job.internal["hardware_manager_version"] = result.get("hardware_manager_version") or {}
-    job.internal[_names(job)] = await _chosen(job, ramdisk)
+    job.internal[_names(job)] = await _chosen(job, offered)
     job.life |= {"listed": True, "index": 0}
     await job.save()
 
 
-async def _chosen(job: Job, ramdisk: list[Step]) -> list[Step]:
+async def _chosen(job: Job, offered: list[Step]) -> list[Step]:
     manual = job.row["target_provision_state"] == "manageable" or job.kind == "service"
     asked: list[Step] = job.info.get(_names(job)) or []
     if job.kind == "deploy":
         wanted = list(job.info.get("user_deploy_steps") or [])
         if not _has_ramdisk(job):
             return [step for step in wanted if step["step"] in node_step.RESERVED]
-        return node_step.deploying(ramdisk, await _templates(job), wanted)
+        return node_step.deploying(offered, await _templates(job), wanted)
     if manual:
-        return node_step.manual(asked, ramdisk, job.kind) if _has_ramdisk(job) else _simulated(job, asked)
+        # Without a ramdisk: all of them on a machine whose interfaces are fake, else those that need none.
+        return asked if job.row["deploy_interface"] == "fake" else node_step.manual(asked, offered, job.kind)
     override = job.tools.cloud.config.baremetal.clean_step_priority_override
-    return node_step.cleaning(ramdisk, override) if _has_ramdisk(job) else []
-
-
-def _simulated(job: Job, asked: list[Step]) -> list[Step]:
-    """Without a ramdisk: all of them on a machine whose interfaces are fake, else those that need none."""
-    if job.row["deploy_interface"] == "fake":
-        return asked
-    return node_step.manual(asked, [], job.kind)
+    return node_step.cleaning(offered, override) if _has_ramdisk(job) else []
 
 
 async def _templates(job: Job) -> list[Step]:
@@ -123,11 +117,13 @@ async def _take(job: Job, step: Step) -> Turn:
     job.life.setdefault("step_since", clock.wall())
     if name in node_step.RESERVED:
         turn = await _reserved(job, step)
+    elif step["interface"] == "bios" and node_step.of_bmc(job.row["bios_interface"]):
+        turn = await node_bios.take(job, step, ramdisk=_has_ramdisk(job))
     elif _has_ramdisk(job):
         turn = await _command(job, step, entry)
     else:
         turn = Next()
-    if isinstance(turn, Next):
+    if isinstance(turn, Next) and not turn.phase:
         job.finish(shown)
     return turn
 

@@ -192,6 +192,10 @@ class Bmc(Protocol):
         """From the next start on."""
         ...
 
+    async def set_bios(self, settings: Mapping[str, object] | None) -> None:
+        """Settings of the firmware, by name, from the next start on; None: all as the machine left the factory."""
+        ...
+
     async def set_indicator(self, name: str, state: str) -> None: ...
 
     async def interrupt(self) -> None:

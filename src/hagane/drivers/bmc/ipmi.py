@@ -6,6 +6,7 @@ table 28-14), so BIOS or UEFI is unknown (None) until a boot device or a mode wa
 """
 
 import contextlib
+from collections.abc import Mapping
 
 from hagane.drivers.bmc import ipmitool
 from hagane.drivers.bmc import plan as step
@@ -69,6 +70,9 @@ class IpmiBmc(Asks):
 
     async def set_secure_boot(self, *, on: bool) -> None:
         raise DeviceFailed(f"{self._name}: over IPMI secure boot cannot be set")
+
+    async def set_bios(self, settings: Mapping[str, object] | None) -> None:
+        raise DeviceFailed(f"{self._name}: over IPMI there are no BIOS settings")
 
     async def set_indicator(self, name: str, state: str) -> None:
         if name != LIGHT or state == "blinking":

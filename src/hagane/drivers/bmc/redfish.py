@@ -7,7 +7,7 @@ happens outside of the pool. sushy's own retries are off: those belong to the en
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -86,6 +86,9 @@ class RedfishBmc(Asks):
 
     async def set_secure_boot(self, *, on: bool) -> None:
         await self._call(lambda: redfish_parts.set_secure_boot(self._name, self._system(), on=on))
+
+    async def set_bios(self, settings: Mapping[str, object] | None) -> None:
+        await self._call(lambda: redfish_parts.set_bios(self._name, self._system(), settings))
 
     async def set_indicator(self, name: str, state: str) -> None:
         await self._call(lambda: redfish_parts.set_indicator(self._name, self._system(), name, state))

@@ -34,6 +34,30 @@ def set_secure_boot(name: str, system: Any, *, on: bool) -> None:
         raise DeviceFailed(f"{name}: has no secure boot that could be set") from None
 
 
+def set_bios(name: str, system: Any, settings: Mapping[str, object] | None) -> None:
+    try:
+        bios = system.bios
+        bios.refresh(force=True)
+        known: Mapping[str, Any] = bios.attributes
+        if settings is None:
+            bios.reset_bios()
+            return
+    except _ABSENT:
+        raise DeviceFailed(f"{name}: has no BIOS settings that could be changed") from None
+    if unknown := sorted(settings.keys() - known.keys()):
+        raise DeviceFailed(f"{name}: has no BIOS setting {', '.join(unknown)}")
+    bios.set_attributes({key: _typed(value, known[key]) for key, value in settings.items()})
+
+
+def _typed(value: object, now: object) -> object:
+    """A value as the BMC has it: clients of the bare-metal API often send texts only."""
+    if isinstance(now, bool):
+        return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "yes", "on", "enabled")
+    if isinstance(now, int) and str(value).lstrip("-").isdecimal():
+        return int(str(value))
+    return value
+
+
 def set_indicator(name: str, system: Any, indicator: str, state: str) -> None:
     if indicator != LIGHT or state not in _LIGHTS:
         raise DeviceFailed(f"{name}: the indicator {indicator} cannot be set to {state}")

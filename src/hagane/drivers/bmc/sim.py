@@ -4,7 +4,7 @@ Ten thousand of them are cheap: one small record each, no task, no timer, and th
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from hagane.drivers.bmc import plan as step
@@ -39,14 +39,17 @@ class Knobs:
 
 
 _NONE = Knobs()
+BIOS: Mapping[str, str] = {"TurboMode": "Enabled"}
+"""Settings that may be changed, as the machine leaves the factory."""
+_PLAIN: Mapping[str, str] = {}
 
 
 class SimBmc(Asks):
     """One BMC. See base.Bmc for what each method promises."""
 
     __slots__ = (
-        "_echo", "_sleep", "boot", "identity", "interrupts", "knobs", "light", "media", "mode", "name", "on", "secure",
-        "starts",
+        "_echo", "_sleep", "bios", "boot", "identity", "interrupts", "knobs", "light", "media", "mode", "name", "on",
+        "pending", "secure", "starts",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +67,7 @@ class SimBmc(Asks):
         self.on = False
         self.starts = 0  # how often the machine has started: tests compare it
         self.secure, self.light, self.interrupts = False, "off", 0
+        self.bios, self.pending = _PLAIN, _PLAIN  # what differs from the factory's; what waits for the next start
         self.boot: Boot | None = None
         self.media: dict[Slot, str] | None = None
         self._echo: asyncio.Queue[bytes] | None = None
@@ -94,12 +98,18 @@ class SimBmc(Asks):
 
     async def parts(self) -> Parts:
         await self._before("parts")
-        bios = {"BootMode": "Uefi" if self.mode is BootMode.UEFI else "LegacyBios"}
+        bios = {"BootMode": "Uefi" if self.mode is BootMode.UEFI else "LegacyBios", **BIOS, **self.bios}
         return Parts(self.secure, {LIGHT: self.light}, bios, {"BMC": "1", "BIOS": "1"})
 
     async def set_secure_boot(self, *, on: bool) -> None:
         await self._before("set_secure_boot")
         self.secure = on
+
+    async def set_bios(self, settings: Mapping[str, object] | None) -> None:
+        await self._before("set_bios")
+        if unknown := sorted((settings or {}).keys() - BIOS.keys()):
+            raise DeviceFailed(f"{self.name}: has no BIOS setting {', '.join(unknown)}")
+        self.pending = dict(BIOS) if settings is None else {key: str(value) for key, value in settings.items()}
 
     async def set_indicator(self, name: str, state: str) -> None:
         await self._before("set_indicator")
@@ -166,5 +176,7 @@ class SimBmc(Asks):
     def _start(self) -> None:
         self.on = True
         self.starts += 1
+        if self.pending:
+            self.bios, self.pending = {**self.bios, **self.pending}, _PLAIN
         if self.boot and not self.boot.persistent:
             self.boot = None
