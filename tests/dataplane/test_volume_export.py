@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from hagane.drivers.volume.base import Volume
+from hagane.drivers.volume.base import Absent, FromVolume, Snapshot, Volume
 from hagane.drivers.volume.export import Export, Home, TgtExports
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.raw import RawViews
 from hagane.drivers.volume.tgt import PREFIX, Portal, Tgtd
-from hagane.errors import Unavailable
+from hagane.errors import DeviceFailed, Unavailable
 
 pytestmark = pytest.mark.real
 PORTAL, SPACE = Portal("", "127.0.0.1", 13260), "hgexport"
@@ -135,3 +135,48 @@ async def test_a_volume_that_a_machine_has_open_is_not_exported(lab: Lab) -> Non
     await machine.wait()
     await lab.exports.apply([export])
     assert await lab.exports.read() == {export.name}
+
+
+async def test_snapshot_and_copy_of_an_exported_volume(lab: Lab) -> None:
+    """The view goes over to the new file; one that was not told yet is told by whoever comes next."""
+    export = await lab.volume()
+    key, told = export.volume_id, 0
+    await lab.exports.apply([export])
+    assert (await io(export, "write -P 97 0 64k", "flush"))[0] == 0
+
+    class Holder:
+        async def new_layer(self, volume_id: str, file: str) -> None:
+            nonlocal told
+            told += 1
+            if told == 1:
+                raise Unavailable("killed between the names and the view")
+            await lab.exports.new_layer(export, file)
+
+        async def resize(self, volume_id: str, size: int) -> bool:
+            raise DeviceFailed("not here")
+
+    with pytest.raises(DeviceFailed, match="open in a running machine"):
+        await lab.volumes.apply(Snapshot("shot", key))
+    lab.volumes.holder = Holder()
+    with pytest.raises(Unavailable):
+        await lab.volumes.apply(Snapshot("shot", key))
+    assert (await io(export, "write -P 98 0 64k", "flush"))[0] == 0
+    await lab.volumes.apply(Snapshot("shot", key))
+    await lab.volumes.apply(Volume("copy", 1, FromVolume(key)))
+    assert (await io(export, "write -P 99 0 64k", "flush", "read -P 99 0 64k"))[0] == 0
+    await lab.volumes.save(key, lab.folder / "saved", "raw")
+    await lab.volumes.save("copy", lab.folder / "copied", "raw")
+    await lab.volumes.save_snapshot("shot", key, lab.folder / "shown", "raw")
+    read = [(lab.folder / name).read_bytes()[:1] for name in ("saved", "copied", "shown")]
+    assert (read, told) == ([b"c", b"b", b"b"], 4)
+    with pytest.raises(DeviceFailed, match="not here"):
+        await lab.volumes.apply(Volume(key, 2))
+    for kind, name in (("snapshot", "shot"), ("volume", "copy")):
+        await lab.volumes.apply(Absent(kind, name))
+    code, text = await io(export, "write -P 65 1M 64k", "flush", "read -P 99 0 64k")
+    assert code == 0, text
+    await lab.exports.apply([])
+    await lab.volumes.save(key, lab.folder / "end", "raw")
+    assert ((lab.folder / "end").read_bytes()[:1], told) == (b"c", 4)
+    await lab.volumes.connection(key)
+    assert len(list((lab.folder / "v").glob("volume.*"))) == 1

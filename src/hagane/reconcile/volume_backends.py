@@ -49,6 +49,7 @@ class Backends:
 
     async def start(self) -> None:
         await self.look()
+        await asyncio.gather(*(self._finish(driver) for driver in self._drivers.values()))
         await self._db.write(self._resume)
         self._task = asyncio.get_running_loop().create_task(self._watch(), name="volume-pools")
 
@@ -63,6 +64,12 @@ class Backends:
         kinds = ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name), (base.BACKUP, BACKUP.name))
         for kind, table in kinds:
             await wake_all(tx, kind, f"SELECT id AS key FROM {table} WHERE status LIKE '%ing'", {})
+
+    async def _finish(self, driver: VolumeDriver) -> None:
+        """Before any machine is started: what a kill left half done in a backend is brought to its end by looking."""
+        with contextlib.suppress(HaganeError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await driver.read()
 
     async def _watch(self) -> None:
         looks = 0

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from hagane.cloud import Cloud
 from hagane.drivers.volume.base import clean
+from hagane.drivers.volume.block import BlockVolumes
+from hagane.drivers.volume.file import FileVolumes
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.volume import VolumeReconciler
@@ -12,6 +14,7 @@ from hagane.reconcile.volume_backends import Backends
 from hagane.reconcile.volume_backup import BackupReconciler
 from hagane.reconcile.volume_connection import BackendConnections
 from hagane.reconcile.volume_export import ExportReconciler
+from hagane.reconcile.volume_holder import AttachedHolder
 from hagane.reconcile.volume_snapshot import SnapshotReconciler
 from hagane.state.secret import Secrets
 from hagane.volume.attach import Connections
@@ -26,6 +29,10 @@ class VolumePart:
         self._cloud, self.backends = cloud, Backends(cloud, devices.volumes)
         secrets = Secrets(cloud.config.state)
         self._exports = ExportReconciler(cloud.db, self.backends, devices.exports, secrets)
+        holder = AttachedHolder(cloud.db, devices, self._exports)
+        for driver in devices.volumes.values():
+            if isinstance(driver, FileVolumes | BlockVolumes):
+                driver.holder = holder
         cloud.provide(Connections, BackendConnections(self.backends, devices.exports, self._exports))
         self.reconcilers: Sequence[Reconciler] = [
             VolumeReconciler(cloud, self.backends),

@@ -134,6 +134,14 @@ class Libvirt:
             with contextlib.suppress(HaganeError):
                 await self._link.run(storage.drop_copy, *copy)
 
+    async def new_layer(self, machine_id: str, source: str, file: str) -> None:
+        """A running machine that has the volume at `source` goes on in the file beside it (drivers/volume/base.py)."""
+        await self._link.run(volume.new_layer, machine_id, source, file)
+
+    async def resize(self, machine_id: str, source: str, size: int) -> None:
+        """A running machine's volume at `source` has so many bytes; the guest is told."""
+        await self._link.run(volume.resize, machine_id, source, size)
+
     async def disks(self) -> dict[str, str]:
         owners = [disk_owner(name) for name in await self._link.run(storage.volumes)]
         return {key: machine_id for machine_id, key in filter(None, owners) if not key.startswith(step.DRIVE)}

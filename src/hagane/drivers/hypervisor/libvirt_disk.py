@@ -128,6 +128,11 @@ def source_of(source: Source) -> str:
     return _source(_volume("", "", source))
 
 
+def plain(source: str) -> str:
+    """A volume's own name: a file of it may have a further one while it is open (drivers/volume/file.py)."""
+    return re.sub(r"(/volume\.[^./]+)\.[0-9a-f]{8}$", r"\1", source)
+
+
 def free_target(bus: str, taken: set[str]) -> str:
     """The first free device name on a bus: vda, vdb, ..."""
     prefix = _BUS.get(bus, "vd")
@@ -160,7 +165,7 @@ def _seen(node: ET.Element, moved: Mapping[tuple[str, str], str]) -> tuple[str, 
         _get(node, "target", "dev"), dict(address.attrib) if address is not None else {}, alias, source,
         _source(mirror) if mirror is not None else "", mirror is not None and mirror.get("ready") == "yes",
     )  # fmt: skip
-    if key := moved.get((alias, source)):
+    if key := moved.get((alias, plain(source))):
         return key, disk
     if owner := disk_owner(source.rpartition("/")[2]):
         return owner[1], disk

@@ -12,7 +12,7 @@ from typing import Any
 import libvirt
 
 from hagane.drivers.hypervisor.base import Machine, MachineNic, Power, Seen
-from hagane.drivers.hypervisor.libvirt_disk import MARK
+from hagane.drivers.hypervisor.libvirt_disk import MARK, source_of
 from hagane.drivers.hypervisor.libvirt_errors import is_code
 from hagane.drivers.hypervisor.libvirt_storage import disk_gb, is_whole, stored_disks
 from hagane.drivers.hypervisor.libvirt_volume import drop_secrets, find, tell_secrets
@@ -86,8 +86,15 @@ def have(connection: Any, machine: Machine, style: Style) -> Have:
         copying=frozenset(key for key, disk in now.disks.items() if disk.copying),
         stored=frozenset(disks),
         sizes={disk.key: disk_gb(connection, machine.id, disk.key) for disk in machine.disks if disk.key in disks},
-        current=bool(stored and stored.spec == spec_digest(machine, style) and stored.boots == machine.boots),
+        current=bool(stored and stored.boots == machine.boots and _is_stored(stored, machine, style)),
     )
+
+
+def _is_stored(stored: Domain, machine: Machine, style: Style) -> bool:
+    """libvirt notes where a volume is while it is open, which is not where it will be at the next start."""
+    volumes = {disk.key: disk.source for disk in machine.disks if disk.source}
+    there = all(stored.disks[key].source == source_of(volumes[key]) for key in volumes.keys() & stored.disks.keys())
+    return there and stored.spec == spec_digest(machine, style)
 
 
 def seen(connection: Any, machine_id: str) -> Seen | None:

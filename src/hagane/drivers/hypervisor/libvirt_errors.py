@@ -27,6 +27,8 @@ _CAUSES: list[tuple[str, type[HaganeError], str]] = [
     (r"KVM kernel module|[Ff]ailed to initialize kvm|/dev/kvm", DeviceFailed,
      "the Host offers no KVM: load the module, or let the Host emulate (accel = \"tcg\")"),
     (r"Active console session exists", Conflict, "another viewer has the console open"),
+    (r"iSCSI: Failed to connect|iSCSI.*timed out", Unavailable, "the volume's iSCSI target does not answer"),
+    (r"iSCSI: ", DeviceFailed, "the volume's iSCSI target refuses the Host"),
     (r"Failed to get .*lock", Unavailable, "the disk is in use on the Host"),
     (r"cannot acquire state change lock|active block job|asynchronous jobs running|is still in use", Unavailable,
      "the Host is busy with this machine"),

@@ -19,6 +19,7 @@ from hagane.drivers.hypervisor.libvirt_disk import (
     moved_xml,
     notes,
     password,
+    plain,
     secret_name,
     secret_uuid,
     source_of,
@@ -121,10 +122,13 @@ def stop_swap(connection: Any, machine_id: str, key: str) -> None:
         domain.blockJobAbort(live.disks[key].target, 0)
 
 
-def new_layer(connection: Any, machine_id: str, source: str) -> None:
-    """The machine goes on in the file that has the name `source` now, laid over the one that it had under this name.
-    Raises Unavailable if no running machine of this id has it."""
+def new_layer(connection: Any, machine_id: str, source: str, file: str) -> None:
+    """The machine goes on in a file beside the one that it has of the volume at `source`. Nothing happens the second
+    time. Raises Unavailable if no running machine of this id has it."""
     domain, disk = _with_source(connection, machine_id, source)
+    path = f"{source.rpartition('/')[0]}/{file}"
+    if disk.source == path:
+        return
     root = ET.Element("domainsnapshot")
     disks = ET.SubElement(root, "disks")
     for other in parse(domain.XMLDesc(0)).disks.values():  # type: ignore[union-attr]
@@ -132,7 +136,7 @@ def new_layer(connection: Any, machine_id: str, source: str) -> None:
         if other.target == disk.target:
             node.attrib |= {"snapshot": "external", "type": "file"}
             ET.SubElement(node, "driver", type="qcow2")
-            ET.SubElement(node, "source", file=source)
+            ET.SubElement(node, "source", file=path)
     domain.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _LAYER)
 
 
@@ -163,7 +167,7 @@ def _running(connection: Any, machine_id: str) -> tuple[Any, Domain]:
 
 def _with_source(connection: Any, machine_id: str, source: str) -> tuple[Any, SeenDisk]:
     domain, live = _running(connection, machine_id)
-    found = next((disk for disk in live.disks.values() if disk.source == source), None)
+    found = next((disk for disk in live.disks.values() if plain(disk.source) == source), None)
     if found is None:
         raise Unavailable(f"machine {machine_id} has no disk {source}")
     return domain, found
@@ -172,5 +176,5 @@ def _with_source(connection: Any, machine_id: str, source: str) -> tuple[Any, Se
 def _notes(domain: Any, live: Domain) -> dict[tuple[str, str], str]:
     """What was noted of devices that still have what the note says."""
     root = ET.fromstring(domain.XMLDesc(0))
-    there = {(disk.alias, disk.source) for disk in live.disks.values()}
+    there = {(disk.alias, plain(disk.source)) for disk in live.disks.values()}
     return {about: key for about, key in notes(root).items() if about in there}

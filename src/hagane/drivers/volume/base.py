@@ -103,6 +103,20 @@ class Space:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Holder(Protocol):
+    """Whoever has a volume open now: a machine on a Host, or an export. It alone may change what it writes to."""
+
+    async def new_layer(self, volume_id: str, file: str) -> None:
+        """It goes on in the file of this name, beside the one that it has open, and laid over it. Raises Unavailable
+        (nobody who has it can be reached), DeviceFailed."""
+        ...
+
+    async def resize(self, volume_id: str, size: int) -> bool:
+        """It makes the volume so many bytes large, or notices that it is; False: nobody has it open. Raises
+        Unavailable, DeviceFailed."""
+        ...
+
+
 class VolumeDriver(Protocol):
     """One backend. `family` is the kind of driver ("file")."""
 

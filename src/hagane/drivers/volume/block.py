@@ -19,6 +19,7 @@ from hagane.drivers.volume.base import (
     FromImage,
     FromSnapshot,
     FromVolume,
+    Holder,
     Moved,
     Observed,
     Reverted,
@@ -67,6 +68,7 @@ class BlockVolumes(ABC):
     def __init__(self, command: Command | None = None) -> None:
         self._command = command or Command()
         self._turn = asyncio.Lock()
+        self.holder: Holder | None = None  # of volumes that are open
 
     async def apply(self, desired: Desired, moved: Moved = quiet) -> None:
         async with self._turn:
@@ -92,6 +94,8 @@ class BlockVolumes(ABC):
             there[name] = await self._make(desired, name, there, moved)
         if there[name] < size:
             await self._grow(name, size)
+            if self.holder is not None:
+                await self.holder.resize(desired.id, size)
 
     async def _make(self, desired: Volume, name: str, there: dict[str, int], moved: Moved) -> int:
         """Returns the new volume's size."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from hagane.drivers.volume.raw import RawViews
 from hagane.drivers.volume.tgt import NO_USER, PREFIX, Mode, Op, Portal, Target, Tgtd, portal_of
-from hagane.errors import HaganeError
+from hagane.errors import HaganeError, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,10 @@ class Exports(Protocol):
 
     async def read(self) -> frozenset[str]:
         """Names of the exports that there are."""
+        ...
+
+    async def new_layer(self, export: Export, file: str) -> None:
+        """See base.Holder."""
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -142,9 +146,12 @@ class TgtExports:
             if portal not in wanted:
                 await daemon.end()
             elif await asyncio.to_thread(daemon.pid) is not None:
-                for target in await daemon.targets():
-                    if target.name not in wanted[portal]:
-                        await _drop(daemon, target)
+                try:
+                    for target in await daemon.targets():
+                        if target.name not in wanted[portal]:
+                            await _drop(daemon, target)
+                except Unavailable:  # it is just dying, or hangs: a new one takes its place
+                    await daemon.end()
         needed = {export.volume_id for here in wanted.values() for export in here.values()}
         for key in await self._views.read() - needed:
             await self._views.hide(key)
@@ -164,6 +171,9 @@ class TgtExports:
                 number = next(n for n in range(1, 1 << 16) if n not in numbers)
                 numbers.add(number)
                 await _add(daemon, number, export, file)
+
+    async def new_layer(self, export: Export, file: str) -> None:
+        await self._views.new_layer(export.volume_id, export.file.with_name(file))
 
     # -- deaths --------------------------------------------------------------------------------------------------------
 
@@ -245,6 +255,9 @@ class SimExports:
 
     async def read(self) -> frozenset[str]:
         return frozenset(self.there)
+
+    async def new_layer(self, export: Export, file: str) -> None:
+        """Simulated volumes have no layers."""
 
     def watch(self, changed: Callable[[], None]) -> None:
         """No process ends here."""

@@ -5,9 +5,13 @@
                      ◀─ volume.<c>                   c was made from the snapshot
 
 A snapshot is a layer: what was the volume's file becomes the layer, and the volume a new file over it. This happens by
-one link and one rename, so that at every moment both names stand for the whole data. A layer that nobody wants any
-more (its snapshot was deleted, or it came from copying) is marked `.dead`, and goes when the last file over it is gone;
-so a snapshot's parent can be deleted at any time.
+one link and one rename, so that at every moment both names stand for the whole data. Who has the volume open (a
+machine, an export) must go over to the new file by itself, and QEMU opens the old one once more by the name that it
+knows: so the new one is first volume.<a>.<token>, and takes the volume's name when QEMU's lock on the old is gone. A
+kill in between leaves a file of such a name over the volume's, and whoever comes next goes on there.
+
+A layer that nobody wants any more (its snapshot was deleted, or it came from copying) is marked `.dead`, and goes when
+the last file over it is gone; so a snapshot's parent can be deleted at any time.
 
 Files are sparse qcow2; names of files below others are relative, so that the folder may be moved or seen elsewhere.
 Everything is made beside and renamed into place: what a kill leaves behind is called temp.*, and a sweep removes it.
@@ -32,6 +36,7 @@ from hagane.drivers.volume.base import (
     FromImage,
     FromSnapshot,
     FromVolume,
+    Holder,
     Moved,
     Observed,
     Reverted,
@@ -55,6 +60,7 @@ class FileVolumes:
     def __init__(self, folder: Path, seen: Path | None = None) -> None:
         self._folder, self._seen = folder, seen or folder
         self._images: dict[str, asyncio.Lock] = {}
+        self.holder: Holder | None = None  # of volumes that are open
         self._turn = asyncio.Lock()  # one change at a time in this process; the file lock is for others
 
     # -- what shall be -----------------------------------------------------------------------------------------------
@@ -88,9 +94,16 @@ class FileVolumes:
         if not await self._away(self._path(name).exists):
             await self._make(desired, name, size, moved)
         async with self._locked():
+            await self._finish(name)
             known = await self._away(qemu.head, self._path(name))
-            if known.virtual_size < size:
+            if known.virtual_size < size and not await self._grown_open(desired.id, size):
                 await qemu.run("resize", "-f", "qcow2", self._path(name), str(size))
+
+    async def _grown_open(self, volume_id: str, size: int) -> bool:
+        """Whether somebody who has the volume open made it larger. Raises DeviceFailed."""
+        if not await self._away(qemu.is_written, self._path(VOLUME + volume_id)):
+            return False
+        return await self._held().resize(volume_id, size)
 
     async def _make(self, desired: Volume, name: str, size: int, moved: Moved) -> None:
         match desired.source:
@@ -149,7 +162,7 @@ class FileVolumes:
     async def _overlay(self, name: str, below: str, size: int) -> None:
         """A new file over another ("": over nothing), in the place of one that is there."""
         temp = self._temp()
-        more = ["-b", below, "-F", "qcow2"] if below else []
+        more = ["-u", "-b", below, "-F", "qcow2"] if below else []  # -u: not opened, as somebody may have it open
         try:
             await qemu.run("create", "-q", "-f", "qcow2", *more, temp, str(size))
             await self._away(_into_place, temp, self._path(name))
@@ -160,14 +173,77 @@ class FileVolumes:
         """What the volume holds now becomes a layer, the volume a new file over it; returns the layer's name."""
         name, layer = VOLUME + volume_id, LAYER + layer_id
         await self._known(name, "volume", volume_id)
-        await self._closed(name)
+        await self._finish(name)
+        written = await self._away(qemu.is_written, self._path(name))
+        if written:
+            self._held()
         if dead:
             await self._away(self._mark_dead, layer)
         whole = await self._away(self._link, name, layer)
         if whole:  # both names are still one file
             size = (await self._away(qemu.head, self._path(layer))).virtual_size
-            await self._overlay(name, layer, size)
+            others = await self._away(self._names_of, name)
+            new = f"{name}.{uuid4().hex[:8]}" if written else next(iter(others), name)
+            await self._overlay(new, layer, size)
+            await self._finish(name)
         return layer
+
+    async def _finish(self, name: str) -> None:
+        """The volume's name stands for the newest file, and who has it open writes there. Raises Unavailable,
+        DeviceFailed."""
+        for other in await self._away(self._unfinished, name):
+            for _ in range(3):
+                if await self._away(qemu.is_written, self._path(name)):
+                    await self._held().new_layer(name.removeprefix(VOLUME), other)
+                    if await self._away(qemu.is_written, self._path(name)):
+                        raise Unavailable("The machine that has the volume open still writes into its snapshot.")
+                if await self._away(self._take_over, name, other):
+                    break
+            else:
+                raise Unavailable("The volume is opened again and again.")
+
+    def _names_of(self, name: str) -> list[str]:
+        """Further names of a volume's file and its successor."""
+        return sorted(path.name for path in self._folder.glob(f"{name}.*"))
+
+    def _forget_names(self, name: str) -> None:
+        """A machine that opens the volume next knows it by its own name."""
+        if not qemu.is_written(self._path(name)):
+            for other in self._names_of(name):
+                self._path(other).unlink(missing_ok=True)
+
+    def _unfinished(self, name: str) -> list[str]:
+        """The file that is laid over the volume's present one and shall take its name. Names of older ones go."""
+        found = []
+        for other in self._names_of(name):
+            below = qemu.head(self._path(other)).backing
+            if below and self._path(below).exists() and self._path(below).samefile(self._path(name)):
+                found.append(other)
+            elif not self._path(other).samefile(self._path(name)):
+                self._path(other).unlink()
+        return found
+
+    def _take_over(self, name: str, other: str) -> bool:
+        """The name stands for the newer file; False, and nothing has changed, if somebody has just opened the old."""
+        old, new = self._temp(), self._temp()
+        try:
+            os.link(self._path(name), old)
+            os.link(self._path(other), new)
+            new.rename(self._path(name))
+            if qemu.is_written(old):
+                old.rename(self._path(name))
+                return False
+            _sync(self._folder)
+            return True
+        finally:
+            old.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
+
+    def _held(self) -> Holder:
+        """Raises DeviceFailed."""
+        if self.holder is None:
+            raise DeviceFailed("The volume is open in a running machine.")
+        return self.holder
 
     def _link(self, name: str, layer: str) -> bool:
         """Give the volume's file the layer's name as well; whether the two are still the same file."""
@@ -176,10 +252,11 @@ class FileVolumes:
         return self._path(name).samefile(self._path(layer))
 
     async def _closed(self, name: str) -> None:
-        """No machine may have a file open that is about to be under another: it would write on into the layer. Raises
-        DeviceFailed."""
+        """No machine may have a file open that is about to be replaced. Raises DeviceFailed."""
         if await self._away(self._path(name).exists):
-            await qemu.run("info", "-f", "qcow2", self._path(name))
+            await self._finish(name)
+            if await self._away(qemu.is_written, self._path(name)):
+                raise DeviceFailed("The volume is open in a running machine.")
 
     async def _known(self, name: str, noun: str, key: str) -> str:
         if not await self._away(self._path(name).exists):
@@ -189,7 +266,8 @@ class FileVolumes:
     # -- what goes ---------------------------------------------------------------------------------------------------
 
     def _remove(self, name: str) -> None:
-        self._path(name).unlink(missing_ok=True)
+        for known in (*self._names_of(name), name):
+            self._path(known).unlink(missing_ok=True)
         self._collect()
 
     def _drop_layer(self, layer: str) -> None:
@@ -222,6 +300,10 @@ class FileVolumes:
 
     async def read(self) -> Observed:
         async with self._locked():
+            for name in await self._away(self._names):
+                if name.startswith(VOLUME) and name.count(".") > 1:
+                    with contextlib.suppress(DeviceFailed, Unavailable):
+                        await self._finish(name[: name.rindex(".")])
             return await self._away(self._read)
 
     def _read(self) -> Observed:
@@ -229,7 +311,7 @@ class FileVolumes:
         names = self._names()
         for name in names:
             path = self._path(name)
-            if name.startswith(VOLUME):
+            if name.startswith(VOLUME) and name.count(".") == 1:
                 with contextlib.suppress(DeviceFailed):
                     volumes[name.removeprefix(VOLUME)] = qemu.head(path).virtual_size
             elif name.startswith(LAYER) and not name.endswith(DEAD) and name + DEAD not in names:
@@ -250,14 +332,22 @@ class FileVolumes:
 
     async def connection(self, volume_id: str) -> dict[str, Any]:
         name = await self._known(VOLUME + volume_id, "volume", volume_id)
+        if await self._away(self._names_of, name):
+            async with self._locked():
+                await self._finish(name)
+                await self._away(self._forget_names, name)
         data = {"device_path": str(self._seen / name), "format": "qcow2"}
         return {"driver_volume_type": "local", "data": data}
 
     async def save(
         self, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None, moved: Moved = quiet
     ) -> None:
-        await self._known(VOLUME + volume_id, "volume", volume_id)
-        await self._save(VOLUME + volume_id, path, disk_format, parent, moved)
+        name = await self._known(VOLUME + volume_id, "volume", volume_id)
+        async with self._locked():
+            await self._finish(name)
+            if await self._away(qemu.is_written, self._path(name)):  # what is read does not change meanwhile
+                name = await self._freeze(volume_id, str(uuid4()), dead=True)
+        await self._save(name, path, disk_format, parent, moved)
 
     async def save_snapshot(
         self, snapshot_id: str, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None
@@ -329,6 +419,15 @@ def _held(path: Path) -> bool:
     return owner.isdecimal() and Path("/proc", owner).exists()
 
 
+def _sync(folder: Path) -> None:
+    """Names that were given are kept."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _into_place(temp: Path, path: Path) -> None:
     """Durable, then under its name."""
     fd = os.open(temp, os.O_RDWR | os.O_CLOEXEC)
@@ -337,8 +436,4 @@ def _into_place(temp: Path, path: Path) -> None:
     finally:
         os.close(fd)
     temp.rename(path)
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    _sync(path.parent)

@@ -1,6 +1,7 @@
 """qemu-img as a child process, and the head of a qcow2 file read without one."""
 
 import asyncio
+import fcntl
 import os
 import re
 import struct
@@ -12,6 +13,7 @@ from hagane.errors import DeviceFailed, Unavailable
 
 _MAGIC = b"QFI\xfb"
 _PERCENT = re.compile(rb"\((\d+)\.\d+/100%\)")
+_WRITERS, _OFD_GETLK = 101, 36
 _FULL = "No space left on device"
 
 
@@ -35,6 +37,15 @@ def head(path: Path) -> Head:
             return Head("", size)
         file.seek(offset)
         return Head(file.read(length).decode(), size)
+
+
+def is_written(path: Path) -> bool:
+    """Whether some QEMU has the file open for writing: it then holds a lock on byte 101 (block/file-posix.c), which
+    stays with the file whatever name it gets."""
+    with path.open("rb") as file:
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _WRITERS, 1, 0)
+        found: int = struct.unpack_from("h", fcntl.fcntl(file, _OFD_GETLK, asked))[0]
+    return found != fcntl.F_UNLCK
 
 
 async def run(*words: str | os.PathLike[str], moved: Callable[[int], None] | None = None) -> None:

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 from pathlib import Path
 
+from hagane.drivers.volume.qmp import Monitor
 from hagane.errors import DeviceFailed, Unavailable
 
 START, STOP = 10.0, 10.0  # seconds
@@ -38,6 +40,7 @@ class RawViews:
             "qemu-storage-daemon", "--daemonize", "--pidfile", str(self._pid_file(key)), "--blockdev",
             f"driver=qcow2,node-name=v,discard=unmap,file.driver=file,file.filename={_quoted(file)}", "--export",
             f"type=fuse,id=e,node-name=v,mountpoint={_quoted(self.path(key))},writable=on,growable=off,allow-other=off",
+            "--chardev", f"socket,id=m,path={_quoted(self._socket(key))},server=on,wait=off", "--monitor", "chardev=m",
         ]  # fmt: skip
         try:
             child = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL,
@@ -77,6 +80,17 @@ class RawViews:
 
         return await asyncio.to_thread(look)
 
+    async def new_layer(self, key: str, file: Path) -> None:
+        """The view goes on in this file, laid over the one that it has. Raises Unavailable, DeviceFailed."""
+        async with Monitor(self._socket(key)) as monitor:
+            [export] = await monitor.ask("query-block-exports")
+            node = f"v{secrets.token_hex(4)}"
+            await monitor.ask("blockdev-add", {
+                "driver": "qcow2", "node-name": node, "discard": "unmap", "backing": None,
+                "file": {"driver": "file", "filename": str(file)},
+            })  # fmt: skip
+            await monitor.ask("blockdev-snapshot", {"node": export["node-name"], "overlay": node})
+
     def pids(self) -> set[int]:
         """Of the daemons. Blocks."""
         names = [path.stem for path in self._folder.glob("*.pid")] if self._folder.is_dir() else []
@@ -86,6 +100,9 @@ class RawViews:
 
     def _pid_file(self, key: str) -> Path:
         return self._folder / f"{key}.pid"
+
+    def _socket(self, key: str) -> Path:
+        return self._folder / f"{key}.qmp"
 
     def _pid(self, key: str) -> int | None:
         """The daemon that serves this view, and no other process that has got its number since."""
@@ -110,6 +127,7 @@ class RawViews:
             _unmount(self.path(key))
         self.path(key).unlink(missing_ok=True)
         self._pid_file(key).unlink(missing_ok=True)
+        self._socket(key).unlink(missing_ok=True)
 
 
 def _quoted(path: Path) -> str:
