@@ -49,6 +49,11 @@ def of_bmc(bios_interface: str | None) -> list[Step]:
     return [] if (bios_interface or "no-bios") == "no-bios" else [dict(step) for step in BIOS]
 
 
+def is_bmcs(step: Step, bios_interface: str | None) -> bool:
+    """Whether a step is one of those."""
+    return _key(step) in {_key(one) for one in of_bmc(bios_interface)}
+
+
 def deploying(ramdisk: list[Step], templates: Iterable[Step], asked: Iterable[Step]) -> list[Step]:
     """The steps of a deployment. Raises Invalid for one that nobody has.
 

@@ -117,7 +117,7 @@ async def _take(job: Job, step: Step) -> Turn:
     job.life.setdefault("step_since", clock.wall())
     if name in node_step.RESERVED:
         turn = await _reserved(job, step)
-    elif step["interface"] == "bios" and node_step.of_bmc(job.row["bios_interface"]):
+    elif node_step.is_bmcs(step, job.row["bios_interface"]):
         turn = await node_bios.take(job, step, ramdisk=_has_ramdisk(job))
     elif _has_ramdisk(job):
         turn = await _command(job, step, entry)
