@@ -1,9 +1,12 @@
 """Things that belong to a Node (its Nics, volumes): seen and changed by who may do that to the Node."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hagane.api.http import Request, Response
-from hagane.baremetal.base import forbidden, need, node_target
+from hagane.api.service import Route
+from hagane.api.types import Mac
+from hagane.baremetal.base import V1, forbidden, need, node_target, require
 from hagane.baremetal.node import Nodes
 from hagane.baremetal.resource import BareResource
 from hagane.errors import Invalid, NotFound
@@ -49,6 +52,11 @@ class Belonging(BareResource):
             raise forbidden(self.rule(verb))
         return node
 
+    async def moved(self, request: Request, tx: Tx, changes: Row) -> None:
+        """A Node that changes name becomes its id."""
+        if "node_id" in changes:
+            changes["node_id"] = (await self.node_of(request, tx, str(changes["node_id"]), "update"))["id"]
+
     async def create_row(self, request: Request, tx: Tx, body: dict[str, Any]) -> Row:
         row = self.parse_create(request, body)
         node = await self.node_of(request, tx, str(row["node_id"]), "create")
@@ -84,3 +92,37 @@ class Belonging(BareResource):
     async def of_node_detail(self, request: Request) -> Response:
         node = await self.nodes.find(request, self.db, request.params["id"])
         return await self.listed(request, {"node_id": node["id"]}, None)
+
+
+class Wired(Belonging):
+    """What Nics and groups of Nics have in common: filters by address and by what their Node is, lists below a Node."""
+
+    shard_since: ClassVar[int]
+    lists_since: ClassVar[tuple[str, str]] = ("", "")  # of `/detail`, and of the lists below a Node
+
+    def where(self, request: Request, args: dict[str, str]) -> tuple[dict[str, Any], list[Sql]]:
+        found: dict[str, Any] = {}
+        conditions = []
+        of_node = f"{self.table.name}.node_id IN (SELECT id FROM node WHERE"
+        if "address" in args:
+            found["address"] = Mac().check("address", args["address"])
+        if "shard" in args:
+            require(request, self.shard_since)
+            slots = {f"shard_{number}": name for number, name in enumerate(args["shard"].split(","))}
+            listed = ", ".join(f":{slot}" for slot in slots)
+            conditions.append(Sql(f"{of_node} shard IN ({listed}))", slots))
+        if "conductor_group" in args:
+            require(request, 99)
+            conditions.append(Sql(f"{of_node} conductor_group = :cg)", {"cg": args["conductor_group"].lower()}))
+        return found, conditions
+
+    def routes(self) -> Sequence[Route]:
+        get, names, below = self.rule("get"), self.query_names(), f"{V1}/nodes/{{id}}/{self.plural}"
+        since, since_below = self.lists_since
+        return [
+            Route("GET", self.path + "/detail", self.detail, f"{self.name}:detail", rule=get, since=since, query=names),
+            Route("GET", below, self.of_node, f"{self.name}:of_node", rule=get, since=since_below, query=names),
+            Route("GET", below + "/detail", self.of_node_detail, f"{self.name}:of_node_detail", rule=get,
+                  since=since_below, query=names),
+            *super().routes(),
+        ]  # fmt: skip

@@ -8,11 +8,10 @@ from typing import Any
 
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
-from hagane.api.service import Route
 from hagane.api.types import BadValue, Bool, Custom, Mac, Obj, Str, Time, Uuid
 from hagane.baremetal import rack
 from hagane.baremetal.base import V1, require
-from hagane.baremetal.belonging import Belonging
+from hagane.baremetal.belonging import Wired
 from hagane.baremetal.nic_group import NicGroups
 from hagane.errors import Conflict, Invalid
 from hagane.network import plugged
@@ -50,10 +49,10 @@ def _switch(text: Any) -> str:
     raise Invalid(f"Expected a MAC address or OpenFlow datapath ID but received {text}.")
 
 
-class Nics(Belonging):
+class Nics(Wired):
     name, plural, noun, title, table_name = "port", "ports", "port", "Port", "nic"
     path = V1 + "/ports"
-    ident_since = 94
+    ident_since, shard_since = 94, 82
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),
@@ -86,25 +85,11 @@ class Nics(Belonging):
     named = True
 
     def where(self, request: Request, args: dict[str, str]) -> tuple[dict[str, Any], list[Sql]]:
-        found: dict[str, Any] = {}
-        conditions = []
-        if "address" in args:
-            found["address"] = Mac().check("address", args["address"])
-        if "shard" in args:
-            require(request, 82)
-            names = args["shard"].split(",")
-            slots = {f"shard_{number}": name for number, name in enumerate(names)}
-            listed = ", ".join(f":{slot}" for slot in slots)
-            conditions.append(Sql(f"nic.node_id IN (SELECT id FROM node WHERE shard IN ({listed}))", slots))
-        if "conductor_group" in args:
-            require(request, 99)
-            sql = "nic.node_id IN (SELECT id FROM node WHERE conductor_group = :cg)"
-            conditions.append(Sql(sql, {"cg": args["conductor_group"].lower()}))
+        found, conditions = super().where(request, args)
         if "portgroup" in args:
             require(request, 24)
-            key = args["portgroup"]
             sql = "nic.group_id IN (SELECT id FROM nic_group WHERE id = :pg OR name = :pg)"
-            conditions.append(Sql(sql, {"pg": key}))
+            conditions.append(Sql(sql, {"pg": args["portgroup"]}))
         return found, conditions
 
     def parse_create(self, request: Request, body: dict[str, Any]) -> Row:
@@ -125,8 +110,7 @@ class Nics(Belonging):
         await self._check(tx, row, row)
 
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
-        if "node_id" in changes:
-            changes["node_id"] = (await self.node_of(request, tx, str(changes["node_id"]), "update"))["id"]
+        await self.moved(request, tx, changes)
         _free(old["_node"], old, changes)
         await self._check(tx, old | changes, changes)
 
@@ -168,16 +152,6 @@ class Nics(Belonging):
             raise Conflict(f"Cannot delete the port {row['id']} as VIF {row['vif']} is attached to it.")
         await rack.leave(tx, [row["id"]], request_id=request.id)
         await super().deleting(request, tx, row)
-
-    def routes(self) -> list[Route]:
-        get, node = self.rule("get"), V1 + "/nodes/{id}/ports"
-        names = self.query_names()
-        return [
-            Route("GET", self.path + "/detail", self.detail, "port:detail", rule=get, query=names),
-            Route("GET", node, self.of_node, "port:of_node", rule=get, query=names),
-            Route("GET", node + "/detail", self.of_node_detail, "port:of_node_detail", rule=get, query=names),
-            *super().routes(),
-        ]
 
 
 def _free(node: Row, old: Row, changes: Row) -> None:

@@ -1,27 +1,23 @@
 """Groups of Nics that act as one (LACP bonds). The wire calls them portgroups."""
 
-from typing import Any
-
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
-from hagane.api.service import Route
 from hagane.api.types import Bool, Mac, Obj, Str, Time, Uuid, is_uuid
 from hagane.baremetal import rack
-from hagane.baremetal.base import V1, links, require
-from hagane.baremetal.belonging import Belonging
+from hagane.baremetal.base import V1, links
+from hagane.baremetal.belonging import Wired
 from hagane.errors import Invalid
 from hagane.state.database import Row, Tx
-from hagane.state.table import Sql
 
 BOOL = Bool(nullable=True, loose=True)
 FREE = Obj(open=True, nullable=True)
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
 
-class NicGroups(Belonging):
+class NicGroups(Wired):
     name, plural, noun, title, table_name = "portgroup", "portgroups", "portgroup", "Portgroup", "nic_group"
     path = V1 + "/portgroups"
-    since = 23
+    since, shard_since, lists_since = 23, 106, ("1.23", "1.24")
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),
@@ -55,29 +51,12 @@ class NicGroups(Belonging):
             view["ports"] = links(request, f"portgroups/{row['id']}/ports")
         return view
 
-    def where(self, request: Request, args: dict[str, str]) -> tuple[dict[str, Any], list[Sql]]:
-        found: dict[str, Any] = {}
-        conditions = []
-        if "address" in args:
-            found["address"] = Mac().check("address", args["address"])
-        if "conductor_group" in args:
-            require(request, 99)
-            sql = "nic_group.node_id IN (SELECT id FROM node WHERE conductor_group = :cg)"
-            conditions.append(Sql(sql, {"cg": args["conductor_group"].lower()}))
-        if "shard" in args:
-            require(request, 106)
-            slots = {f"shard_{number}": name for number, name in enumerate(args["shard"].split(","))}
-            listed = ", ".join(f":{slot}" for slot in slots)
-            conditions.append(Sql(f"nic_group.node_id IN (SELECT id FROM node WHERE shard IN ({listed}))", slots))
-        return found, conditions
-
     async def creating(self, request: Request, tx: Tx, row: Row) -> None:
         await self.unique(tx, "id", row["id"], f"A portgroup with UUID {row['id']} already exists.")
         await self._check(tx, row, row, "Cannot create portgroup with invalid name")
 
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
-        if "node_id" in changes:
-            changes["node_id"] = (await self.node_of(request, tx, str(changes["node_id"]), "update"))["id"]
+        await self.moved(request, tx, changes)
         text = f"Portgroup {request.params['id']}: Cannot change name to invalid name"
         await self._check(tx, old | changes, changes, text)
 
@@ -94,13 +73,3 @@ class NicGroups(Belonging):
             raise Invalid(f"Cannot complete the requested action because portgroup {row['id']} contains ports.")
         await rack.release(tx, row["id"])
         await super().deleting(request, tx, row)
-
-    def routes(self) -> list[Route]:
-        get, node, names = self.rule("get"), V1 + "/nodes/{id}/portgroups", self.query_names()
-        return [
-            Route("GET", self.path + "/detail", self.detail, "portgroup:detail", rule=get, since="1.23", query=names),
-            Route("GET", node, self.of_node, "portgroup:of_node", rule=get, since="1.24", query=names),
-            Route("GET", node + "/detail", self.of_node_detail, "portgroup:of_node_detail", rule=get, since="1.24",
-                  query=names),
-            *super().routes(),
-        ]  # fmt: skip

@@ -29,8 +29,7 @@ class _Volume(Belonging):
 
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         _off(old["_node"], f"{self.title.lower()} update")
-        if "node_id" in changes:
-            changes["node_id"] = (await self.node_of(request, tx, str(changes["node_id"]), "update"))["id"]
+        await self.moved(request, tx, changes)
         await self._check(tx, old | changes)
 
     async def creating(self, request: Request, tx: Tx, row: Row) -> None:
