@@ -145,6 +145,7 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
         target = root / ("etc/inittab" if file.name == "inittab" else f"etc/hagane/{file.name}")
         shutil.copy(file, target)
         target.chmod(0o644 if file.suffix or file.name in ("inittab", "lib", "san") else 0o755)
+    (root / "bin/lsblk").symlink_to("/etc/hagane/lsblk")
     for name, text in _ETC.items():
         (root / "etc" / name).write_text(text.format(variant=variant))
     (root / "etc/shadow").chmod(0o600)
