@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from collections import Counter
@@ -92,11 +93,11 @@ def names(file: Path = LIST) -> list[str]:
 
 def matching(pattern: str) -> list[str]:
     """All tests of Tempest whose name matches."""
-    folder = HOME / "list"
-    folder.mkdir(exist_ok=True)
-    (folder / "tempest.conf").touch()
     command = [install(), "run", "--config-file", "tempest.conf", "--list-tests", "--regex", pattern]
-    shown = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "tempest.conf").touch()
+        subprocess.run([HOME / "bin/stestr", "init"], cwd=folder, check=True)  # it lists only where it has a repository
+        shown = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout
     return [line for line in shown.splitlines() if line.startswith("tempest.")]
 
 
