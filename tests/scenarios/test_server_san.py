@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
 from hagane.baremetal.volume import Targets
+from hagane.errors import Unavailable
 from hagane.state.database import Row
 from hagane.volume.row import ATTACHMENT, VOLUME
-from tests.scenarios.steel_world import V21, Steel, steel
+from tests.scenarios.steel_world import NODES, V21, Steel, steel
 
 CAN: dict[str, Any] = {"deploy_interface": "direct", "storage_interface": "cinder"}
 
@@ -82,3 +86,64 @@ async def test_nodes_that_cannot_are_told(tmp_path: Path) -> None:
         body = {"name": "x", "flavorRef": "metal", "networks": "none", "block_device_mapping_v2": [*disk(key), blank]}
         answer = await w.member.post(f"{V21}/servers", json={"server": body})
         assert answer.status_code == 400 and "takes no other block devices" in answer.text
+
+
+async def evacuate(w: Steel, server_id: str, version: str = "2.90", **more: Any) -> httpx.Response:
+    headers = {"OpenStack-API-Version": f"compute {version}"}
+    return await w.admin.post(f"{V21}/servers/{server_id}/action", json={"evacuate": more}, headers=headers)
+
+
+async def dead(w: Steel, node_id: str) -> None:
+    """Its BMC answers nothing, and an operator has noticed."""
+    bmc = await w.bmc(node_id)
+    bmc.fail_always = Unavailable("no answer")  # type: ignore[attr-defined]
+    answer = await w.metal.put(f"{NODES}/{node_id}/maintenance", json={"reason": "dead"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("backed", [True, False], ids=["volume", "local disk"])
+async def test_a_server_whose_node_dies_comes_back_on_another(tmp_path: Path, backed: bool) -> None:
+    async with steel(tmp_path, 2, **CAN) as w:
+        key = await volume(w) if backed else ""
+        made = await w.create(**({"imageRef": "", "block_device_mapping_v2": disk(key)} if backed else {}))
+        before = await w.becomes(made["id"], "ACTIVE")
+        source = (await w.row(made["id"]))["node_id"]
+        answer = await evacuate(w, made["id"])
+        assert answer.status_code == 400 and "still in use" in answer.text
+        await dead(w, source)
+        assert (await w.act(made["id"], evacuate={})).status_code == 403
+        answer = await evacuate(w, made["id"], host=source)
+        assert answer.status_code == 400 and "same one" in answer.text
+        answer = await evacuate(w, made["id"])
+        assert (answer.status_code, answer.content) == (200, b"")
+        shown = await w.becomes(made["id"], "ACTIVE")
+        row = await w.row(made["id"])
+        assert row["node_id"] not in (None, source)
+        assert {one["addr"] for one in shown["addresses"]["net"]} == {one["addr"] for one in before["addresses"]["net"]}
+        (mac,) = (await w.db.fetch("SELECT address FROM nic WHERE vif IS NOT NULL"))[0].values()
+        assert {one["OS-EXT-IPS-MAC:mac_addr"] for one in shown["addresses"]["net"]} == {mac}
+        if backed:
+            assert (await connector(w, key))["host"] == row["node_id"]
+            assert [one["node_id"] for one in await Targets.table.select(w.db)] == [row["node_id"]]
+        moves = (await w.admin.get(f"{V21}/os-migrations")).json()["migrations"]
+        assert [(one["migration_type"], one["status"]) for one in moves] == [("evacuation", "done")]
+        old = await w.node(source)
+        assert old["instance_id"] is None and old["provision_state"] in ("deleting", "error")
+        await w.end(made["id"])
+        if backed:
+            await has_status(w, key, "available")
+
+
+async def test_without_another_node_the_volume_stays_the_servers(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, **CAN) as w:
+        key = await volume(w)
+        made = await w.create(imageRef="", block_device_mapping_v2=disk(key))
+        await w.becomes(made["id"], "ACTIVE")
+        await dead(w, (await w.row(made["id"]))["node_id"])
+        assert (await evacuate(w, made["id"])).status_code == 200
+        await w.becomes(made["id"], "ERROR")
+        assert (await VOLUME.get(w.db, id=key) or {})["status"] == "in-use"
+        await w.enrol("bm9")
+        assert (await evacuate(w, made["id"], "2.95")).status_code == 200
+        await w.becomes(made["id"], "SHUTOFF")
+        assert (await connector(w, key))["host"] == (await w.row(made["id"]))["node_id"]

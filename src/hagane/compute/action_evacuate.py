@@ -9,14 +9,14 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.types import Custom, Obj, Str, Type
 from hagane.cloud import Cloud
-from hagane.compute import migration_row, nic
+from hagane.compute import evacuate_node, migration_row, nic
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, need
 from hagane.compute.kinds import BOOLEAN, PASSWORD
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find, refuse_locked
 from hagane.compute.server_create import password, seal
-from hagane.compute.steel import refuse_steel
+from hagane.compute.steel import is_node, refuse_steel
 from hagane.errors import Invalid, NotFound
 from hagane.placement.host import HOST, is_up
 from hagane.placement.inventory import release
@@ -69,8 +69,10 @@ async def _move(request: Request, tx: Tx, value: dict[str, Any], secret: str) ->
     row = await find(tx, request)
     need(request, api("os-evacuate"), row)
     refuse_locked(request, row)
-    refuse_steel(row, "evacuated")
     target = value.get("host")
+    if is_node(row):
+        await evacuate_node.leave(request, tx, row, target, secret)
+        return
     if target is not None:
         if await HOST.get(tx, name=target) is None:
             raise NotFound(f"Compute host {target} not found.")

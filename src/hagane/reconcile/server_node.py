@@ -34,6 +34,7 @@ from hagane.reconcile.server_node_plan import (
     Deploy,
     Elsewhere,
     Fail,
+    Fence,
     Finish,
     Follow,
     Forget,
@@ -88,6 +89,8 @@ class NodeServers:
                 return await server_node_end.elsewhere(self._cloud, row, why)
             case Fail(why, fatal):
                 return await server_node_end.failed(self._db, row, why, fatal=fatal)
+            case Fence():
+                return await server_node_end.fenced(self._cloud, row)
             case Notice(changes, why):
                 return await server_node_end.noticed(self._db, row, changes, why)
             case Place():

@@ -15,7 +15,7 @@ from hagane.baremetal.command import command
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_state import possible
 from hagane.cloud import Cloud
-from hagane.compute import nic, past, quota
+from hagane.compute import migration_row, nic, past, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
 from hagane.reconcile import server_node_volume, server_volume
@@ -47,6 +47,8 @@ async def finished(db: Database, row: Row, node: Row, changes: dict[str, Any]) -
     }  # fmt: skip
     if building or row["launched_at"] is None:
         changes["launched_at"] = clock.now()
+    if building and row["power"] == "off":  # it was evacuated for its owner to start it
+        changes |= {"task_state": Task.POWERING_OFF, "generation": row["generation"] + 1}
     if changes.get("vm_state") != VmState.ERROR:
         changes["fault"] = None
 
@@ -54,6 +56,10 @@ async def finished(db: Database, row: Row, node: Row, changes: dict[str, Any]) -
         if await store(tx, row, changes):
             await event.record(tx, KIND, row["id"], row["request_id"], row["action"], mirrored(row, node))
             await event.end_all(tx, KIND, row["id"], row["request_id"])
+            if building and row["action"] == "evacuate":
+                await migration_row.evacuated(tx, row, "done")
+            if changes["task_state"]:
+                await work.wake(tx, KIND, row["id"])
 
     await db.write(write)
     return Done()
@@ -132,6 +138,25 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
 
     await cloud.db.write(write)
     return Wait(0.0, why) if again else Failed(why)
+
+
+async def fenced(cloud: Cloud, row: Row) -> Outcome:
+    """The Node is cut off, whatever it does and whether or not its BMC answers: first from the volume, where its
+    session ends by force and its password is void, then from every network. Then it is nobody's, and undeployed as far
+    as that is possible; the Server looks for another. Raises Unavailable."""
+    await server_node_volume.cut(cloud, row, row["node_id"])
+
+    async def write(tx: Tx) -> None:
+        if not await store(tx, row, {"host": None, "node_id": None, "progress": 0}):
+            return
+        node = await NODE.get(tx, id=row["node_id"])
+        if node is not None and node["instance_id"] == row["id"]:
+            await plug.unplug(tx, cloud, node, request_id=row["request_id"])
+            await _let_go(tx, cloud.use(Secrets), row, node)
+        await nic.unbind(tx, row)
+
+    await cloud.db.write(write)
+    return Wait(0.0, f"Node {row['node_id']} is cut off; another one is looked for.")
 
 
 async def _let_go(tx: Tx, secrets: Secrets, row: Row, node: Row) -> None:

@@ -14,7 +14,7 @@ from hagane.baremetal.base import CONDUCTOR
 from hagane.baremetal.claim import custom
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened, sealed
-from hagane.compute import device, nic
+from hagane.compute import device, migration_row, nic
 from hagane.compute.flavor_node import NodeWish, capabilities, wish_of
 from hagane.compute.row import KIND, SERVER, Task, VmState, fault, port_ids
 from hagane.errors import Conflict, HaganeError
@@ -72,7 +72,9 @@ async def place(tx: Tx, secrets: Secrets, keys: Sequence[str]) -> dict[str, Row]
         ordered = _ordered(row, ports.get(row["id"], []), networks)
         node = await _claim(tx, secrets, row, stock, ordered, refused)
         changes = _on(node) if node else _nowhere(row, refused)
-        if not node and row["vm_state"] == VmState.BUILDING:
+        if not node and row["action"] == "evacuate":
+            await migration_row.evacuated(tx, row, "error")
+        if not node and row["launched_at"] is None:  # it came to nothing; one that has run keeps what it has
             await server_volume.released(tx, row, made=True)
             changes["devices"] = []
         await SERVER.update(tx, {"id": row["id"]}, changes)

@@ -6,6 +6,7 @@
                  └────────────────────────────────────────┘
     a task    ─▶ Ask (power, rebuild, rescue; once a generation) ─▶ Follow ─▶ Finish or Fail
     no task   ─▶ Notice: power and state as the Node shows them
+    evacuate  ─▶ Fence: the old Node reaches neither network nor volume ─▶ no Node (see above)
     terminate ─▶ Ask (delete) ─▶ Follow until the Node has let go ─▶ Forget
 """
 
@@ -40,6 +41,11 @@ class Ask:
 
     verb: str
     power: bool = False
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The Node is given up: cut it off, so that nothing it does counts any more, and look for another."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Forget:
     """No Node is this Server's: drop the row and all it holds."""
 
 
-Step = Settled | Place | Deploy | Ask | Follow | Plug | Finish | Elsewhere | Fail | Notice | Release | Forget
+Step = Settled | Place | Deploy | Fence | Ask | Follow | Plug | Finish | Elsewhere | Fail | Notice | Release | Forget
 
 POWER = {"power on": RUNNING, "power off": SHUTDOWN}
 UNTOUCHED = ("available", "manageable", "enroll")
@@ -121,6 +127,8 @@ def plan(row: Row, node: Row | None) -> Step:
         return _ending(row, node) if node is not None and mine else Forget()
     if node is None or not mine:
         return _without(row)
+    if row["task_state"] == Task.SCHEDULING:
+        return Fence()
     if row["vm_state"] == VmState.BUILDING:
         return _building(node)
     if row["task_state"] in _POWER:
