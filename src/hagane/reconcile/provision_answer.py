@@ -36,10 +36,12 @@ NOTHING = Reply(404, b"Not Found\n", {"content-type": "text/plain"})
 BYTES, TEXT = "application/octet-stream", "text/plain; charset=utf-8"
 _OPEN = re.compile(r"/baremetal/?(v1/?)?\Z")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)  # more digits are a machine's joke
-_WHO = """SELECT nic.node_id, port.device_owner, port.device_id FROM port
+_WHO = """SELECT {node}, port.device_owner FROM port
 JOIN allocation ON allocation.owner = port.id AND allocation.kind = 'ip' AND allocation.item = :ip
-JOIN {0} nic ON nic.plugged = port.id WHERE port.network_id = :network"""
-_FIND = " UNION ALL ".join(_WHO.format(table) for table in ("nic", "nic_group"))
+JOIN {nic} nic ON nic.plugged = port.id JOIN node ON node.id = nic.node_id AND node.id = port.device_id
+WHERE port.network_id = :network"""
+_NODE = ", ".join(f"node.{name}" for name in NODE.names)
+_FIND = " UNION ALL ".join(_WHO.format(node=_NODE, nic=table) for table in ("nic", "nic_group"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,9 @@ class Guest:
 
 async def guest(db: Reader, network_id: str, address: str) -> Guest | None:
     """Who has an address. A Port's own word does not count: the Node must carry it, in a role of ours."""
-    for node_id, owner, device in await db.fetch_tuples(_FIND, {"network": network_id, "ip": address}):
-        role = str(owner).removeprefix(OWNER)
-        if role in ALL and device == node_id and (node := await NODE.get(db, id=node_id)) is not None:
-            return Guest(node, role, network_id)
+    for *node, owner in await db.fetch_tuples(_FIND, {"network": network_id, "ip": address}):
+        if (role := str(owner).removeprefix(OWNER)) in ALL:
+            return Guest(NODE.decode(node), role, network_id)
     return None
 
 
