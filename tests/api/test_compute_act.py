@@ -235,7 +235,7 @@ def test_what_is_not_offered(s: Shop, server: str) -> None:
         assert answer.status_code == 400
         assert message(answer).startswith(f"There is no such action: {name}")
     assert s.act(server, changePassword={"adminPass": "x"}).status_code == 409
-    for path in ("/os-volumes", "/os-networks"):
+    for path in ("/os-volumes", "/os-snapshots", "/os-networks"):
         assert s.call("GET", path).status_code == 404
 
 

@@ -83,9 +83,10 @@ async def _check_volumes(request: Request, tx: Tx, row: Row, root: device.Entry,
                       " server.", code="ImageUnacceptable")  # fmt: skip
     if row["flavor"]["ram"] < image.min_ram:
         raise Invalid("Flavor's memory is too small for requested image.")
-    device_image.fits(root, image.min_disk)
     for one in device.volumes(row):
         volume = await VOLUME.get(tx, id=one["volume_id"])
+        if volume and one is root:
+            device_image.fits(volume["size"], image.min_disk)
         if volume is None or volume["status"] != "in-use":
             status = volume["status"] if volume else "deleted"
             raise Conflict(f"Invalid volume: volume '{one['volume_id']}' status must be 'in-use'. Currently in"

@@ -95,7 +95,7 @@ async def _unshelve(request: Request, tx: Tx, value: dict[str, Any]) -> None:
     refuse_state(row, "unshelve", [VmState.SHELVED, VmState.SHELVED_OFFLOADED])
     changes: dict[str, Any] = {
         "task_state": Task.UNSHELVING, "power": "on", "soft": False, "boots": row["boots"] + 1, "tried": [],
-        "disk_version": row["disk_version"] + 1, "wanted_host": None,
+        "disk_version": row["disk_version"] + 1, "wanted_host": None, "devices": device.named(row),
     }  # fmt: skip
     if "availability_zone" in value:
         await _check_zone(tx, value["availability_zone"])

@@ -10,7 +10,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Obj, Type
 from hagane.cloud import Cloud
-from hagane.compute import attachment_change, device, storage
+from hagane.compute import attachment_change, device, query, storage
 from hagane.compute.action import begin, intend, refuse_state
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.kinds import BOOLEAN, DEVICE, TAG, UUID
@@ -18,6 +18,7 @@ from hagane.compute.row import SERVER, VmState
 from hagane.compute.server import find, refuse_locked
 from hagane.compute.steel import refuse_steel
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound
+from hagane.placement.host import HOST, is_up
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 from hagane.volume import attach, end
@@ -47,7 +48,8 @@ class Attachments:
     async def index(self, request: Request) -> Response:
         row = await find(self.db, request)
         need(request, api(f"{RULE}:index"), row)
-        return json_response(200, {"volumeAttachments": [view(request, row, one) for one in _shown(request, row)]})
+        shown = query.window(request, _shown(request, row))
+        return json_response(200, {"volumeAttachments": [view(request, row, one) for one in shown]})
 
     async def show(self, request: Request) -> Response:
         row = await find(self.db, request)
@@ -195,8 +197,11 @@ async def _detach(request: Request, tx: Tx) -> None:
         await release(request, tx, row, one)
         await _at_once(request, tx, row, "detach_volume", device.without(row, [one]))
         return
-    if row["host"] is None:
+    host = await HOST.get(tx, name=row["host"]) if row["host"] else None
+    if host is None:
         raise Conflict(f"Instance {row['id']} is not ready")
+    if not is_up(host):
+        raise Conflict("Service is unavailable at this time.")
     try:
         await attach.begin_detaching(tx, volume)
     except Invalid as error:

@@ -139,6 +139,16 @@ def next_name(row: Row, bus: str | None) -> str | None:
     return None if free is None else prefix(bus) + free
 
 
+def named(row: Row) -> list[Entry]:
+    """All devices, with names for those that came to a Server without a machine."""
+    found: list[Entry] = []
+    for one in devices(row):
+        if one["device"] is None and one["destination"] == "volume":
+            one = one | {"device": next_name(dict(row) | {"devices": found + devices(row)}, one["bus"])}
+        found.append(one)
+    return found
+
+
 def root_name(row: Row) -> str:
     one = root(row)
     return (one["device"] if one else None) or "/dev/vda"

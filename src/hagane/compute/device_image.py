@@ -71,9 +71,8 @@ async def _snapshot(request: Request, tx: Tx, one: device.Entry, name: str) -> R
         raise Invalid(f"Invalid input received: {error.message}", code=error.code) from error
 
 
-def fits(root: device.Entry, min_disk: int) -> None:
-    """Whether an image fits the volume that is to be made anew of it. Raises Invalid."""
-    if min_disk > (root["size"] or 0):
-        gib = 1 << 30
+def fits(size: int, min_disk: int) -> None:
+    """Whether an image fits the volume of `size` GiB that is to be made anew of it. Raises Invalid."""
+    if min_disk > size:
         raise Invalid("Volume is smaller than the minimum size specified in image metadata. Volume size is"
-                      f" {(root['size'] or 0) * gib} bytes, minimum size is {min_disk * gib} bytes.")  # fmt: skip
+                      f" {size << 30} bytes, minimum size is {min_disk << 30} bytes.")  # fmt: skip

@@ -24,12 +24,15 @@ _OFFERED = {
     "os-aggregates": ("Aggregates", "Admin-only aggregate administration."),
     "os-attach-interfaces": ("AttachInterfaces", "Attach interface support."),
     "os-availability-zone": ("AvailabilityZone", "List the availability zones and pick one for a server."),
+    "os-block-device-mapping": ("BlockDeviceMapping", "Block device mapping boot support."),
+    "os-block-device-mapping-v2-boot": ("BlockDeviceMappingV2Boot", "Allow boot with the new BDM data format."),
     "os-config-drive": ("ConfigDrive", "Config Drive Extension."),
     "os-console-output": ("ConsoleOutput", "Console log output support, with tailing ability."),
     "os-consoles": ("Consoles", "Interactive Console support."),
     "os-create-backup": ("CreateBackup", "Create a backup of a server."),
     "os-deferred-delete": ("DeferredDelete", "Instance deferred delete."),
     "os-evacuate": ("Evacuate", "Enables server evacuation."),
+    "os-extended-volumes": ("ExtendedVolumes", "Extended Volumes support."),
     "os-flavor-access": ("FlavorAccess", "Flavor access support."),
     "os-flavor-extra-specs": ("FlavorExtraSpecs", "Flavors extra specs support."),
     "os-flavor-manage": ("FlavorManage", "Flavor create/delete API support."),
@@ -53,6 +56,7 @@ _OFFERED = {
     "os-suspend-server": ("SuspendServer", "Enable suspend/resume server actions."),
     "os-used-limits": ("UsedLimits", "Provide data on limited resource being used."),
     "os-user-data": ("UserData", "Add user_data to the Create Server API."),
+    "os-volume-attachment-update": ("VolumeAttachmentUpdate", "Support for updating a volume attachment."),
 }
 
 

@@ -1,6 +1,7 @@
 """Values in query strings: numbers, moments, yes or no. What is not one is refused in the real service's words."""
 
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from hagane.api.http import Request
 from hagane.api.text import natural
@@ -10,6 +11,7 @@ from hagane.errors import Invalid
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 BIGGEST = 2**31 - 1
+T = TypeVar("T")
 
 
 def refused(name: str, text: str, why: str) -> Invalid:
@@ -36,6 +38,12 @@ def number(request: Request, name: str, default: int) -> int:
 def limit(request: Request) -> int:
     """How many rows a page has: at most 1,000, and as many without a limit; none is none. Raises Invalid."""
     return min(number(request, "limit", MOST), MOST)
+
+
+def window(request: Request, found: list[T]) -> list[T]:
+    """What `offset` and `limit` leave of a list, as the older lists take them. Raises Invalid."""
+    offset = number(request, "offset", 0)
+    return found[offset : offset + limit(request)]
 
 
 def moment(name: str, text: str) -> str:

@@ -250,7 +250,12 @@ class ServerReconciler:
             station.forgot(row["id"])
         if row["move"]:
             await self._moves.forget(row)
-        await self._volumes.let_go(held(row))
+        try:
+            await self._volumes.let_go(held(row))
+        except HaganeError as error:
+            if clock.wall() < _deadline(row):
+                raise Unavailable(f"Its volumes are still connected: {error.message}") from error
+            log.warning("server %s ends, its volumes may still be connected: %s", row["id"], error.message)
         return await server_end.forget(self._cloud, row, steps)
 
     async def _snapshot(self, row: Row) -> Outcome:

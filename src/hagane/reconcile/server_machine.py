@@ -63,6 +63,7 @@ def _volume(row: Mapping[str, Any], one: device.Entry, sources: Mapping[str, Sou
     return Disk(
         volume_key(row, one), one["size"] or 0, None, one["bus"] or "virtio", source=sources[one["id"]],
         device=one["device"] or "", serial=one["volume_id"], copy_of=_copied(row, one),
+        read_only=sources[one["id"]].data.get("access_mode") == "ro",
     )  # fmt: skip
 
 

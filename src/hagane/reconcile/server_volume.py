@@ -69,7 +69,8 @@ class Volumes:
             if one["attachment_id"] in found:
                 attachment = await self._connected(row, one, found[one["attachment_id"]])
                 info = attach.connection_of(self._secrets(), attachment)
-                sources[one["id"]] = Source(info["driver_volume_type"], info["data"])
+                mode = {"access_mode": attachment["attach_mode"] or "rw"}
+                sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
         return sources
 
     async def _connected(self, row: Row, one: Entry, attachment: Row) -> Row:
