@@ -104,6 +104,11 @@ BODIES: dict[str, list[Any]] = {
     "volume_quota_class:update": [{"quota_class_set": {"volumes": 20}}],
     "volume:create": [{"volume": {"size": 1}}],
     "attachment:update": [{"attachment": {"connector": {"host": "x"}}}],
+    "security_group:create": [{"security_group": {"name": "mine", "description": "x"}}],
+    "security_group:update": [{"security_group": {"name": "mine", "description": "x"}}],
+    "security_group_rule:create": [{"security_group_rule": {"parent_group_id": NOBODY}}],
+    "floating_ip:create": [{"pool": "outside"}],
+    "snapshot:create": [{"snapshot": {"volume_id": NOBODY}}],
     "console:create": [{"remote_console": {"protocol": "serial", "type": "serial"}}],
 }
 """Bodies of routes that declare none."""
@@ -127,6 +132,7 @@ class World:
         self._baremetal()
         self._rack()
         self._volume()
+        self._older()
         cloud.settle()
 
     def close(self) -> None:
@@ -292,6 +298,13 @@ class World:
                                           method="GET")  # fmt: skip
         self.ids["auto-allocated-topology"] = self.victim.project_id
         make("trunks", port_id=pair[0], sub_ports=subports, description=SECRET)
+
+    def _older(self) -> None:
+        """What older clients of the compute API call what others hold."""
+        others = {"os-security-groups": "security-groups", "os-security-group-rules": "security-group-rules",
+                  "os-floating-ips": "floatingips", "os-networks": "networks", "os-tenant-networks": "networks",
+                  "os-volumes": "volumes", "os-snapshots": "snapshots"}  # fmt: skip
+        self.ids |= {name: self.ids[theirs] for name, theirs in others.items()}
 
     def _compute(self) -> None:
         v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id

@@ -22,6 +22,9 @@ from hagane.compute import (
     extension,
     flavor_access,
     migration,
+    proxy_floating_ip,
+    proxy_network,
+    proxy_volume,
     server_parts,
     server_password,
     zone,
@@ -41,6 +44,8 @@ from hagane.compute.interface import Interfaces
 from hagane.compute.keypair import KEYPAIR, Keypairs
 from hagane.compute.migration_row import MIGRATION
 from hagane.compute.past import PAST
+from hagane.compute.proxy_floating_ip import FloatingIps
+from hagane.compute.proxy_security_group import SecurityGroups
 from hagane.compute.quota import LIMIT, USAGE
 from hagane.compute.quota_set import QuotaSets
 from hagane.compute.row import SERVER
@@ -53,6 +58,7 @@ TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRA
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
     Attachments, Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy, TenantUsage,
+    SecurityGroups, FloatingIps,
 )  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 
@@ -68,7 +74,7 @@ def service(cloud: Cloud) -> Service:
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
-    for module in (flavor_access, zone, migration, extension, console, server_password):
+    for module in (flavor_access, zone, migration, extension, console, server_password, proxy_network, proxy_volume):
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
     verbs = (
@@ -80,6 +86,7 @@ def service(cloud: Cloud) -> Service:
         action_shelve,
         action_image,
         console,
+        proxy_floating_ip,
     )
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)

@@ -1,0 +1,28 @@
+"""What the compute API once had of networks and volumes, and keeps for older clients: other APIs of ours are asked.
+
+    GET /compute/v2.1/os-floating-ips ─▶ GET /network/v2.0/floatingips, as the same caller ─▶ in the older form
+
+So there is one implementation of each, with its policy, its quota and its checks. A refusal of the other API is said
+with this one's codes: what is taken or in use already is no conflict here, but a bad request.
+"""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from hagane.api.asgi import Application
+from hagane.api.http import Request
+from hagane.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+
+NETWORK, VOLUME, IMAGE = "/network/v2.0", "/volume/v3", "/image/v2"
+LAST = "2.35"
+"""The last microversion with these."""
+
+
+async def ask(request: Request, method: str, path: str, body: Any = None, **query: str) -> Any:
+    """The other API's answer. Raises what it raises, conflicts as Invalid, exceeded quotas as Forbidden."""
+    try:
+        return await request.cloud.use(Application).inner(request, method, path, body, urlencode(query))
+    except QuotaExceeded as error:
+        raise Forbidden(error.message) from error
+    except Conflict as error:
+        raise Invalid(error.message) from error
