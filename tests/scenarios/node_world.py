@@ -32,7 +32,7 @@ def quick() -> Times:
     """Deadlines that a test can wait for."""
     kinds = ("deploy", "clean", "inspect", "rescue", "service")
     return Times(callback=dict.fromkeys(kinds, 20.0), step=dict.fromkeys(kinds, 20.0), heartbeat=20.0,
-                 device=2.0, network=2.0, first=0.05, look=0.02, agent=0.02, retry=0.01)  # fmt: skip
+                 device=20.0, network=20.0, first=0.05, look=0.02, agent=0.02, retry=0.01)  # fmt: skip
 
 
 class World:

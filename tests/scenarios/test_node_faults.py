@@ -224,6 +224,11 @@ async def test_who_deploys_again_right_after_an_abort_begins_anew(tmp_path: Path
         node = await _ready(w)
         w.machine(node).wrong.mute = True
         await w.reach(node, "active", "wait call-back")
+
+        async def started() -> bool:
+            return bool((await w.row(node))["seen"]["life"]["phase"] == "callback")
+
+        await w.until(started)
         w.machine(node).wrong.mute = False
         starts = w.machine(node).starts
         w.machine(node).fail_once["PowerOff"] = Unavailable("the BMC does not answer")

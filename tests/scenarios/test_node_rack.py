@@ -156,7 +156,13 @@ async def _mute(w: RackWorld) -> Row:
     node = await direct(w)
     await reach(w, node, "manage", "manageable")
     w.cloud.use(NodePart).fleet.bmc(await w.row(node["id"])).wrong.mute = True
-    return await reach(w, node, "provide", "clean wait")
+    await reach(w, node, "provide", "clean wait")
+
+    async def started() -> bool:
+        return bool((await w.row(node["id"]))["seen"]["life"]["phase"] == "callback")
+
+    await w.until(started)
+    return node
 
 
 async def test_a_ramdisk_whose_token_was_lost_is_started_anew(w: RackWorld) -> None:
