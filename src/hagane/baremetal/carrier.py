@@ -58,24 +58,28 @@ async def carriers(reader: Reader, cloud: Cloud, node_id: str) -> list[Carrier]:
     found += [Carrier(nic, Nics.table, [nic]) for nic in nics if not nic["group_id"]]
     found = [carrier for carrier in found if carrier.members]
     found.sort(key=lambda carrier: nics.index(carrier.members[0]))
-    for carrier in found:
-        await _place(reader, cloud, carrier)
+    await _place(reader, cloud, found)
     return found
 
 
-async def _place(reader: Reader, cloud: Cloud, carrier: Carrier) -> None:
-    for nic in carrier.members:
-        switch = await racks.switch_of(reader, nic["link"])
+async def _place(reader: Reader, cloud: Cloud, found: list[Carrier]) -> None:
+    """Switches, racks and gateways of them all, each kind asked for once."""
+    members = [(carrier, nic) for carrier in found for nic in carrier.members]
+    switches = await racks.switches_of(reader, [nic["link"] for _, nic in members])
+    for (carrier, nic), switch in zip(members, switches, strict=True):
         if switch is not None:
             carrier.switches[nic["id"]] = switch
-    ids = {switch["rack_id"] for switch in carrier.switches.values()}
-    if len(ids) > 1:
-        raise Conflict(f"The Nics of group {carrier.id} hang on switches of different racks.")
-    if ids:
-        carrier.rack = await racks.RACK.get(reader, id=ids.pop())
-    if carrier.rack is not None:
-        carrier.gateways = await racks.gateways_of(reader, [carrier.rack["id"]])
-        carrier.view = view(cloud, carrier.rack, carrier.gateways)
+    ids = sorted({switch["rack_id"] for switch in switches if switch is not None})
+    rows = {row["id"]: row for row in await racks.RACK.select(reader, {"id": ids})} if ids else {}
+    gateways = await racks.gateways_of(reader, ids)
+    for carrier in found:
+        own = {switch["rack_id"] for switch in carrier.switches.values()}
+        if len(own) > 1:
+            raise Conflict(f"The Nics of group {carrier.id} hang on switches of different racks.")
+        carrier.rack = rows.get(own.pop()) if own else None
+        if carrier.rack is not None:
+            carrier.gateways = [row for row in gateways if row["rack_id"] == carrier.rack["id"]]
+            carrier.view = view(cloud, carrier.rack, carrier.gateways)
 
 
 def view(cloud: Cloud, rack: Row, gateways: list[Row]) -> RackView:

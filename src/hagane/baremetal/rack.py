@@ -9,7 +9,7 @@ one pool, so they never meet. A SwitchPort whose Nic went stays here as `gone`, 
 switch has confirmed that the port carries nothing: otherwise the next Nic with that VLAN would share a wire with it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,16 +115,17 @@ async def private_vlan(tx: Tx, rack: Row, owner: str) -> int:
     raise Conflict(f"Rack {rack['name']} has no private VLAN left: all of {first}-{last} are taken.")
 
 
-async def switch_of(reader: Reader, link: Mapping[str, Any] | None) -> Row | None:
-    """The switch that a Nic's Link names: by the MAC that LLDP says, or by its name."""
-    for column, key in (("chassis_id", "switch_id"), ("name", "switch_info")):
-        value = str((link or {}).get(key) or "")
-        if not value:
-            continue
-        found = await SWITCH.get(reader, **{column: value.lower() if column == "chassis_id" else value})
-        if found is not None:
-            return found
-    return None
+async def switches_of(reader: Reader, links: Sequence[Mapping[str, Any] | None]) -> list[Row | None]:
+    """The switch that each Link of a Nic names: by the MAC that LLDP says, or by its name."""
+    chassis = [str((link or {}).get("switch_id") or "").lower() for link in links]
+    names = [str((link or {}).get("switch_info") or "") for link in links]
+    found: dict[tuple[str, str], Row] = {}
+    for column, wanted in (("chassis_id", {*chassis} - {""}), ("name", {*names} - {""})):
+        rows = await SWITCH.select(reader, {column: sorted(wanted)}) if wanted else []
+        found |= {(column, row[column]): row for row in rows}
+    return [
+        found.get(("chassis_id", one)) or found.get(("name", other)) for one, other in zip(chassis, names, strict=True)
+    ]
 
 
 async def gateways_of(reader: Reader, rack_ids: Collection[str]) -> list[Row]:

@@ -7,7 +7,7 @@ from uuid import uuid4
 from hagane.baremetal.lldp import link_of
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.node_row import INVENTORY
-from hagane.baremetal.rack import RACK, switch_of
+from hagane.baremetal.rack import RACK, switches_of
 from hagane.drivers.bmc.base import BmcSeen
 from hagane.errors import DeviceFailed
 from hagane.reconcile.node_job import Job
@@ -69,13 +69,13 @@ def properties(inventory: dict[str, Any]) -> dict[str, Any]:
 async def _nics(tx: Tx, node_id: str, found: list[dict[str, Any]], lldp: dict[str, Any], *, boots: str) -> int:
     """Make the Nics that were unknown, and write each one's Link; returns how many were new."""
     new = 0
-    for nic in found:
-        mac = str(nic["mac_address"]).lower()
-        if not MAC.fullmatch(mac):
-            continue  # InfiniBand, or no address at all: nothing that boots from an Ethernet
-        link = link_of(nic.get("lldp") or lldp.get(str(nic.get("name"))) or [])
-        place = await _place(tx, link)
-        row = await Nics.table.get(tx, address=mac)
+    links = {mac: link_of(nic.get("lldp") or lldp.get(str(nic.get("name"))) or []) for nic in found
+             if MAC.fullmatch(mac := str(nic["mac_address"]).lower())}  # fmt: skip
+    # What is left out is InfiniBand, or has no address at all: nothing that boots from an Ethernet.
+    known = {row["address"]: row for row in await Nics.table.select(tx, {"address": list(links)})} if links else {}
+    places = await _places(tx, links)
+    for mac, link in links.items():
+        place, row = places[mac], known.get(mac)
         if row is None:
             new += 1
             await Nics.table.insert(tx, _new(node_id, mac, link, pxe=not boots or mac == boots) | place)
@@ -89,11 +89,13 @@ async def _nics(tx: Tx, node_id: str, found: list[dict[str, Any]], lldp: dict[st
     return new
 
 
-async def _place(tx: Tx, link: Row) -> Row:
-    """The physical network of the rack whose switch LLDP named."""
-    switch = await switch_of(tx, link) if link else None
-    rack = await RACK.get(tx, id=switch["rack_id"]) if switch else None
-    return {"physical_network": rack["physical_network"]} if rack else {}
+async def _places(tx: Tx, links: dict[str, Row]) -> dict[str, Row]:
+    """By MAC: the physical network of the rack whose switch LLDP named."""
+    switches = await switches_of(tx, list(links.values()))
+    ids = sorted({switch["rack_id"] for switch in switches if switch})
+    racks = {row["id"]: row["physical_network"] for row in await RACK.select(tx, {"id": ids})} if ids else {}
+    return {mac: {"physical_network": racks[switch["rack_id"]]} if switch and switch["rack_id"] in racks else {}
+            for mac, switch in zip(links, switches, strict=True)}  # fmt: skip
 
 
 def _new(node_id: str, mac: str, link: Row, *, pxe: bool) -> Row:
