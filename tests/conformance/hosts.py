@@ -18,7 +18,7 @@ from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.drivers.volume.base import Volume
 from hagane.drivers.volume.file import FileVolumes
 
-GUEST_SECONDS = 40.0
+GUEST_SECONDS = 120.0
 
 
 def volume_path(name: str) -> str:
