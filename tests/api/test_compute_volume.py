@@ -330,6 +330,10 @@ def test_an_image_of_volumes(s: Store) -> None:
     )
     names = [one["name"] for one in s.alice.http.get(f"{V3}/snapshots").json()["snapshots"]]
     assert "snapshot for copy" in names
+    headers = {"OpenStack-API-Version": "volume 3.46"}
+    body = {"volume": {"size": 1, "imageRef": image}}
+    copy = s.alice.http.post(f"{V3}/volumes", json=body, headers=headers).raise_for_status().json()["volume"]
+    assert copy["snapshot_id"] and s.until(copy["id"], "available")["bootable"] == "true"
     twin = s.make(imageRef=image)
     found = s.show(twin)
     assert found["image"]["id"] == image and len(found["os-extended-volumes:volumes_attached"]) == 1

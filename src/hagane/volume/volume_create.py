@@ -3,6 +3,7 @@
 nothing · image · snapshot · volume · backup ──▶ creating (the reconciler makes it)
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -91,6 +92,11 @@ async def _source(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Sourc
             raise missing("Volume", order.source_volid)
     if order.image_ref is not None:
         found.image = await _image(request, cloud, tx, order.image_ref)
+        if at(request, 46) and (shot := _boot_snapshot(found.image)):  # it stands for a volume-backed server
+            order.image_ref, order.snapshot_id, found.image = None, shot, None
+            found.snapshot = await SNAPSHOT.get(tx, id=shot)
+            if not sees(request, found.snapshot):
+                raise NotFound(f"Nova specific image is found, but boot volume snapshot id:{shot} not found.")
     if order.backup_id:
         found.backup = await BACKUP.get(tx, id=order.backup_id)
         if not sees(request, found.backup):
@@ -101,6 +107,16 @@ async def _source(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Sourc
     if len(given) > 1:
         raise invalid(f"May specify only one of {', '.join(given)}")
     return found
+
+
+def _boot_snapshot(image: ImageInfo) -> str | None:
+    """The snapshot that is booted, of an image that has no bytes but a mapping to snapshots of volumes."""
+    try:
+        mapping = json.loads(image.properties.get("block_device_mapping") or "[]")
+        return next((str(one["snapshot_id"]) for one in mapping
+                     if one.get("source_type") == "snapshot" and one.get("boot_index") == 0), None)  # fmt: skip
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
 
 
 async def _image(request: Request, cloud: Cloud, reader: Reader, ref: str) -> ImageInfo:
