@@ -20,6 +20,7 @@ class SimRig:
 
     def __init__(self) -> None:
         self.driver = SimSwitch(SwitchAccess("", 0, options={"ports": " ".join(NAMES)}))
+        self.driver.dark = frozenset(sorted(NAMES)[1:])
         self.driver.ports["p5"] = SwitchPort(native=77, tagged=frozenset({77, 88, 1001}))
         self.driver.vlans |= {77: "storage", 88: "backup"}
 

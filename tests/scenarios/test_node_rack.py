@@ -11,6 +11,7 @@ from hagane.baremetal.nic import Nics
 from hagane.baremetal.provision import Fetched
 from hagane.image.store import fill, new_image
 from hagane.network.port_row import PORT
+from hagane.reconcile import node_cable
 from hagane.reconcile.node import NodePart
 from hagane.state.database import Row
 from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
@@ -197,6 +198,15 @@ async def _step(w: RackWorld, node: Row, name: str, message: str, *, ended: bool
     steps = (await w.row(node["id"]))["seen"].get("steps") or []
     named = [step for step in steps if step["step"] == name and step["message"] == message]
     return any(bool(step["finished_at"]) is ended for step in named)
+
+
+async def test_a_cable_without_a_carrier_is_named(w: RackWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_cable, "PATIENCE", 0.0)
+    w.cloud.use(NodePart).tools.times.callback["clean"] = 0.5
+    w.switches["tor1"].dark = frozenset({T1[1]})
+    w.switches["tor2"].dead = True  # it cannot say
+    row = await at(w, await _mute(w), "clean failed")
+    assert "not called back yet. There is no carrier on port e1 of switch tor1: is the cable" in row["last_error"]
 
 
 async def test_a_dead_switch_is_the_cause_until_it_is_mended(w: RackWorld) -> None:

@@ -12,7 +12,16 @@ from hagane.baremetal.node_password import hashed
 from hagane.drivers.bmc.base import BmcDesired, Boot, BootDevice, Power, Slot
 from hagane.drivers.deploy import params
 from hagane.errors import DeviceFailed, Unavailable
-from hagane.reconcile import node_image, node_inspect, node_net, node_plan, node_san, node_steps, provision_boot
+from hagane.reconcile import (
+    node_cable,
+    node_image,
+    node_inspect,
+    node_net,
+    node_plan,
+    node_san,
+    node_steps,
+    provision_boot,
+)
 from hagane.reconcile.node_agent import agent_of, anew
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
@@ -109,14 +118,14 @@ async def callback(job: Job) -> Turn:
         return turn
     if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk called back.")
-    return Later(job.tools.times.look, "The ramdisk has not called back yet.")
+    return Later(job.tools.times.look, f"The ramdisk has not called back yet.{await node_cable.dark(job)}")
 
 
 async def data(job: Job) -> Turn:
     """What the ramdisk finds comes by itself; the API then moves the Node on."""
     if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk sent what it found.")
-    return Later(job.tools.times.look, "The ramdisk has not sent yet what it found.")
+    return Later(job.tools.times.look, f"The ramdisk has not sent yet what it found.{await node_cable.dark(job)}")
 
 
 async def facts(job: Job) -> Turn:

@@ -18,7 +18,7 @@ from hagane.drivers.bmc.base import BmcDesired, Power
 from hagane.drivers.deploy import params
 from hagane.drivers.deploy.base import Agent, Command, CommandState
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
-from hagane.reconcile import node_bios, node_image, node_plan
+from hagane.reconcile import node_bios, node_cable, node_image, node_plan
 from hagane.reconcile.node_agent import agent_of
 from hagane.reconcile.node_job import Hold, Job, Later, Next, Turn
 from hagane.state import clock
@@ -239,5 +239,6 @@ async def _silent(job: Job, error: HaganeError) -> Turn:
     beat = job.info.get("agent_last_heartbeat")
     quiet = clock.wall() - clock.seconds(str(beat)) if beat else job.elapsed()
     if quiet > job.tools.times.heartbeat:
-        raise DeviceFailed(f"The ramdisk has said nothing for {quiet:.0f} s while {name} was going on. {error.message}")
+        why = f"{error.message}{await node_cable.dark(job)}"
+        raise DeviceFailed(f"The ramdisk has said nothing for {quiet:.0f} s while {name} was going on. {why}")
     return Later(min(job.tools.times.look, 2.0), f"The ramdisk does not answer: {error.message}")

@@ -36,6 +36,7 @@ class RackPart:
             SwitchReconciler(cloud, self._switches),
             GatewayReconciler(cloud, self._gateways, self._dead, self._network.look_at),
         )
+        cloud.provide(Switches, self._switches)
         cloud.provide(Plugs, Provided(cloud))  # type: ignore[type-abstract]
 
     async def start(self) -> None:

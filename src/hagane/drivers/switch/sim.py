@@ -23,6 +23,7 @@ class SimSwitch:
         self.lost = False
         self.fault: HaganeError | None = None
         self.ignored: frozenset[str] = frozenset()
+        self.dark: frozenset[str] = frozenset()  # ports without a carrier
         self.commits = 0
         self.calls = 0
         self.at_once = 0  # exchanges under way; more than one would be our fault
@@ -102,6 +103,6 @@ class SimSwitch:
             self.ports |= {name: SwitchPort(native=1) for name in ports if name not in self.ports}
         names = self.ports if ports is None else [name for name in ports if name in self.ports]
         found = {name: self.ports[name] for name in names}
-        up = frozenset(sorted(self.ports)[:1]) & found.keys()
-        return SwitchSeen(found, dict(self.groups), self._chassis_id, "sim", up, commits, dict(self.vlans),
+        up = found.keys() - self.dark
+        return SwitchSeen(found, dict(self.groups), self._chassis_id, "sim", frozenset(up), commits, dict(self.vlans),
                           frozenset(self.groups))  # fmt: skip
