@@ -92,24 +92,15 @@ class IpmiBmc(Asks):
 
     async def _do(self, todo: step.Step, desired: BmcDesired) -> None:
         match todo:
-            case step.PowerOff(soft):
-                if not (soft and await self._soft_off(desired.soft_seconds)):
-                    await self._run("chassis", "power", "off")
-                    await step.settled(self.power, Power.OFF, self._name)
-            case step.PowerOn():
-                await self._run("chassis", "power", "on")
-                await step.settled(self.power, Power.ON, self._name)
-            case step.Reset():
-                await self._run("chassis", "power", "reset")
-                await step.settled(self.power, Power.ON, self._name)
+            case step.PowerOff() | step.PowerOn() | step.Reset():
+                await step.switch(todo, desired, self._order, self.power, self._name)
             case step.SetBootMode(mode):
                 await self._set_mode(mode)
             case step.SetBoot(boot, mode):
                 await self._set_boot(boot, mode)
 
-    async def _soft_off(self, seconds: float) -> bool:
-        await self._run("chassis", "power", "soft")
-        return await step.until(self.power, Power.OFF, seconds)
+    async def _order(self, word: str) -> None:
+        await self._run("chassis", "power", word)
 
     async def _set_boot(self, boot: Boot, mode: BootMode | None) -> None:
         if boot.device not in _CODES:

@@ -96,6 +96,25 @@ def done(seen: BmcSeen, desired: BmcDesired) -> BmcSeen:
     return replace(seen, resets=desired.resets, arms=desired.arms)
 
 
+async def switch(
+    todo: PowerOff | PowerOn | Reset, desired: BmcDesired, order: Callable[[str], Awaitable[object]],
+    power: Callable[[], Awaitable[Power]], name: str,
+) -> None:  # fmt: skip
+    """Give the order ("on", "off", "soft": the operating system is asked, "reset"), and wait until it is so. Who does
+    not go by being asked is switched off."""
+    match todo:
+        case PowerOff(soft):
+            if soft:
+                await order("soft")
+                if await until(power, Power.OFF, desired.soft_seconds):
+                    return
+            await order("off")
+            await settled(power, Power.OFF, name)
+        case PowerOn() | Reset():
+            await order("on" if isinstance(todo, PowerOn) else "reset")
+            await settled(power, Power.ON, name)
+
+
 async def until(power: Callable[[], Awaitable[Power]], wanted: Power, seconds: float) -> bool:
     """Ask until the machine has this power; False when time is up first."""
     loop = asyncio.get_running_loop()

@@ -51,10 +51,13 @@ _TARGETS = {
 }
 _MODES = {BootMode.BIOS: sushy.BootSourceOverrideMode.LEGACY, BootMode.UEFI: sushy.BootSourceOverrideMode.UEFI}
 _SLOTS = {"CD": Slot.CD, "DVD": Slot.CD, "USBStick": Slot.USB, "Floppy": Slot.USB}
-_ON = (sushy.ResetType.ON, sushy.ResetType.FORCE_ON)
-_SOFT_OFF = (sushy.ResetType.GRACEFUL_SHUTDOWN, sushy.ResetType.PUSH_POWER_BUTTON)
-_OFF = (sushy.ResetType.FORCE_OFF,)
-_RESET = (sushy.ResetType.FORCE_RESTART, sushy.ResetType.POWER_CYCLE)
+_ORDERS = {
+    "on": (sushy.ResetType.ON, sushy.ResetType.FORCE_ON),
+    "soft": (sushy.ResetType.GRACEFUL_SHUTDOWN, sushy.ResetType.PUSH_POWER_BUTTON),
+    "off": (sushy.ResetType.FORCE_OFF,),
+    "reset": (sushy.ResetType.FORCE_RESTART, sushy.ResetType.POWER_CYCLE),
+}
+"""Each order in the words of BMCs, the first one that it offers."""
 
 
 class RedfishBmc(Asks):
@@ -110,22 +113,13 @@ class RedfishBmc(Asks):
 
     async def _do(self, todo: step.Step, desired: BmcDesired) -> None:
         match todo:
-            case step.PowerOff(soft):
-                if not (soft and await self._soft_off(desired.soft_seconds)):
-                    await self._call(lambda: self._reset(_OFF))
-                    await step.settled(self.power, Power.OFF, self._name)
-            case step.PowerOn():
-                await self._call(lambda: self._reset(_ON))
-                await step.settled(self.power, Power.ON, self._name)
-            case step.Reset():
-                await self._call(lambda: self._reset(_RESET))
-                await step.settled(self.power, Power.ON, self._name)
+            case step.PowerOff() | step.PowerOn() | step.Reset():
+                await step.switch(todo, desired, self._order, self.power, self._name)
             case _:
                 await self._call(lambda: self._set(todo))
 
-    async def _soft_off(self, seconds: float) -> bool:
-        await self._call(lambda: self._reset(_SOFT_OFF))
-        return await step.until(self.power, Power.OFF, seconds)
+    async def _order(self, word: str) -> None:
+        await self._call(lambda: self._reset(_ORDERS[word]))
 
     async def _call(self, work: Callable[[], T]) -> T:
         """Run it in the pool. The inner lock holds where the outer one was let go of by a cancelled caller."""
