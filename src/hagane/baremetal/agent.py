@@ -1,7 +1,6 @@
 """What a ramdisk on a Node asks: who am I (lookup), I am here (heartbeat), this is what I found (continue_inspection).
 
-A ramdisk has no account. Lookup gives a Node's token once, and only in states in which a ramdisk of ours runs there;
-from then on the token proves that it is the same one. A stranger learns nothing: all refusals of a lookup are alike.
+Who is told what is decided in agent_gate.py; here it has the form of the wire.
 
 The ramdisk of a Node whose Nics are ours to plug comes through the provisioning service, which knows the Node by the
 address that it asks from (reconcile/provision_answer.py): whoever speaks for such a Node from elsewhere is a stranger,
