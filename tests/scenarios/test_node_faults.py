@@ -1,12 +1,15 @@
 """What goes wrong in a Node's life: each ends in the documented state, with the cause, a way out, and nothing leaked."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from hagane.baremetal.node import NODE
 from hagane.drivers.bmc.sim import Knobs
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.operate.explain import explain, find
+from hagane.state import clock, work
 from hagane.state.database import Row
 from tests.scenarios.node_world import World, world
 
@@ -48,6 +51,29 @@ async def test_a_ramdisk_that_never_calls_back(tmp_path: Path) -> None:
         await _failed(w, node, "deploy failed", "Timeout reached while waiting for callback", "has not called back")
         w.times.callback["deploy"] = 20.0
         await _recovers(w, node)
+
+
+async def test_what_waits_does_not_fail_by_an_outage_of_ours(tmp_path: Path) -> None:
+    """A process that was away for an hour gives everything that it finds waiting its whole time again."""
+    async with world(tmp_path) as w:
+        node = await _ready(w)
+        w.machine(node).wrong.mute = True
+        assert (await w.ask(node, "active")).status_code == 202
+        await w.until(lambda: _waits(w, node, "callback"))
+        seen = (await w.row(node))["seen"]
+        long_ago = clock.after(-3600)
+        changes = {"seen": seen | {"life": seen["life"] | {"since": long_ago}}}
+        await w.db.write(lambda tx: NODE.update(tx, {"id": node}, changes))
+        await w.db.write(lambda tx: work.wake(tx, "node", node))
+        await asyncio.sleep(0.3)
+        assert await _waits(w, node, "callback") and (await w.row(node))["seen"]["life"]["since"] == long_ago
+        w.part.tools.began -= 3600
+        await w.db.write(lambda tx: work.wake(tx, "node", node))
+        await _failed(w, node, "deploy failed", "Timeout reached while waiting for callback")
+
+
+async def _waits(w: World, node: str, phase: str) -> bool:
+    return bool(((await w.row(node))["seen"].get("life") or {}).get("phase") == phase)
 
 
 async def test_a_checksum_that_is_wrong(tmp_path: Path) -> None:

@@ -172,8 +172,10 @@ class NodeReconciler:
         return Wait(seconds if until is None else max(0.01, min(seconds, until - clock.wall())), why, until)
 
     def _deadline(self, job: Job) -> float | None:
-        """When a phase has taken too long, in epoch seconds."""
-        times, since = self._tools.times, clock.seconds(job.life["since"])
+        """When a phase has taken too long, in epoch seconds. The time in which no process looked does not count: after
+        an outage all that waits would fail at the first thing that is not up again."""
+        times, began = self._tools.times, self._tools.began
+        since = max(began, clock.seconds(job.life["since"]))
         match job.phase:
             case "callback" | "data":
                 return since + times.callback[job.kind]
@@ -181,7 +183,7 @@ class NodeReconciler:
                 return since + times.network
             case "steps":  # each step by itself; the list of them is one, too
                 begun = job.life.get("step_since") or (clock.wall() if job.life.get("listed") else since)
-                return float(begun) + times.step[job.kind]
+                return max(began, float(begun)) + times.step[job.kind]
         return since + times.device
 
     def _overdue(self, job: Job, why: str) -> str:

@@ -237,7 +237,8 @@ async def _silent(job: Job, error: HaganeError) -> Turn:
     if await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed(f"The machine was switched off while {name} was going on.")
     beat = job.info.get("agent_last_heartbeat")
-    quiet = clock.wall() - clock.seconds(str(beat)) if beat else job.elapsed()
+    heard = clock.seconds(str(beat) if beat else job.life["since"])
+    quiet = clock.wall() - max(job.tools.began, heard)
     if quiet > job.tools.times.heartbeat:
         why = f"{error.message}{await node_cable.dark(job)}"
         raise DeviceFailed(f"The ramdisk has said nothing for {quiet:.0f} s while {name} was going on. {why}")

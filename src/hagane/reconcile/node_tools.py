@@ -1,7 +1,7 @@
 """What the life of a Node is made with: BMCs, ramdisks, the provisioning service, networks, and how long things may
 take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hagane.baremetal.provision import Provision
 from hagane.cloud import Cloud
@@ -12,6 +12,7 @@ from hagane.reconcile import node_ansible
 from hagane.reconcile.node_bmc import Bmcs
 from hagane.reconcile.node_console import NodeConsoles
 from hagane.reconcile.node_sim import Fleet
+from hagane.state import clock
 from hagane.state.database import Database, Row
 from hagane.state.secret import Secrets
 
@@ -48,6 +49,7 @@ class Tools:
     secrets: Secrets
     consoles: NodeConsoles
     times: Times
+    began: float = field(default_factory=clock.wall)  # when this process began to look, in epoch seconds
 
     @property
     def db(self) -> Database:
