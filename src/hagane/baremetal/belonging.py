@@ -20,7 +20,6 @@ class Belonging(BareResource):
 
     scoped = True
     parent: ClassVar[str] = "node"
-    ident_since: ClassVar[int] = 10_000  # since when `node_ident` names the Node, too
 
     def __init__(self, cloud: Any, nodes: Nodes) -> None:
         super().__init__(cloud)

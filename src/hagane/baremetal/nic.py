@@ -52,7 +52,7 @@ def _switch(text: Any) -> str:
 class Nics(Wired):
     name, plural, noun, title, table_name = "port", "ports", "port", "Port", "nic"
     path = V1 + "/ports"
-    ident_since, shard_since = 94, 82
+    shard_since = 82
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),
