@@ -72,7 +72,8 @@ async def start_of(job: Job) -> Start:
         return Start()
     network = await service_port.network_of(job.tools.db, job.row, service_port.STORAGE)
     base = await job.tools.provision.url(job.tools.db, network["id"])
-    node = BootNode(provision_boot.mode(job.row), base, "")
+    media = job.tools.cloud.use(ProvisionPart).media(job.row, network["id"])
+    node = BootNode(provision_boot.mode(job.row), base, "", media)
     return provision_boot.start(job.row, boot.plan(node, str(job.row["boot_interface"])))
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_secret import opened
 from hagane.baremetal.provision import Dial, Fetched, NodeImage, OnFetch, Progress, Provision, Start, checksum_of
-from hagane.baremetal.service_port import SERVICE_OWNER, device
+from hagane.baremetal.service_port import SERVICE_OWNER, STORAGE, device
 from hagane.cloud import Cloud
+from hagane.drivers.boot import loader
 from hagane.drivers.boot.base import BootPlan, Ramdisk
 from hagane.drivers.boot.iso import IsoParts
 from hagane.drivers.boot.virtual_media import VirtualMedia
@@ -139,6 +140,10 @@ class ProvisionPart:
         made = provision_boot.plan(node, base=base_url, role=role, media=media, default=self._words(node))
         return provision_boot.start(node, made)
 
+    def media(self, node: Row, network_id: str) -> str:
+        """The CD by which a Node starts from its volume; "" where its boot interface needs none."""
+        return self._media.url(node, network_id, STORAGE) if node["boot_interface"] == VirtualMedia.name else ""
+
     def _words(self, node: Row) -> str:
         """What every ramdisk's kernel is told, and what this Node's deploy interface adds."""
         return f"{self._cloud.config.kernel_append_params} {node_ansible.parameters(self._cloud, node)}".strip()
@@ -192,6 +197,8 @@ class ProvisionPart:
         return image.path
 
     async def _iso(self, who: Guest) -> Path:
+        if who.role == STORAGE:
+            return await self._media.build(IsoParts(loader.find("ipxe.lkrn"), None, "", loader.find("ipxe.efi")))
         parts = await self._parts(who)
         base = await self.url(self._cloud.db, who.network_id)
         parameters = provision_boot.parameters(who.node, base, who.role, self._words(who.node), parts.parameters)

@@ -1,6 +1,7 @@
 """A bootable CD with a kernel, a ramdisk and its parameters, for BIOS (ISOLINUX) and UEFI (shim, GRUB) alike.
 
     /kernel, /ramdisk             once, for both
+    /kernel alone                 a CD that starts an iPXE: its form for BIOS; that for UEFI is in place of shim
     /isolinux/*                   BIOS: El Torito, no emulation
     /esp.img                      UEFI: El Torito, a FAT image: EFI/BOOT/BOOTX64.EFI (shim) and grubx64.efi
     /boot/grub/grub.cfg           what GRUB looks for, on the medium that has /.disk/info
@@ -23,16 +24,18 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class IsoParts:
-    """What a CD boots."""
+    """What a CD boots. Without a ramdisk `kernel` is a program that looks after itself, and `efi` the same for UEFI."""
 
     kernel: Path
-    ramdisk: Path
+    ramdisk: Path | None
     parameters: str
+    efi: Path | None = None
 
     def name(self) -> str:
         """Of the file; other parts have another."""
         digest = hashlib.sha256(self.parameters.encode())
-        for file in (self.kernel, self.ramdisk, *map(loader.find, ("isolinux.bin", "shimx64.efi", "grubcd.efi"))):
+        loaders = map(loader.find, ("isolinux.bin", "shimx64.efi", "grubcd.efi"))
+        for file in filter(None, (self.kernel, self.ramdisk, self.efi, *loaders)):
             known = file.stat()
             digest.update(f"\0{file}\0{known.st_size}\0{known.st_mtime_ns}".encode())
         return f"boot-{digest.hexdigest()[:16]}.iso"
@@ -45,7 +48,7 @@ def build(parts: IsoParts, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".iso-") as name:
             work = Path(name)
-            _write(parts, _esp(work), work / "iso")
+            _write(parts, _esp(work, parts.efi), work / "iso")
             (work / "iso").replace(made)
     return made
 
@@ -58,7 +61,7 @@ def _write(parts: IsoParts, esp: Path, target: Path) -> None:
     for folder, name in (("/ISOLINUX", "isolinux"), ("/BOOT", "boot"), ("/BOOT/GRUB", "grub"), ("/DISK", ".disk")):
         iso.add_directory(folder, rr_name=name)
     texts = {
-        "/ISOLINUX/ISOLINUX.CFG;1": ("isolinux.cfg", _isolinux(parts.parameters)),
+        "/ISOLINUX/ISOLINUX.CFG;1": ("isolinux.cfg", _isolinux(parts)),
         "/BOOT/GRUB/GRUB.CFG;1": ("grub.cfg", _grub(parts.parameters)),
         "/DISK/INFO.;1": ("info", "Hagane\n"),
     }
@@ -68,7 +71,7 @@ def _write(parts: IsoParts, esp: Path, target: Path) -> None:
         iso.add_file(str(file), path, rr_name=name)
     files = {
         "/KERNEL.;1": ("kernel", parts.kernel),
-        "/RAMDISK.;1": ("ramdisk", parts.ramdisk),
+        **({"/RAMDISK.;1": ("ramdisk", parts.ramdisk)} if parts.ramdisk else {}),
         "/ESP.IMG;1": ("esp.img", esp),
         "/ISOLINUX/ISOLINUX.BIN;1": ("isolinux.bin", loader.find("isolinux.bin")),
         "/ISOLINUX/LDLINUX.C32;1": ("ldlinux.c32", loader.find("ldlinux.c32")),
@@ -82,16 +85,15 @@ def _write(parts: IsoParts, esp: Path, target: Path) -> None:
     iso.close()
 
 
-def _isolinux(parameters: str) -> str:
+def _isolinux(parts: IsoParts) -> str:
+    rest = f"  INITRD /ramdisk\n  APPEND {parts.parameters}\n" if parts.ramdisk else ""
     return f"""SERIAL 0 115200
 DEFAULT ramdisk
 PROMPT 0
 TIMEOUT 0
 LABEL ramdisk
   KERNEL /kernel
-  INITRD /ramdisk
-  APPEND {parameters}
-"""
+{rest}"""
 
 
 def _grub(parameters: str) -> str:
@@ -99,9 +101,10 @@ def _grub(parameters: str) -> str:
     return f"set timeout=0\nlinux /kernel {words}\ninitrd /ramdisk\nboot\n"
 
 
-def _esp(work: Path) -> Path:
-    """A FAT file system just large enough for shim and GRUB."""
-    files = {"BOOTX64.EFI": loader.find("shimx64.efi"), "grubx64.efi": loader.find("grubcd.efi")}
+def _esp(work: Path, alone: Path | None) -> Path:
+    """A FAT file system just large enough for shim and GRUB, or for one program `alone`."""
+    both = {"BOOTX64.EFI": loader.find("shimx64.efi"), "grubx64.efi": loader.find("grubcd.efi")}
+    files = {"BOOTX64.EFI": alone} if alone else both
     size = sum(-(-file.stat().st_size // _BLOCK) * _BLOCK for file in files.values()) + (256 << 10)
     image = work / "esp.img"
     with image.open("wb") as file:

@@ -13,6 +13,7 @@ FILES: dict[str, tuple[Path, str]] = {
     "undionly.kpxe": (Path("/usr/lib/ipxe/undionly.kpxe"), "ipxe"),
     "snponly.efi": (Path("/usr/lib/ipxe/snponly.efi"), "ipxe"),
     "ipxe.efi": (Path("/usr/lib/ipxe/ipxe.efi"), "ipxe"),
+    "ipxe.lkrn": (Path("/usr/lib/ipxe/ipxe.lkrn"), "ipxe"),
     "pxelinux.0": (Path("/usr/lib/PXELINUX/pxelinux.0"), "pxelinux"),
     "ldlinux.c32": (_SYSLINUX / "bios/ldlinux.c32", "syslinux-common"),
     "shimx64.efi": (Path("/usr/lib/shim/shimx64.efi.signed"), "shim-signed"),

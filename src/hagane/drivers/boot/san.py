@@ -61,9 +61,7 @@ def plan(node: BootNode, interface: str) -> BootPlan:
     options = dhcp(node, loader=LOADERS + IPXE[node.mode], ipxe=f"{node.base}/{SCRIPT}")
     match interface:
         case "redfish-virtual-media":
-            if node.media:
-                return BootPlan(dhcp=options, device=BootDevice.CDROM, media={Slot.CD: node.media})
-            return BootPlan(dhcp=options)
+            return BootPlan(dhcp=options, device=BootDevice.CDROM, media={Slot.CD: node.media})
         case "http-ipxe" if node.mode is BootMode.UEFI:
             return BootPlan(dhcp=options, device=BootDevice.HTTP, http_uri=f"{node.base}/{LOADERS}{IPXE[node.mode]}")
         case "ipxe":
