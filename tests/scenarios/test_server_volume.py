@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
-from hagane.reconcile import engine
-from tests.scenarios.server_world import World, world
+from hagane.reconcile import engine, server
+from hagane.state import work
+from tests.scenarios.server_world import V21, World, world
 from tests.scenarios.test_server_crash import Death, kill
 from tests.scenarios.test_server_faults import WATCHING, action, calls, delete, fail, migrate, migrated, shelve, stop
 from tests.scenarios.volume_fault import (
@@ -27,11 +28,15 @@ from tests.scenarios.volume_fault import (
     clear,
     detach,
     order,
+    plug,
     rebuild,
     sane,
+    status,
+    storage,
     swap,
     swap_root,
     tap,
+    volume,
 )
 
 
@@ -170,3 +175,57 @@ async def test_death_at_every_step(name: str, tmp_path: Path) -> None:
                     driver.faults = faults[host]
                 assert (shown["status"] if shown else None) == SCENARIOS[name][3], (operation, after, shown)
                 await end(w, ways, server_id)
+
+
+async def test_a_server_waits_for_its_volume_and_says_so(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        ways, patient = tap(w), True
+
+        def slow(call: str) -> None:
+            if patient and call == "Volume":
+                raise Unavailable("The backend is slow.")
+
+        storage(w).hook = slow
+        server_id, deleted = await order(w, backed=True), await order(w, backed=True)
+
+        async def waits() -> bool:
+            rows = await w.db.fetch("SELECT reason FROM work WHERE kind = 'server'")
+            return len(rows) == 2 and all(one["reason"].startswith("It waits for 1 volume(s)") for one in rows)
+
+        await w.until(waits)
+        events = await w.db.fetch("SELECT * FROM event WHERE step = 'block-device-mapping' AND finished_at IS NULL")
+        assert {one["key"] for one in events} == {server_id, deleted}
+        await delete(w, deleted)
+        assert await w.settled(deleted) is None
+        patient = False
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ACTIVE"
+        await end(w, ways, server_id)
+
+
+async def test_a_host_that_stays_away_takes_no_volume_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume is available again when the wait is over; and the Server, when its Host is back, is without it."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        assert await w.settled(server_id)
+        host = w.hosts[(await w.row(server_id))["host"]]
+        host.die()
+
+        async def down() -> bool:
+            await w.pass_over()
+            return (await w.db.fetch_tuples("SELECT count(*) FROM host WHERE state = 'down'"))[0][0] == 1
+
+        await w.until(down)
+        monkeypatch.setattr(server, "ACTION_SECONDS", 0.2)
+        key = await volume(w)
+        await plug(w, server_id, key)
+
+        async def free() -> bool:
+            await w.db.write(lambda tx: work.wake(tx, "server", server_id))
+            return (await status(w, key)) == "available"
+
+        await w.until(free)
+        listed = await w.member.get(f"{V21}/servers/{server_id}/os-volume_attachments")
+        assert listed.json() == {"volumeAttachments": []}
+        host.revive()
+        await end(w, ways, server_id)

@@ -6,6 +6,8 @@ from typing import Any
 
 from hagane.compute import device
 from hagane.compute.row import disk_key
+from hagane.drivers.volume.sim import SimVolumes
+from hagane.reconcile.devices import Devices
 from hagane.state.database import Row
 from hagane.volume.attach import Connections
 from hagane.volume.row import ATTACHMENT, VOLUME
@@ -46,6 +48,13 @@ def tap(w: World) -> Ways:
     ways = Ways(w.cloud.use(Connections))
     w.cloud.provide(Connections, ways)
     return ways
+
+
+def storage(w: World) -> SimVolumes:
+    """The backend of the world's volumes."""
+    found = w.cloud.use(Devices).volumes["sim"]
+    assert isinstance(found, SimVolumes)
+    return found
 
 
 async def volume(w: World, **more: Any) -> str:

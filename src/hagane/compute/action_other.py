@@ -5,7 +5,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty
 from hagane.api.types import Custom, Enum, Obj, Str
 from hagane.cloud import Cloud
-from hagane.compute import nic
+from hagane.compute import device, nic
 from hagane.compute.action import Action, intend, refuse_state, told
 from hagane.compute.base import api, need
 from hagane.compute.kinds import NAME, PASSWORD
@@ -117,8 +117,10 @@ class Verbs:
             if active:
                 changes |= {"power": "on", "fault": None}
             _keep_apart(row, changes)
-            # What is being done about it is overtaken by this.
-            changes["generation"] = changes["observed_generation"] = row["generation"] + 1
+            # What is being done about it is overtaken by this, but for volumes: they come in or leave to the end.
+            changes["generation"] = row["generation"] + 1
+            if not active or not any(one.get("new") or one.get("gone") for one in device.devices(row)):
+                changes["observed_generation"] = changes["generation"]
             await told(request, tx, row, "resetState", changes)
             await work.wake(tx, KIND, row["id"], request_id=request.id)
 

@@ -31,7 +31,7 @@ from hagane.reconcile.server_machine import base_of, machine_of
 from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Overtaken, Steps
-from hagane.reconcile.server_volume import Volumes, held, leaving
+from hagane.reconcile.server_volume import Volumes, held, leaving, under_way
 from hagane.state import clock
 from hagane.state.database import Database, Row
 
@@ -122,7 +122,7 @@ class ServerReconciler:
         if row["vm_state"] == VmState.BUILDING:
             return await server_end.failed(self._db, row, Steps(row), DeviceFailed(why))
         deadline = _deadline(row)
-        if row["task_state"] is not None and clock.wall() > deadline:
+        if (row["task_state"] is not None or under_way(row)) and clock.wall() > deadline:
             return await self._refused(row, Steps(row), DeviceFailed(f"{why}; given up."))
         return Wait(10.0, why, deadline)
 
@@ -137,6 +137,8 @@ class ServerReconciler:
                 row, why = await self._reimage(row, steps)
         except DeviceFailed as error:
             return await self._refused(row, steps, error, final=True)
+        if why and clock.wall() > _deadline(row):
+            return await self._refused(row, steps, DeviceFailed(f"{why} Given up."), final=True)
         if why:
             await self._db.write(steps.write)
             return Wait(5.0, why, _deadline(row))  # whoever makes a volume wakes its Server

@@ -164,6 +164,11 @@ def _refuse_broken(server_id: str, volume_id: str, volume: Row | None) -> None:
         raise DeviceFailed(f"{start} did not finish being created. And its status is {volume['status']}.{why}")
 
 
+def under_way(row: Row) -> bool:
+    """Whether volumes are coming into the machine or leaving it; not those that the Host has refused already."""
+    return any(one.get("new") or (one.get("gone") and not one.get("undone")) for one in device.volumes(row))
+
+
 def leaving(row: Row) -> list[str]:
     """Attachments of volumes that are not to be in the machine."""
     gone = [one["attachment_id"] for one in device.volumes(row) if one.get("gone")]
@@ -255,13 +260,17 @@ async def _told(tx: Tx, row: Row, one: Entry, error: str = "") -> None:
 
 async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
     """The Host refused: what was to come into the machine is to leave it, what was to leave it stays."""
-    found = []
+    found: list[Entry] = []
     for one in device.devices(row):
         if one.get("new"):
             await _told(tx, row, one, why)
-            found.append(device.plain(one) | {"gone": True, "undone": True})
+            if await _untouched(tx, one):
+                await attach.detach(tx, one["attachment_id"])
+            else:
+                found.append(device.plain(one) | {"gone": True, "undone": True})
             if old := one.get("old"):
-                found[-1] |= {"id": str(uuid4()), "boot_index": None}
+                if found and found[-1]["id"] == one["id"]:
+                    found[-1] |= {"id": str(uuid4()), "boot_index": None}
                 found.append(device.plain(one) | {name: old[name] for name in ("volume_id", "attachment_id", "size")})
                 await _stays(tx, old["volume_id"])
         elif one.get("gone") and not one.get("undone"):
@@ -271,6 +280,12 @@ async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
         else:
             found.append(device.plain(one) if one.get("reimage") else one)
     return found
+
+
+async def _untouched(tx: Tx, one: Entry) -> bool:
+    """Whether no Host was ever told of this volume."""
+    attachment = await ATTACHMENT.get(tx, id=one["attachment_id"])
+    return attachment is None or not attachment["connector"]
 
 
 async def _stays(tx: Tx, volume_id: str) -> None:
