@@ -104,6 +104,11 @@ BODIES: dict[str, list[Any]] = {
     "volume_quota_class:update": [{"quota_class_set": {"volumes": 20}}],
     "volume:create": [{"volume": {"size": 1}}],
     "attachment:update": [{"attachment": {"connector": {"host": "x"}}}],
+    "image_metadata:create": [{"metadata": {"x": "y"}}],
+    "image_metadata:replace": [{"metadata": {"x": "y"}}],
+    "image_metadata:update": [{"meta": {SECRET: "y"}}],
+    "host:update": [{"status": "disable"}],
+    "external_event:create": [{"events": [{"server_uuid": NOBODY, "name": "network-changed"}]}],
     "security_group:create": [{"security_group": {"name": "mine", "description": "x"}}],
     "security_group:update": [{"security_group": {"name": "mine", "description": "x"}}],
     "security_group_rule:create": [{"security_group_rule": {"parent_group_id": NOBODY}}],
@@ -305,6 +310,7 @@ class World:
                   "os-floating-ips": "floatingips", "os-networks": "networks", "os-tenant-networks": "networks",
                   "os-volumes": "volumes", "os-snapshots": "snapshots"}  # fmt: skip
         self.ids |= {name: self.ids[theirs] for name, theirs in others.items()}
+        self.ids |= {"os-hosts": "sim1", "os-instance_usage_audit_log": "2026-11-20 10:00:00"}
 
     def _compute(self) -> None:
         v2, http, project = "/compute/v2.1", self.victim.http, self.victim.project_id

@@ -88,7 +88,9 @@ class Application:
             request.caller = caller or await self._authenticate(request)
         return await route.handler(request)
 
-    async def inner(self, outer: Request, method: str, path: str, body: Any = None, query: str = "") -> Any:
+    async def inner(
+        self, outer: Request, method: str, path: str, body: Any = None, *, query: str = "", media: str = ""
+    ) -> Any:
         """What another route of ours answers to who asks here; None for an empty body. Raises what its handler does."""
         sent = b"" if body is None else msgspec.json.encode(body)
 
@@ -96,6 +98,7 @@ class Application:
             return {"type": "http.request", "body": sent, "more_body": False}
 
         headers = [(name, value) for name, value in outer.scope["headers"] if name.lower() not in _ABOUT_BODY]
+        headers.append((b"content-type", (media or "application/json").encode()))
         scope = {**outer.scope, "method": method, "path": path, "raw_path": path.encode(), "headers": headers,
                  "query_string": query.encode()}  # fmt: skip
         request = Request(self.cloud, scope, receive, outer.id)

@@ -1,5 +1,6 @@
 """Images under the compute API, as older clients look at them (until 2.35). The image API has them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
@@ -21,6 +22,8 @@ PATH, LAST = V21 + "/images", "2.35"
 _STATUS = {"queued": "SAVING", "saving": "SAVING", "active": "ACTIVE", "deactivated": "UNKNOWN"}
 _VISIBLE = """image.visibility = 'public' OR image.owner = :me
 OR image.id IN (SELECT image_id FROM image_member WHERE member_id = :me AND status = 'accepted')"""
+_HAS = """EXISTS (SELECT 1 FROM image_property p WHERE p.image_id = image.id AND p.name = :name{n}
+AND p.value = :value{n})"""
 _PROGRESS = {"queued": 25, "saving": 50, "active": 100}
 
 
@@ -45,22 +48,22 @@ class ImageProxy:
             wanted["name"] = request.args["name"]
         if status := request.args.get("status"):
             wanted["status"] = [name for name, shown in _STATUS.items() if shown == status.upper()]
-        visible = Sql(_VISIBLE, {"me": request.caller.project_id or ""})
+        conditions = [Sql(_VISIBLE, {"me": request.caller.project_id or ""}), *_narrowed(request)]
         order = "created_at DESC, id DESC"
-        return await IMAGE.select(self.db, wanted, conditions=[visible], order=order, limit=query.limit(request))
+        return await IMAGE.select(self.db, wanted, conditions=conditions, order=order, limit=query.limit(request))
 
     async def show(self, request: Request) -> Response:
-        row = await self._find(request)
+        row = await self.find(request)
         return json_response(200, {"image": _view(request, row)})
 
     async def delete(self, request: Request) -> Response:
-        row = await self._find(request)
+        row = await self.find(request)
         if row["protected"] or not self.cloud.use(ImagePolicy).allows(request.caller, "delete_image", row):
             raise Forbidden("You are not allowed to delete the image.")
         await discard(self.cloud, row["id"])
         return empty(204)
 
-    async def _find(self, request: Request) -> Row:
+    async def find(self, request: Request) -> Row:
         row = await IMAGE.get(self.db, id=request.params["id"])
         if row is None or not await visible_to(self.db, request.caller, row):
             raise NotFound("Image not found.")
@@ -74,6 +77,21 @@ class ImageProxy:
             Route("GET", one, self.show, "image:show", until=LAST),
             Route("DELETE", one, self.delete, "image:delete", status=204, until=LAST),
         ]
+
+
+def _narrowed(request: Request) -> Iterator[Sql]:
+    """Filters by properties: what kind of image it is, and of which Server, by its id or URL; and by what it needs."""
+    wanted = {"image_type": request.args.get("type"),
+              "instance_uuid": request.args.get("server", "").rstrip("/").rpartition("/")[2] or None}  # fmt: skip
+    wanted |= {name.removeprefix("property-"): value for name, value in request.query if name.startswith("property-")}
+    for number, (name, value) in enumerate(wanted.items()):
+        if value is not None:
+            yield Sql(_HAS.format(n=number), {f"name{number}": name, f"value{number}": value})
+    for name, column in (("minRam", "min_ram"), ("minDisk", "min_disk")):
+        if name in request.args:
+            yield Sql(f"COALESCE(image.{column}, 0) = :{column}", {column: query.number(request, name, 0)})
+    if since := request.args.get("changes-since"):
+        yield Sql("image.updated_at >= :since", {"since": query.moment("changes-since", since)})
 
 
 def _links(request: Request, row: Row) -> list[dict[str, str]]:

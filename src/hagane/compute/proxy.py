@@ -12,17 +12,26 @@ from urllib.parse import urlencode
 from hagane.api.asgi import Application
 from hagane.api.http import Request
 from hagane.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+from hagane.state.database import Row
 
 NETWORK, VOLUME, IMAGE = "/network/v2.0", "/volume/v3", "/image/v2"
 LAST = "2.35"
 """The last microversion with these."""
 
 
-async def ask(request: Request, method: str, path: str, body: Any = None, **query: str) -> Any:
-    """The other API's answer. Raises what it raises, conflicts as Invalid, exceeded quotas as Forbidden."""
+async def ask(request: Request, method: str, path: str, body: Any = None, *, media: str = "", **query: str) -> Any:
+    """The other API's answer. Raises what it raises, conflicts as Invalid and exceeded quotas as Forbidden."""
     try:
-        return await request.cloud.use(Application).inner(request, method, path, body, urlencode(query))
+        app = request.cloud.use(Application)
+        return await app.inner(request, method, path, body, query=urlencode(query), media=media)
     except QuotaExceeded as error:
         raise Forbidden(error.message) from error
     except Conflict as error:
         raise Invalid(error.message) from error
+
+
+async def ports_of(request: Request, server: Row) -> list[dict[str, Any]]:
+    """The Ports of a Server: anybody may name it in a Port of their own, so the Server says which are its own."""
+    own = {nic["port_id"] for nic in server["nics"]}
+    found = (await ask(request, "GET", f"{NETWORK}/ports", device_id=server["id"]))["ports"] if own else []
+    return [port for port in found if port["id"] in own]

@@ -12,7 +12,7 @@ from hagane.api.types import Ip, Obj
 from hagane.cloud import Cloud
 from hagane.compute.action import Action
 from hagane.compute.base import V21, api, need
-from hagane.compute.proxy import LAST, NETWORK, ask
+from hagane.compute.proxy import LAST, NETWORK, ask, ports_of
 from hagane.compute.server import find, refuse_locked
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound
 from hagane.state.database import Row
@@ -68,7 +68,7 @@ class FloatingIps:
     async def add(self, request: Request, value: Any) -> Response:
         row = await self._server(request, "add")
         floating = await _named(request, value["address"])
-        ports = (await ask(request, "GET", f"{NETWORK}/ports", device_id=row["id"]))["ports"]
+        ports = await ports_of(request, row)
         if not ports:
             raise Invalid("No fixed IPs associated to instance")
         port, fixed = _end(ports, value.get("fixed_address"))

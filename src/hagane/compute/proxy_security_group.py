@@ -15,7 +15,7 @@ from hagane.api.types import is_uuid
 from hagane.cloud import Cloud
 from hagane.compute import query
 from hagane.compute.base import V21, api, need, object_of
-from hagane.compute.proxy import LAST, NETWORK, ask
+from hagane.compute.proxy import LAST, NETWORK, ask, ports_of
 from hagane.compute.server import find
 from hagane.errors import Invalid
 
@@ -60,7 +60,7 @@ class SecurityGroups:
         """The groups of a Server's Ports, each once."""
         row = await find(self.db, request)
         need(request, api("os-security-groups:list"), row)
-        ports = (await ask(request, "GET", f"{NETWORK}/ports", device_id=row["id"]))["ports"]
+        ports = await ports_of(request, row)
         ids = {group for port in ports for group in port["security_groups"]}
         found = (await ask(request, "GET", _THEIRS))["security_groups"] if ids else []
         return json_response(200, {

@@ -11,6 +11,7 @@ from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
 from hagane.compute import (
+    action_admin,
     action_evacuate,
     action_image,
     action_other,
@@ -19,7 +20,9 @@ from hagane.compute import (
     action_resize,
     action_shelve,
     console,
+    diagnostics,
     extension,
+    external_event,
     flavor_access,
     migration,
     proxy_floating_ip,
@@ -27,6 +30,7 @@ from hagane.compute import (
     proxy_volume,
     server_parts,
     server_password,
+    usage_audit,
     zone,
 )
 from hagane.compute.action import Actions, power_actions
@@ -36,6 +40,7 @@ from hagane.compute.base import ROOT, V21, envelope, wording
 from hagane.compute.console_socket import ConsoleSocket
 from hagane.compute.flavor import ACCESS, FLAVOR, Flavor
 from hagane.compute.flavor_specs import FlavorSpecs
+from hagane.compute.host_older import OlderHosts
 from hagane.compute.host_service import HostServices
 from hagane.compute.hypervisor import Hypervisors
 from hagane.compute.image_proxy import ImageProxy
@@ -45,6 +50,7 @@ from hagane.compute.keypair import KEYPAIR, Keypairs
 from hagane.compute.migration_row import MIGRATION
 from hagane.compute.past import PAST
 from hagane.compute.proxy_floating_ip import FloatingIps
+from hagane.compute.proxy_image_metadata import ImageMetadata
 from hagane.compute.proxy_security_group import SecurityGroups
 from hagane.compute.quota import LIMIT, USAGE
 from hagane.compute.quota_set import QuotaSets
@@ -58,7 +64,7 @@ TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRA
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
     Attachments, Hypervisors, HostServices, QuotaSets, ServerGroups, Aggregates, ImageProxy, TenantUsage,
-    SecurityGroups, FloatingIps,
+    SecurityGroups, FloatingIps, ImageMetadata, OlderHosts,
 )  # fmt: skip
 V20_UPDATED, V21_UPDATED = "2011-01-21T11:33:21Z", "2013-07-23T11:33:21Z"
 
@@ -74,10 +80,15 @@ def service(cloud: Cloud) -> Service:
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
-    for module in (flavor_access, zone, migration, extension, console, server_password, proxy_network, proxy_volume):
+    modules = (
+        flavor_access, zone, migration, extension, console, server_password, proxy_network, proxy_volume, diagnostics,
+        external_event, usage_audit,
+    )  # fmt: skip
+    for module in modules:
         made.routes += module.routes(cloud)
     made.routes += server_parts.addresses(cloud)
     verbs = (
+        action_admin,
         action_other,
         action_evacuate,
         action_rebuild,
