@@ -102,7 +102,10 @@ def explain(config: Config, kind: str, name: str) -> list[str]:
 
 def _wait_line(wait: dict[str, Any]) -> str:
     now = time.time()
-    text = f"  waits: {wait['kind']} {wait['key']}: {wait['reason']}, for {max(0, now - wait['since']):.0f} s"
+    reason = wait["reason"].rstrip(".")
+    text = f"  waits: {wait['kind']} {wait['key']}: {reason}, for {max(0, now - wait['since']):.0f} s"
+    if wait["again"] > now + 1:
+        text += f", looks again in {wait['again'] - now:.0f} s"
     if wait["until"]:
         text += f", gives up in {max(0, wait['until'] - now):.0f} s"
     return text + (f", tried {wait['attempts']} times" if wait["attempts"] > 1 else "")
