@@ -18,6 +18,7 @@ from hagane.drivers.gateway.sim import SimGateway
 from hagane.drivers.switch.base import SwitchAccess
 from hagane.drivers.switch.sim import SimSwitch
 from hagane.drivers.volume.base import VolumeDriver
+from hagane.drivers.volume.export import Home, SimExports
 from hagane.drivers.volume.sim import SimVolumes
 from hagane.network.port_row import PORT
 from hagane.reconcile.devices import Devices
@@ -188,7 +189,8 @@ async def beside(
 ) -> AsyncIterator[RackWorld]:
     """A process on these devices, with nothing in it but what the store has."""
     volumes: dict[str, VolumeDriver] = {"sim": SimVolumes(folder / "volumes.json")}
-    devices = Devices(switches=dict(switches), gateways=dict(gateways), network=ovn, volumes=volumes)
+    exports = SimExports({"sim": Home(frozenset())})
+    devices = Devices(switches=dict(switches), gateways=dict(gateways), network=ovn, volumes=volumes, exports=exports)
     hagane = Hagane(Config(state=folder, sim=True, database=url), devices, authenticate)
     await hagane.start()
     made = RackWorld(hagane, switches, gateways)

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from hagane.baremetal.nic import Nics
+from hagane.drivers.metadata.base import Reply
+from hagane.errors import DeviceFailed
 from hagane.network.port_row import PORT
+from hagane.reconcile.devices import Devices
 from hagane.reconcile.node import NodePart
+from hagane.reconcile.provision import ProvisionPart
 from hagane.state.database import Row
 from hagane.volume.row import ATTACHMENT, VOLUME
 from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
@@ -140,3 +144,62 @@ async def test_a_volume_that_somebody_has_is_refused(w: RackWorld) -> None:
     assert "status must be" in (await at(w, other, "deploy failed"))["last_error"]
     (attachment,) = await ATTACHMENT.select(w.db, {"volume_id": volume_id})
     assert attachment["connector"]["host"] == one["id"]
+
+
+async def ask(w: RackWorld, node: Row, path: str, method: str = "GET") -> Reply:
+    """As a machine with the address of the Node's Port for storage does."""
+    first = (await Nics.table.select(w.db, {"node_id": node["id"]}, order="created_at, id"))[0]
+    port = await PORT.get(w.db, id=first["plugged"])
+    assert port is not None
+    driver: Any = w.cloud.use(ProvisionPart).driver
+    reply: Reply = await driver.ask(port["network_id"], port["fixed_ips"][0]["ip_address"], path, method=method)
+    return reply
+
+
+def exports(w: RackWorld) -> dict[str, Any]:
+    return dict(w.cloud.use(Devices).exports.there)  # type: ignore[union-attr]
+
+
+async def test_only_the_machine_itself_learns_its_password(w: RackWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    one, other = await diskless(w, await volume(w)), await diskless(w, await volume(w))
+    for node in (one, other):
+        await reach(w, node, "active", "active")
+    scripts = [(await ask(w, node, "/boot.ipxe")).body.decode() for node in (one, other)]
+    passwords = [export.password for export in exports(w).values()]
+    assert len(set(passwords)) == 2
+    for script in scripts:
+        (mine,) = [password for password in passwords if f"set password {password}\n" in script]
+        assert mine not in caplog.text and f":{mine}" not in script
+    assert scripts[0] != scripts[1] and "sanboot iscsi:172.30.20." in scripts[0]
+    for path in ("/kernel", "/ramdisk", "/boot.iso", "/baremetal/v1/lookup", "/", "/loader/nothing"):
+        assert (await ask(w, one, path)).status == 404, path
+    assert (await ask(w, one, "/boot.ipxe", "POST")).status == 404
+    stored = [await w.db.fetch(f"SELECT * FROM {table}") for table in ("node", "volume_attachment", "volume_export")]
+    assert not any(password in str(stored) for password in passwords)
+
+    await reach(w, one, "deleted", "available")
+    assert [export.initiator.rpartition(":")[2] for export in exports(w).values()] == [other["id"]]
+
+
+async def test_a_connector_names_the_initiator(w: RackWorld) -> None:
+    node = await diskless(w, await volume(w))
+    body = {"node_uuid": node["id"], "type": "iqn", "connector_id": "iqn.2020-01.example:one"}
+    assert (await w.admin.post(f"{V1}/volume/connectors", json=body)).status_code == 201
+    await reach(w, node, "active", "active")
+    assert [export.initiator for export in exports(w).values()] == ["iqn.2020-01.example:one"]
+    assert "set initiator-iqn iqn.2020-01.example:one\n" in (await ask(w, node, "/boot.ipxe")).body.decode()
+
+
+async def test_a_deployment_that_fails_leaves_nothing(w: RackWorld) -> None:
+    """Whatever ends a deployment, the volume is free again; the next one may have it."""
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id)
+    machine: Any = w.cloud.use(NodePart).tools.bmcs.of(node)
+    machine.fail_once["PowerOn"] = DeviceFailed("no power today")
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/states/provision", json={"target": "active"})
+    assert answer.status_code == 202
+    assert "no power today" in (await at(w, node, "deploy failed"))["last_error"]
+    assert exports(w) == {} and (await of_volume(w, volume_id))["status"] == "available"
+    await reach(w, node, "active", "active")
+    assert len(exports(w)) == 1

@@ -54,7 +54,7 @@ async def storage(job: Job) -> Turn:
     )
     connector = await _connector(job, attachment)
     connection = await job.live(job.tools.cloud.use(attach.Connections).connect(volume, connector))
-    if plug.plugs(job.row) and not job.tools.cloud.config.sim:
+    if plug.plugs(job.row):
         boot.disk(connection, connector["initiator"])  # refused here rather than by a firmware that nobody hears
 
     async def note(tx: Tx) -> None:
