@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile import engine, server
 from hagane.state import work
@@ -228,4 +229,44 @@ async def test_a_host_that_stays_away_takes_no_volume_with_it(tmp_path: Path, mo
         listed = await w.member.get(f"{V21}/servers/{server_id}/os-volume_attachments")
         assert listed.json() == {"volumeAttachments": []}
         host.revive()
+        await end(w, ways, server_id)
+
+
+async def test_a_guest_that_does_not_let_go(tmp_path: Path) -> None:
+    """It is asked again, and its next start settles it; both actions are told as they ended."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        await w.settled(server_id)
+        await attached(w, server_id)
+        host = w.hosts[(await w.row(server_id))["host"]]
+        host.deaf.add(server_id)
+        await detach(w, server_id)
+        asked = host.faults.calls["Detach"]
+
+        async def again() -> bool:
+            return host.faults.calls["Detach"] > asked + 1
+
+        await w.until(again)
+        (key,) = [one["id"] for one in await w.db.fetch("SELECT id FROM volume")]
+        assert await status(w, key) == "detaching"
+        assert (await w.act(server_id, reboot={"type": "HARD"})).status_code == 202
+        await w.settled(server_id)
+        assert await status(w, key) == "available"
+        path = f"{V21}/servers/{server_id}/os-instance-actions"
+        told = [(one["action"], one["message"]) for one in (await w.member.get(path)).json()["instanceActions"]]
+        assert told[:3] == [("reboot", None), ("detach_volume", None), ("attach_volume", None)]
+        await end(w, ways, server_id)
+
+
+async def test_two_volumes_at_once_are_two_actions(tmp_path: Path) -> None:
+    async with world(tmp_path, delays=Delays(*(0.02 for _ in Delays.__slots__))) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        await w.settled(server_id)
+        await attach_two(w, server_id)
+        await w.settled(server_id)
+        rows = await w.db.fetch("SELECT * FROM event WHERE action = 'attach_volume'")
+        assert {(one["request_id"], one["result"]) for one in rows if not one["step"]} == {
+            (request, "Success") for request in {one["request_id"] for one in rows}
+        }
+        assert len({one["request_id"] for one in rows}) == 2 and {one["result"] for one in rows} == {"Success"}
         await end(w, ways, server_id)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from hagane.cloud import Cloud
 from hagane.compute import device
-from hagane.compute.row import SERVER
+from hagane.compute.row import KIND, SERVER
 from hagane.drivers.hypervisor.base import Source
 from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
 from hagane.image.store import ImageInfo
@@ -253,9 +253,11 @@ async def _completed(tx: Tx, one: Entry) -> bool:
 
 
 async def _told(tx: Tx, row: Row, one: Entry, error: str = "") -> None:
-    """The end of the action that changed this device: several may be under way at once."""
+    """The end of the action that changed this device, with its steps: several may be under way at once."""
     if one.get("request"):
-        await event.end(tx, event.identity(row["id"], one["request"]), error=error)
+        where = {"kind": KIND, "key": row["id"], "request_id": one["request"], "finished_at": None}
+        changes: Row = {"finished_at": clock.now(), "result": "Error" if error else "Success"}
+        await event.EVENT.update(tx, where, changes | ({"message": error} if error else {}))
 
 
 async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
