@@ -30,7 +30,8 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        moved = {"/moved.raw": "/disk.raw", "/circle": "/circle", "/elsewhere": "ftp://127.0.0.1/disk.raw"}.get(path)
+        moved = {"/moved.raw": "/disk.raw", "/circle": "/circle", "/elsewhere": "ftp://127.0.0.1/disk.raw",
+                 "/inward": "file:///etc/passwd"}.get(path)  # fmt: skip
         if moved:
             self._head(302, Location=moved, **{"Content-Length": "0"})
         elif path == "/endless.raw":
@@ -154,6 +155,7 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
     ("/gone.raw", {"image_checksum": SHA256}, "Got HTTP code 404 instead of 200"),
     ("/circle", {"image_checksum": SHA256}, "redirects more than 5 times"),
     ("/elsewhere", {"image_checksum": SHA256}, "redirects to ftp://127.0.0.1/disk.raw, which is not followed"),
+    ("/inward", {"image_checksum": SHA256}, "redirects to what is neither http nor https"),
     ("/endless.raw", {"image_checksum": SHA256}, "does not say how long it is"),
     ("/empty.raw", {"image_checksum": SHA256}, "It is empty"),
     ("/disk.raw", {"image_checksum": SHA256, "image_disk_format": "qcow2"}, "its content is"),

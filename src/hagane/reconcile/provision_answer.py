@@ -105,7 +105,8 @@ class Answers:
             case _ if path == RAMDISK:
                 return self._send(who, await sources.ramdisk(who), Fetched.RAMDISK, ranges)
             case _ if path == ISO:
-                return self._send(who, await sources.iso(who), Fetched.MEDIA, ranges)
+                # By UEFI HTTP boot: the machine's own firmware takes kernel and ramdisk in one.
+                return self._send(who, await sources.iso(who), Fetched.RAMDISK, ranges)
             case _ if path.startswith("image/"):
                 return await sources.image(who, path.removeprefix("image/"), question)
         if (name := path.removeprefix(LOADERS)) in loader.FILES:

@@ -77,8 +77,10 @@ def opened(url: str) -> http.client.HTTPResponse:
         answer: http.client.HTTPResponse | None = opener.open(request, timeout=PATIENCE)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code in http.client.responses and 300 <= error.code < 400:
-            raise refused(url, f"It redirects more than {REDIRECTS} times, or in a circle.") from None
+        if 300 <= error.code < 400:
+            astray = "to what is neither http nor https" if "not allowed" in str(error.msg) else (
+                f"more than {REDIRECTS} times, or in a circle")  # fmt: skip
+            raise refused(url, f"It redirects {astray}.") from None
         raise refused(url, f"Got HTTP code {error.code} instead of 200 in response to GET request.") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
