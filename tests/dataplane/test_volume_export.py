@@ -155,7 +155,7 @@ async def test_snapshot_and_copy_of_an_exported_volume(lab: Lab) -> None:
             told += 1
             if told == 1:
                 raise Unavailable("killed between the names and the view")
-            await lab.exports.new_layer(export, file)
+            await lab.exports.new_layer(key, export.file.with_name(file))
 
         async def resize(self, volume_id: str, size: int) -> bool:
             raise DeviceFailed("not here")

@@ -12,7 +12,7 @@ from typing import Any
 
 from hagane.drivers.volume.export import Export, Exports, Home
 from hagane.drivers.volume.tgt import Portal
-from hagane.errors import DeviceFailed, HaganeError, Unavailable
+from hagane.errors import DeviceFailed, HaganeError
 from hagane.reconcile.engine import Answer, Done, Outcome, Wait
 from hagane.reconcile.volume_backends import Backends, backend_name
 from hagane.state.database import Database, Row, Tx
@@ -66,14 +66,6 @@ class ExportReconciler:
             await self._db.write(lambda tx: export.give_back(tx, where))
             if problem := (await self._apply()).get(""):
                 log.warning("an export is not ended yet: %s", problem.message)
-
-    async def export(self, volume_id: str) -> Export:
-        """An export of a volume. Raises Unavailable."""
-        row = await EXPORT.get(self._db, volume_id=volume_id)
-        volume = await VOLUME.get(self._db, id=volume_id)
-        if row is None or volume is None:
-            raise Unavailable(f"The volume {volume_id} is not exported.")
-        return await self._wanted(row, {volume_id: volume["host"]})
 
     async def _all(self) -> Outcome:
         rows = await EXPORT.select(self._db)

@@ -3,15 +3,16 @@
 A backend may not change a file that somebody writes to; it asks here that they do it themselves.
 """
 
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from hagane.drivers.volume.export import Exports
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.devices import Devices
-from hagane.reconcile.volume_export import ExportReconciler
+from hagane.reconcile.volume_backends import backend_name
 from hagane.state.database import Database, Row
 from hagane.volume.attach import OURS
-from hagane.volume.row import ATTACHMENT
+from hagane.volume.row import ATTACHMENT, VOLUME
 
 
 @runtime_checkable
@@ -26,8 +27,8 @@ class Machines(Protocol):
 class AttachedHolder:
     """See drivers/volume/base.Holder."""
 
-    def __init__(self, db: Database, devices: Devices, exports: ExportReconciler) -> None:
-        self._db, self._devices, self._reconciler = db, devices, exports
+    def __init__(self, db: Database, devices: Devices) -> None:
+        self._db, self._devices = db, devices
         self._exports: Exports | None = devices.exports
 
     async def new_layer(self, volume_id: str, file: str) -> None:
@@ -35,7 +36,7 @@ class AttachedHolder:
         if row is None:
             raise Unavailable("Somebody whom nobody knows has the volume open.")
         if row["connection"]["driver_volume_type"] == "iscsi" and self._exports is not None:
-            await self._exports.new_layer(await self._reconciler.export(volume_id), file)
+            await self._exports.new_layer(volume_id, await self._beside(volume_id, file))
         else:
             await self._host(row).new_layer(row["instance_uuid"], row["connection"]["data"]["device_path"], file)
 
@@ -49,6 +50,14 @@ class AttachedHolder:
         source = data.get("device_path") or f"{row['connection']['driver_volume_type']}:{data.get('name')}"
         await self._host(row).resize(row["instance_uuid"], source, size)
         return True
+
+    async def _beside(self, volume_id: str, file: str) -> Path:
+        """Where a file of the volume's backend is for this process. The backend is not asked: it waits for us."""
+        volume = await VOLUME.get(self._db, id=volume_id)
+        home = self._exports.home(backend_name(volume["host"])) if self._exports and volume else None
+        if home is None:
+            raise Unavailable(f"The volume {volume_id} is not exported.")
+        return home.file(file)
 
     async def _attachment(self, volume_id: str) -> Row | None:
         """Of one of our own machines."""

@@ -29,7 +29,7 @@ class VolumePart:
         self._cloud, self.backends = cloud, Backends(cloud, devices.volumes)
         secrets = Secrets(cloud.config.state)
         self._exports = ExportReconciler(cloud.db, self.backends, devices.exports, secrets)
-        holder = AttachedHolder(cloud.db, devices, self._exports)
+        holder = AttachedHolder(cloud.db, devices)
         for driver in devices.volumes.values():
             if isinstance(driver, FileVolumes | BlockVolumes):
                 driver.holder = holder

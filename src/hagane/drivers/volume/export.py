@@ -71,7 +71,7 @@ class Exports(Protocol):
         """Names of the exports that there are."""
         ...
 
-    async def new_layer(self, export: Export, file: str) -> None:
+    async def new_layer(self, volume_id: str, file: Path) -> None:
         """See base.Holder."""
         ...
 
@@ -172,8 +172,8 @@ class TgtExports:
                 numbers.add(number)
                 await _add(daemon, number, export, file)
 
-    async def new_layer(self, export: Export, file: str) -> None:
-        await self._views.new_layer(export.volume_id, export.file.with_name(file))
+    async def new_layer(self, volume_id: str, file: Path) -> None:
+        await self._views.new_layer(volume_id, file)
 
     # -- deaths --------------------------------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class SimExports:
     async def read(self) -> frozenset[str]:
         return frozenset(self.there)
 
-    async def new_layer(self, export: Export, file: str) -> None:
+    async def new_layer(self, volume_id: str, file: Path) -> None:
         """Simulated volumes have no layers."""
 
     def watch(self, changed: Callable[[], None]) -> None:
