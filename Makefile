@@ -65,9 +65,10 @@ bench: setup
 	@$(PY) bench/baremetal_servers.py
 	@$(PY) bench/volumes.py
 
-# Write requirements.lock and Tempest's again, with today's versions (needs uv).
+# Write requirements.lock, Tempest's and that of the Ansible modules again, with today's versions (needs uv).
 LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
 	  --python-version 3.11
 lock:
 	$(LOCK) --all-extras --output-file requirements.lock pyproject.toml
 	$(LOCK) --output-file tests/interop/requirements.lock tests/interop/requirements.in
+	$(LOCK) --no-deps --output-file tests/clients/requirements.lock tests/clients/requirements.in
