@@ -8,11 +8,9 @@ proof keeps others from reading what boots here; a CD holds no secret.
 """
 
 import asyncio
-import contextlib
 import hmac
 import logging
 import os
-import secrets as random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -29,6 +27,7 @@ from hagane.drivers.metadata.http import Listener
 from hagane.errors import HaganeError, Invalid, NotFound
 from hagane.reconcile.provision_answer import NOTHING, piece
 from hagane.state.database import Row
+from hagane.state.keyring import KeyRing
 
 log = logging.getLogger(__name__)
 PORT = 8775
@@ -49,7 +48,7 @@ class Media:
     def __init__(self, config: Config, find: Find, ended: Ended, *, listens: bool) -> None:
         self._listen, self._find, self._ended, self._listens = config.media_listen, find, ended, listens
         self._folder = config.state / "nodes" / "boot"
-        self._key = _key(config.state / "keys" / "media")
+        self._key = KeyRing(config.state / "keys" / "virtual-media").path.read_bytes()
         self._open: dict[str, Listener] = {}
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -173,19 +172,6 @@ def _listening(host: str, port: int) -> socket.socket:
         one.close()
         raise
     return one
-
-
-def _key(file: Path) -> bytes:
-    """Made once; whoever is first wins."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not file.exists():
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(random.token_bytes(32))
-        with contextlib.suppress(FileExistsError):
-            file.hardlink_to(fresh)
-        fresh.unlink()
-    return file.read_bytes()
 
 
 def _remove_old(folder: Path) -> None:
