@@ -20,6 +20,7 @@ from hagane.drivers.provision.sim import SimProvision
 from hagane.errors import Invalid, Unavailable
 from hagane.network import network as networks
 from hagane.reconcile.provision import ProvisionPart
+from hagane.state import work
 from hagane.state.database import Row, Tx
 from tests.api.people import Person, person
 from tests.support import Running
@@ -245,6 +246,20 @@ def test_plans_by_boot_interface(cloud: Running, admin: Person, network: str) ->
     shell = {"kernel_append_params": "quiet; reboot"}
     with pytest.raises(Invalid, match="act upon"):
         start(cloud, Plugged(cloud, admin, network, driver_info=shell))
+
+
+def test_nodes_that_asked_too_early_are_woken_when_it_is_up(cloud: Running, admin: Person, network: str) -> None:
+    url(cloud, network)
+    part, db = cloud.hagane.cloud.use(ProvisionPart), cloud.hagane.cloud.db
+
+    async def again() -> list[dict[str, Any]]:
+        await db.write(lambda tx: work.wake(tx, "node", "asked-too-early", delay=3600))
+        part._served.clear()
+        await part.look()
+        return await db.fetch("SELECT due FROM work WHERE kind = 'node' AND key = 'asked-too-early'")
+
+    left = cloud.run(again)
+    assert not left or left[0]["due"] <= time.time()
 
 
 def test_a_network_takes_its_service_along(cloud: Running, admin: Person) -> None:

@@ -41,6 +41,7 @@ from hagane.reconcile.provision_answer import BYTES, NOTHING, Answers, Guest, So
 from hagane.reconcile.provision_image import HASH, RawImages
 from hagane.reconcile.provision_media import Media
 from hagane.reconcile.provision_stream import Streams, Tokens
+from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
 
@@ -49,6 +50,7 @@ KINDS = frozenset({"port", "network", "*"})
 RAMDISKS = {"rescuing": ("rescue_kernel", "rescue_ramdisk")}  # role -> driver_info; the others use deploy_*
 _WANTED = """SELECT n.id, p.id, p.mac_address, n.mtu, p.fixed_ips FROM network n
 JOIN port p ON p.network_id = n.id AND p.device_id = 'prov-' || n.id AND p.device_owner = :owner ORDER BY n.id"""
+_UNDER_WAY = "SELECT key FROM work WHERE kind = 'node'"
 
 
 class ProvisionPart:
@@ -111,7 +113,10 @@ class ProvisionPart:
         for network_id, why in failed.items():
             if self.problems.get(network_id) != why:
                 log.warning("network %s has no provisioning service: %s", network_id, why)
-        self.problems, self._served = failed, {one.network_id for one in those} - failed.keys()
+        before, self._served = self._served, {one.network_id for one in those} - failed.keys()
+        self.problems = failed
+        if self._served - before:  # Nodes that asked too early must not wait for their next attempt
+            await self._cloud.db.write(lambda tx: work.wake_all(tx, "node", _UNDER_WAY, {}))
         if self._served and self._own is None and self._devices.ramdisk is not None and self._warming is None:
             # Finding (or building) the ramdisk takes a while: it is there when the first Node asks for it.
             self._warming = asyncio.get_running_loop().create_task(self._warm(), name="ramdisk")
