@@ -37,6 +37,10 @@ class Fault:
     either: dict[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] = tuple(STEPS)
 
+    def harmless(self, kind: str) -> bool:
+        """Whether the work has to end well, at whatever step it comes."""
+        return not self.fails.get(kind) and not self.either.get(kind)
+
     def outcome(self, kind: str, step: str) -> str:
         if step in self.fails.get(kind, "").split():
             return FAIL
@@ -61,7 +65,7 @@ FAULTS = (
     Fault("bmc-stuck", "bmc-stuck", words=("took the order",), fails=_BMC, either=_BMC_LATE, kinds=_WORK),
     Fault("power-loss", "power-loss", words=("switched off",), fails=_POWER, either=_POWER_LATE),
     Fault("cable-pulled 8 s", "cable-pulled=0", seconds=8.0),
-    Fault("cable-pulled", "cable-pulled=0", words=("Timeout", "said nothing"), fails=_CABLE, either=_RAMDISK_LATE),
+    Fault("cable-pulled", "cable-pulled=0", words=("There is no carrier on port",), fails=_CABLE, either=_RAMDISK_LATE),
     Fault("disk-full", "disk-full", words=("ramdisk could not do",), fails=_DISK, either=_RAMDISK_LATE, kinds=_WORK),
     Fault("disk-bad", "disk-bad", words=("ramdisk could not do",), fails=_DISK, either=_RAMDISK_LATE, kinds=_WORK),
     Fault("switch reboot", "reboot", part="tor1"),

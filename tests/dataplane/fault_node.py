@@ -9,7 +9,7 @@ from hagane.drivers.gateway.ovsdb import names as patches
 from hagane.lab import rack_fault
 from hagane.lab.rack_place import TRUNK_BRIDGE
 from tests.dataplane.cloud import until
-from tests.dataplane.fault_cells import STEPS, Fault
+from tests.dataplane.fault_cells import ENDS, STEPS, Fault
 from tests.dataplane.steel import API, READY, Row, Steel
 
 STRETCH = {"redfish": "bmc-slow=0.3", "ipmi": "bmc-slow=0.1"}  # so that short steps are long enough to be hit
@@ -44,23 +44,26 @@ class FaultNode:
 
     def begin(self, kind: str, *, slowly: bool) -> None:
         if slowly:
-            self.fault(self.name, STRETCH[self.steel.machine(self.name).bmc])
+            self.stretch()
         if kind == "deploy":
             self.steel.deploy(self.name, self.image)
         else:
             self.steel.tell(self.name, {"clean": "provide", "delete": "deleted"}[kind])
 
-    def come(self, kind: str, step: str, seconds: float = 200.0) -> None:
-        """Wait until the work is at a step, or beyond it."""
+    def stretch(self) -> None:
+        self.fault(self.name, STRETCH[self.steel.machine(self.name).bmc])
+
+    def come(self, kind: str, step: str, seconds: float = 300.0) -> str:
+        """Wait until the work is at a step, or beyond it; returns where it is."""
         steps = list(STEPS[kind])
         deadline = time.monotonic() + seconds
         while True:
             state, phase, under_way = self.steel.place(self.name)
             now = "write-image" if under_way == "write-image" and "write-image" in steps else phase
             if now in steps and steps.index(now) >= steps.index(step):
-                return
-            if kind == "delete" and state in ("cleaning", READY):
-                return  # it was over before it was seen
+                return now
+            if state in (ENDS[kind], READY) or (kind == "delete" and state == "cleaning"):
+                return state  # it was over before it was seen
             assert state not in FAILURES, f"before the fault: {state}: {self.steel.row(self.name)['last_error']}"
             assert time.monotonic() < deadline, f"it did not come to {step}: {self.steel.told(self.name)}"
             time.sleep(0.01)
