@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.compute_shop import Shop, shop
+from tests.api.people import person
 from tests.support import Running
 
 V2 = "/network/v2.0"
@@ -143,3 +144,75 @@ def test_a_volume_and_its_snapshot(s: Shop) -> None:
     call(s, "DELETE", f"/os-volumes/{volume['id']}", 202)
     s.cloud.settle()
     assert call(s, "GET", "/os-volumes")["volumes"] == []
+
+
+def test_properties_of_an_image(s: Shop) -> None:
+    made = s.alice.http.post("/image/v2/images", json={"name": "i", "disk_format": "raw", "container_format": "bare"})
+    path = f"/images/{made.json()['id']}/metadata"
+    assert call(s, "PUT", path, body={"metadata": {"a": "1", "x:y": "2"}}) == {"metadata": {"a": "1", "x:y": "2"}}
+    assert call(s, "POST", path, body={"metadata": {"b": "3"}}) == {"metadata": {"a": "1", "x:y": "2", "b": "3"}}
+    assert call(s, "PUT", f"{path}/a", body={"meta": {"a": "9"}}) == {"meta": {"a": "9"}}
+    call(s, "PUT", f"{path}/a", 400, {"meta": {"b": "9"}})
+    call(s, "DELETE", f"{path}/b", 204)
+    call(s, "GET", f"{path}/b", 404)
+    assert call(s, "GET", path) == {"metadata": {"a": "9", "x:y": "2"}}
+    found = call(s, "GET", "/images?property-a=9")["images"]
+    assert [one["id"] for one in found] == [made.json()["id"]]
+    assert call(s, "GET", "/images?type=snapshot")["images"] == []
+    assert call(s, "GET", "/images?minRam=7")["images"] == []
+
+
+def test_hosts(s: Shop) -> None:
+    server = s.make()
+    name = s.admin.get(f"/compute/v2.1/servers/{server}").json()["server"]["OS-EXT-SRV-ATTR:host"]
+    resources = [one["resource"] for one in s.admin.get(f"/compute/v2.1/os-hosts/{name}").json()["host"]]
+    assert [one["project"] for one in resources] == ["(total)", "(used_now)", "(used_max)", s.alice.project_id]
+    assert [one["memory_mb"] for one in resources[1:]] == [64, 64, 64]
+    assert s.admin.put(f"/compute/v2.1/os-hosts/{name}", json={"status": "disable"}).json()["status"] == "disabled"
+    disabled = {one["host"]: one["status"] for one in s.admin.get("/compute/v2.1/os-services").json()["services"]}
+    assert disabled[name] == "disabled"
+    assert s.admin.put(f"/compute/v2.1/os-hosts/{name}", json={"status": "enable"}).json()["status"] == "enabled"
+    assert s.admin.put(f"/compute/v2.1/os-hosts/{name}", json={"status": "x"}).status_code == 400
+    assert s.admin.get(f"/compute/v2.1/os-hosts/{name}/reboot").status_code == 501
+    s.delete(server)
+
+
+def test_what_administrators_are_told_of_a_server(s: Shop) -> None:
+    server = s.make(networks=[{"uuid": s.network}])
+    headers = {"OpenStack-API-Version": "compute 2.96"}
+    told = s.admin.get(f"/compute/v2.1/servers/{server}/diagnostics", headers=headers).json()
+    assert (told["state"], told["num_nics"], told["memory_details"]["maximum"]) == ("running", 1, 64)
+    call(s, "GET", f"/servers/{server}/diagnostics", 403)
+    events = [
+        {"server_uuid": server, "name": "network-changed"},
+        {"server_uuid": str(uuid4()), "name": "network-changed"},
+    ]
+    answer = s.admin.post("/compute/v2.1/os-server-external-events", json={"events": events})
+    assert (answer.status_code, [event["code"] for event in answer.json()["events"]]) == (207, [200, 404])
+    call(s, "POST", "/os-server-external-events", 403, {"events": events})
+    assert s.admin.post("/compute/v2.1/os-server-external-events", json={"events": events[1:]}).status_code == 404
+    log = s.admin.get("/compute/v2.1/os-instance_usage_audit_log/2026-11-20%2010:00:00").json()[
+        "instance_usage_audit_log"
+    ]
+    assert (log["period_beginning"], log["period_ending"]) == ("2026-10-01 00:00:00", "2026-11-01 00:00:00")
+    assert s.admin.get("/compute/v2.1/os-instance_usage_audit_log/x").status_code == 400
+    call(s, "POST", f"/servers/{server}/action", 409, {"restore": None})
+    s.delete(server)
+
+
+def test_a_network_comes_by_itself(s: Shop) -> None:
+    pool = {
+        "name": "default",
+        "prefixes": ["10.99.0.0/16"],
+        "default_prefixlen": 26,
+        "shared": True,
+        "is_default": True,
+    }
+    with person(s.cloud).http as bob:
+        order = {"name": "web", "imageRef": s.image, "flavorRef": s.flavor, "networks": "auto"}
+        refused = s.call("POST", "/servers", who=bob, json={"server": order})
+        assert (refused.status_code, "automatically allocate" in refused.text) == (400, True)
+        s.admin.post(f"{V2}/subnetpools", json={"subnetpool": pool}).raise_for_status()
+        made = s.call("POST", "/servers", who=bob, json={"server": order}).json()["server"]["id"]
+        addresses = s.wait(made, who=bob)["addresses"]["auto_allocated_network"]
+        assert addresses[0]["addr"].startswith("10.99.")

@@ -10,6 +10,8 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.compute.base import V21, api, need
 from hagane.compute.proxy import LAST, NETWORK, ask
+from hagane.errors import HaganeError, Invalid
+from hagane.network import attach
 
 _ALL = ("id", "cidr", "netmask", "gateway", "broadcast", "dns1", "dns2", "cidr_v6", "gateway_v6", "label", "netmask_v6")
 _ADMIN = (
@@ -27,6 +29,17 @@ def _full(request: Request, network: dict[str, Any]) -> dict[str, Any]:
 
 def _short(request: Request, network: dict[str, Any]) -> dict[str, Any]:
     return {"id": network["id"], "cidr": "None", "label": network["name"]}
+
+
+async def allocate(request: Request) -> None:
+    """A project without a network of its own gets one, by the network API's own means. Raises Invalid."""
+    project = request.caller.project_id or ""
+    if any(network["subnets"] for network in await attach.networks(request.cloud.db, project)):
+        return
+    try:
+        await ask(request, "GET", f"{NETWORK}/auto-allocated-topology/{project}")
+    except HaganeError as error:
+        raise Invalid(f"Unable to automatically allocate a network for project {project}") from error
 
 
 def routes(cloud: Cloud) -> list[Route]:

@@ -7,7 +7,7 @@ from hagane.api.listing import Page
 from hagane.api.service import Route
 from hagane.api.turns import in_turns
 from hagane.cloud import Cloud
-from hagane.compute import server_create, server_filter
+from hagane.compute import proxy_network, server_create, server_filter
 from hagane.compute.base import V21, api, at, links, need, next_link
 from hagane.compute.row import KIND, SERVER, Task
 from hagane.compute.server_body import create_type, update_type
@@ -60,6 +60,8 @@ class Servers:
     async def create(self, request: Request) -> Response:
         body = create_type(request.version).check("", await request.json())
         order = server_create.order_of(request, body)
+        if order.server.get("networks") == "auto":
+            await proxy_network.allocate(request)
         rows = await self.db.write(lambda tx: server_create.create(request, tx, order))
         if order.server.get("return_reservation_id"):
             return json_response(202, {"reservation_id": order.reservation})

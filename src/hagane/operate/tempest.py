@@ -1,8 +1,8 @@
 """`hagane tempest-conf`: the configuration with which Tempest tests this cloud, made from what the cloud itself says.
 
-ask the services ─▶ make the two images and two flavors, if they are missing ─▶ write the file
+ask the services ─▶ make what is missing: two images, two flavors, a volume type, a subnet pool ─▶ write the file
 
-What it makes are ordinary public images and flavors of the administrator; a second run finds them again by their names.
+What it makes are ordinary public things of the administrator; a second run finds them again by their names.
 """
 
 import tempfile
@@ -22,6 +22,8 @@ from hagane.operate.tempest_document import Facts, document, text
 
 IMAGES = ("tempest-a", "tempest-b")
 FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
+SHARED_VOLUMES = "tempest-multiattach"
+POOL = {"name": "tempest", "prefixes": ["10.200.0.0/16"], "default_prefixlen": 26, "shared": True, "is_default": True}
 SIMULATED_BYTES = 1 << 20  # what an image of a simulated cloud holds: nothing boots from it
 
 
@@ -54,6 +56,8 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
     auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
     schema = session.call("GET", "/image/v2/schemas/image")["properties"]
     catalog = session.call("GET", "/identity/v3/auth/catalog")["catalog"]
+    pools = session.call("GET", "/volume/v3/scheduler-stats/get_pools?detail=true")["pools"]
+    _default_pool(session, lines)
     return Facts(
         url=auth["auth_url"].removesuffix("/identity/v3"),
         region=config.region,
@@ -70,7 +74,8 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         container_formats=_formats(schema["container_format"], first=["bare"]),
         disk_formats=_formats(schema["disk_format"], first=["qcow2", "raw"]),
         import_methods=session.call("GET", "/image/v2/info/import")["import-methods"]["value"],
-        pools=session.call("GET", "/volume/v3/scheduler-stats/get_pools?detail=true")["pools"],
+        pools=pools,
+        shared_volumes=_shared_volumes(session, lines, pools),
         hosts=_hosts(session),
         folder=str(file.parent.absolute()),
         image_file="" if config.sim else str(_guest("a")),
@@ -106,7 +111,7 @@ def _external(session: Session) -> dict[str, Any]:
     return max(found, key=lambda network: bool(network["is_default"]))
 
 
-# What tests start their machines from
+# What tests start from
 
 
 def _flavors(session: Session, lines: list[str]) -> tuple[str, str]:
@@ -119,6 +124,29 @@ def _flavors(session: Session, lines: list[str]) -> tuple[str, str]:
         there[name] = session.call("POST", "/compute/v2.1/flavors", {"flavor": flavor})["flavor"]["id"]
         lines.append(f"flavor {name} made ({vcpus} vCPU, {ram} MiB, {disk} GiB)")
     return there[FLAVORS[0][0]], there[FLAVORS[1][0]]
+
+
+def _shared_volumes(session: Session, lines: list[str], pools: list[dict[str, Any]]) -> str:
+    """The type of volumes that several Servers may have at once, where a backend can; "" where none can."""
+    if not any(pool["capabilities"].get("multiattach") is True for pool in pools):
+        return ""
+    types = session.call("GET", f"/volume/v3/{session.project_id}/types")["volume_types"]
+    if any(kind["name"] == SHARED_VOLUMES for kind in types):
+        lines.append(f"volume type {SHARED_VOLUMES} kept")
+        return SHARED_VOLUMES
+    kind = {"name": SHARED_VOLUMES, "extra_specs": {"multiattach": "<is> True"}}
+    session.call("POST", f"/volume/v3/{session.project_id}/types", {"volume_type": kind})
+    lines.append(f"volume type {SHARED_VOLUMES} made")
+    return SHARED_VOLUMES
+
+
+def _default_pool(session: Session, lines: list[str]) -> None:
+    """Networks that projects get by themselves take their subnets from the default pool, an administrator's."""
+    if session.call("GET", "/network/v2.0/subnetpools?is_default=true")["subnetpools"]:
+        lines.append("default subnet pool kept")
+        return
+    session.call("POST", "/network/v2.0/subnetpools", {"subnetpool": POOL})
+    lines.append(f"default subnet pool {POOL['name']} made (10.200.0.0/16)")
 
 
 def _images(config: Config, session: Session, lines: list[str]) -> tuple[str, str]:

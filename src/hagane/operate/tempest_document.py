@@ -28,10 +28,10 @@ COMPUTE: Section = {
     "spice_console": False,
     "stable_rescue": True,
     "suspend": True,
-    "swap_volume": False,
+    "swap_volume": True,
     "attach_encrypted_volume": False,
     "unified_limits": False,
-    "vnc_console": True,
+    "vnc_console": False,
     "scheduler_enabled_filters": [
         "AvailabilityZoneFilter", "ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter",
         "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter", "SameHostFilter", "DifferentHostFilter",
@@ -57,6 +57,7 @@ class Facts:
     network: dict[str, Any]  # the external one
     network_extensions: list[str]
     volume_extensions: list[str]
+    shared_volumes: str  # the type of volumes that several Servers may have; "": none
     container_formats: list[str]
     disk_formats: list[str]
     import_methods: list[str]
@@ -84,7 +85,7 @@ def document(facts: Facts) -> dict[str, Section]:
         "compute": _compute(facts),
         "compute-feature-enabled": COMPUTE | {
             "cold_migration": facts.hosts > 1,
-            "volume_multiattach": _any(facts.pools, "multiattach"),
+            "volume_multiattach": bool(facts.shared_volumes),
         },
         "image": {
             "region": facts.region, "container_formats": facts.container_formats, "disk_formats": facts.disk_formats,
@@ -136,6 +137,8 @@ def _volume(facts: Facts) -> Section:
     if facts.pools:
         of = facts.pools[0]["capabilities"]
         told |= {"storage_protocol": of["storage_protocol"], "vendor_name": of["vendor_name"]}
+    if facts.shared_volumes:
+        told["volume_type_multiattach"] = facts.shared_volumes
     names = _backends(facts)
     return told | ({"backend_names": names} if len(names) > 1 else {})
 
@@ -150,10 +153,6 @@ def _volume_features(facts: Facts) -> Section:
 
 def _backends(facts: Facts) -> list[str]:
     return sorted({pool["capabilities"]["volume_backend_name"] for pool in facts.pools})
-
-
-def _any(pools: list[dict[str, Any]], capability: str) -> bool:
-    return any(pool["capabilities"].get(capability) is True for pool in pools)
 
 
 def _validation(facts: Facts) -> Section:
