@@ -40,6 +40,10 @@ def volume_step(row: Row, *, snapshots: int) -> Step:
             return Step("wait")
         case "deleting":
             return Step("remove", "error_deleting")
+        case "extending" if (
+            row["previous_status"] == "in-use"
+        ):  # it is as it was: its machine must be able to let it go
+            return Step("grow", "", "extend")
         case status:
             return _STEPS.get(status, REST)
 

@@ -258,6 +258,29 @@ def test_the_older_way_to_attach(volumes: Volumes) -> None:
     assert volumes.show(key)["status"] == "available"
 
 
+def test_a_volume_in_use_that_cannot_grow_is_as_it_was(volumes: Volumes) -> None:
+    from hagane.errors import DeviceFailed
+
+    def refuse(call: str) -> None:
+        if call == "Volume":
+            raise DeviceFailed("It is in use on another machine.")
+
+    key = volumes.make()["id"]
+    order = {"volume_uuid": key, "connector": {"host": "h"}}
+    made = volumes.ask("POST", "/attachments", {"attachment": order})["attachment"]["id"]
+    volumes.ask("POST", f"/attachments/{made}/action", {"os-complete": {}}, status=204)
+    backend(volumes.cloud).hook = refuse
+    try:
+        volumes.act(key, "os-extend", {"new_size": 5})
+    finally:
+        backend(volumes.cloud).hook = lambda call: None
+    shown = volumes.show(key)
+    assert (shown["status"], shown["size"]) == ("in-use", 1)
+    assert volumes.used()["totalGigabytesUsed"] == 1
+    volumes.act(key, "os-extend", {"new_size": 3})
+    assert (volumes.show(key)["status"], volumes.show(key)["size"]) == ("in-use", 3)
+
+
 def test_several_machines_share_a_volume_of_a_type_that_allows_it(volumes: Volumes, root: Volumes) -> None:
     kind = {"name": f"shared-{volumes.cloud.url[-5:]}", "extra_specs": {"multiattach": "<is> True"}}
     root.ask("POST", "/types", {"volume_type": kind})
