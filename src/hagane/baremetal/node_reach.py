@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hagane.api.http import Caller
-from hagane.baremetal.service_port import ROLES
+from hagane.baremetal.service_port import ALL
 from hagane.errors import Forbidden, Invalid
 from hagane.image.image import Image
 from hagane.image.row import visible_to
@@ -25,7 +25,7 @@ IMAGES = {
     "driver_info": ("deploy_kernel", "deploy_ramdisk", "deploy_iso", "rescue_kernel", "rescue_ramdisk", "rescue_iso"),
     "instance_info": ("image_source", "kernel", "ramdisk", "boot_iso"),
 }
-NETWORKS = tuple(f"{role}_network" for role in ROLES)
+NETWORKS = tuple(f"{role}_network" for role in ALL)
 URLS = ("image_source", "image_checksum")
 """Parts of instance_info that may be a URL to be fetched."""
 Documents = Mapping[str, Any]

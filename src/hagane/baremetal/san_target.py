@@ -6,12 +6,9 @@ claim. Those of an operator stay.
 
 from uuid import uuid4
 
-from hagane.baremetal.volume import Connectors, Targets
+from hagane.baremetal.volume import SERVER, Connectors, Targets
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
-
-SERVER = "hagane_server"
-"""In a target's `extra`: the Server that it was made for."""
 
 
 async def targets(reader: Reader, node_id: str) -> list[Row]:

@@ -13,6 +13,8 @@ from hagane.errors import Conflict, Invalid
 from hagane.state.database import Row, Tx
 
 FREE = Obj(open=True, nullable=True)
+SERVER = "hagane_server"
+"""In a target's `extra`: the Server that it was made for. From outside it is never taken."""
 _ID = (
     Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
     Attr("created_at", Time(nullable=True)),
@@ -93,10 +95,42 @@ class Targets(_Volume):
             )  # fmt: skip
         return view
 
+    async def creating(self, request: Request, tx: Tx, row: Row) -> None:
+        await _may_name(request, tx, row, {})
+        await super().creating(request, tx, row)
+
+    async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        await _may_name(request, tx, old | changes, old)
+        await super().updating(request, tx, old, changes)
+
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        _refuse_servers(row)
+        await super().deleting(request, tx, row)
+
     async def _check(self, tx: Tx, row: Row) -> None:
         found = await self.table.get(tx, node_id=row["node_id"], boot_index=row["boot_index"])
         if found is not None and found["id"] != row["id"]:
             raise Conflict(f"A volume target with boot index '{row['boot_index']}' for the same node already exists.")
+
+
+async def _may_name(request: Request, tx: Tx, row: Row, old: Row) -> None:
+    """Whether the caller may have this Node reach this volume: it is their project's, or they are an administrator.
+    Raises Invalid, Conflict."""
+    _refuse_servers(old)
+    if SERVER in (row["extra"] or {}):
+        raise Invalid(f"{SERVER} in extra is this cloud's own.")
+    if request.caller.is_admin or row["volume_id"] == old.get("volume_id"):
+        return
+    # By its table: the block storage API is beside this one, not below it.
+    found = await tx.fetch_tuples("SELECT project_id FROM volume WHERE id = :id", {"id": row["volume_id"]})
+    if [project for (project,) in found] != [request.caller.project_id]:
+        raise Invalid(f"Volume {row['volume_id']} could not be found.")
+
+
+def _refuse_servers(row: Row) -> None:
+    """A target that a Server made ends with it, and not before. Raises Conflict."""
+    if SERVER in (row.get("extra") or {}):
+        raise Conflict(f"Volume target {row['id']} belongs to server {row['extra'][SERVER]}.")
 
 
 def _off(node: Row, action: str) -> None:

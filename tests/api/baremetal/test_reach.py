@@ -107,3 +107,39 @@ def test_an_owner_cannot_enrol_with_them(cloud: Running, other: Person) -> None:
         body = {"driver": "fake-hardware", "driver_info": {"deploy_kernel": image(other)}}
         answer = http.post("/baremetal/v1/nodes", json=body, headers=VERSION)
         assert "can not be found" in fault(answer, 400)
+
+
+def volume(of: Person) -> str:
+    answer = of.http.post("/volume/v3/volumes", json={"volume": {"size": 1}})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["volume"]["id"])
+
+
+def target(of: httpx.Client, node: str, volume_id: str, **more: Any) -> httpx.Response:
+    body = {"node_uuid": node, "volume_type": "iscsi", "boot_index": 0, "volume_id": volume_id} | more
+    return of.post("/baremetal/v1/volume/targets", json=body)
+
+
+def test_volumes_of_others_cannot_be_booted_from(
+    cloud: Running, metal: httpx.Client, owner: Person, other: Person, node: str
+) -> None:
+    owner = person(cloud, "manager", owner.project_id)
+    owner.http.headers.update(VERSION)
+    mine, theirs, nobodys = volume(owner), volume(other), str(uuid4())
+    for wrong in (theirs, nobodys):
+        assert fault(target(owner.http, node, wrong), 400) == f"Volume {wrong} could not be found."
+    assert "this cloud's own" in fault(target(owner.http, node, mine, extra={"hagane_server": str(uuid4())}), 400)
+    made = target(owner.http, node, mine)
+    assert made.status_code == 201, made.text
+    path = f"/baremetal/v1/volume/targets/{made.json()['uuid']}"
+    metal.put(f"/nodes/{node}/states/power", json={"target": "power off"})
+    for field, value in (("/volume_id", theirs), ("/extra", {"hagane_server": "x"})):
+        answer = owner.http.patch(path, json=[{"op": "add", "path": field, "value": value}])
+        assert answer.status_code == 400, answer.text
+    owner.http.close()
+
+
+def test_a_network_for_storage_of_others_cannot_be_named(owner: Person, other: Person, node: str) -> None:
+    theirs = other.http.post("/network/v2.0/networks", json={"network": {"name": "s"}}).json()["network"]["id"]
+    answer = name(owner, node, "/driver_info/storage_network", theirs)
+    assert fault(answer, 400) == f"Network {theirs} could not be found."
