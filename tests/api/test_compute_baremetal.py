@@ -133,6 +133,9 @@ def test_explain_goes_through_to_the_node(metal: Metal) -> None:
     answer = metal.shop.admin.get(f"/hagane/v1/explain/server/{server}")
     assert answer.status_code == 200, answer.text
     assert any("It is the bare-metal node bm" in fact for fact in answer.json()["facts"]), answer.text
+    mine = metal.shop.alice.http.get(f"/hagane/v1/explain/server/{server}")
+    assert mine.status_code == 200 and mine.json()["steps"] and not mine.json()["whole"]
+    assert "bare-metal node bm" not in mine.text and "openstack baremetal" not in mine.text
     metal.shop.delete(server)
     metal.free()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hagane.baremetal.binding import BOUND
+from hagane.baremetal.node import NODE
 from hagane.baremetal.rack import DOWN, SWITCH_PORT
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound
@@ -18,6 +19,7 @@ from hagane.network.port_row import PORT
 from hagane.network.router_row import GATEWAY
 from hagane.operate.explain_node import carried_by, detail_of, facts_of
 from hagane.operate.kinds import KINDS, Kind
+from hagane.reconcile.server_node_words import public
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
 from hagane.state.work import WORK
@@ -51,6 +53,7 @@ class Explanation:
     waits: list[Wait] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
+    whole: bool = True  # for operators; others are told nothing of Nodes' BMCs, of switches and of tracebacks
 
 
 Detail = Callable[[Reader, Row, Explanation], Awaitable[None]]
@@ -74,15 +77,19 @@ async def find(reader: Reader, kind: str, name: str, project: str | None = None)
     return known, rows[0]
 
 
-async def explain(reader: Reader, kind: Kind, row: Row) -> Explanation:
-    """Gather what is known of one row."""
+async def explain(reader: Reader, kind: Kind, row: Row, *, whole: bool = True) -> Explanation:
+    """Gather what is known of one row. `whole` False: for its owner, who is no operator."""
     name = str(row.get(kind.name_column) or "")
-    found = Explanation(kind.name, str(row["id"]), name, kind.state(row))
+    found = Explanation(kind.name, str(row["id"]), name, kind.state(row), whole=whole)
     await _waits(reader, found, kind.name, [found.id])
     if detail := DETAILS.get(kind.name):
         await detail(reader, row, found)
     if not found.waits and kind.settled(row):
         found.facts.append("Nothing is pending: what was asked for is what is so.")
+    if not whole:
+        node = await NODE.get(reader, id=row["node_id"]) if row.get("node_id") else None
+        for wait in found.waits:
+            wait.reason = public(wait.reason, node)
     return found
 
 
@@ -99,18 +106,19 @@ async def _waits(reader: Reader, found: Explanation, kind: str, keys: list[str])
 
 async def _server(reader: Reader, row: Row, found: Explanation) -> None:
     if row["node_id"]:
-        facts, advice = await facts_of(reader, row["node_id"])
-        found.facts += facts
-        found.advice += advice
+        if found.whole:
+            facts, advice = await facts_of(reader, row["node_id"])
+            found.facts += facts
+            found.advice += advice
         await _waits(reader, found, "node", [row["node_id"]])
     elif row["host"]:
         found.facts.append(f"It is placed on Host {row['host']}.")
-    for tried in row["tried"] or ():
+    for tried in (row["tried"] or ()) if found.whole else ():
         what = f"Node {tried['name']}" if "name" in tried else f"Host {tried['host']}"
         found.facts.append(f"{what} was tried: {tried['why']}")
     if fault := row["fault"]:
         found.facts.append(f"Fault: {fault['message']}")
-        if fault.get("details"):
+        if fault.get("details") and found.whole:
             found.facts.extend(str(fault["details"]).splitlines()[:8])
         found.advice.append("Mend the cause, then: openstack server rebuild (or delete it and create it again).")
     ports = [nic["port_id"] for nic in row["nics"] or ()]
@@ -135,7 +143,7 @@ def _step(row: Row) -> dict[str, Any]:
 
 async def _port(reader: Reader, row: Row, found: Explanation) -> None:
     if carried := await carried_by(reader, row["id"]):
-        found.facts += carried
+        found.facts += carried if found.whole else ["A bare-metal machine carries it."]
     elif not row["binding_host_id"] and str(row["device_owner"]).startswith("compute:"):
         found.facts.append("It belongs to a Server that has no Host yet.")
     elif not row["device_id"]:

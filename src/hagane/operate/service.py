@@ -42,7 +42,7 @@ def service(cloud: Cloud) -> Service:
 async def _explain(request: Request) -> Response:
     project = None if request.caller.is_admin else request.caller.project_id or ""
     kind, row = await find(request.cloud.db, request.params["kind"], request.params["name"], project)
-    return json_response(200, asdict(await explain(request.cloud.db, kind, row)))
+    return json_response(200, asdict(await explain(request.cloud.db, kind, row, whole=request.caller.is_admin)))
 
 
 async def _status(request: Request) -> Response:
