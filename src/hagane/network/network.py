@@ -119,6 +119,8 @@ class Network(NetResource):
             raise error("NetworkMTUSubnetConflict", id=network["id"], mtu=1280)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
+        if row["router_external"]:
+            await self._end_floating(request, tx, row)
         held = await tx.fetch_tuples(
             f"SELECT id FROM port WHERE network_id = :id AND device_owner NOT IN {AUTOMATIC} ORDER BY created_at",
             {"id": row["id"]},
@@ -135,6 +137,15 @@ class Network(NetResource):
         await topology_row.network_gone(tx, row["id"])
         await plugged.moving(tx, self.cloud, row, request_id=request.id)
         await work.wake(tx, "network", row["id"], request_id=request.id)
+
+    async def _end_floating(self, request: Request, tx: Tx, row: Row) -> None:
+        """Floating IPs that lead nowhere end with their external network, whoever's they are."""
+        from hagane.network.floatingip import FloatingIp  # it needs networks itself
+
+        resource = FloatingIp(self.cloud)
+        free = {"floating_network_id": row["id"], "port_id": None, "router_id": None}
+        for floating in await resource.table.select(tx, free):
+            await resource.unmake(request, tx, floating)
 
 
 async def get(reader: Reader, network_id: str) -> Row | None:

@@ -240,6 +240,23 @@ def test_an_external_network_runs_out_of_addresses(alice: Net, root: Net) -> Non
                   f"Unable to find any IP address on external network {network['id']}.")  # fmt: skip
 
 
+def test_an_external_network_takes_free_floating_ips_with_it(alice: Net, bob: Net, root: Net) -> None:
+    network, _ = external(root, "198.51.100.64/26")
+    free, used = (alice.make("floatingip", floating_network_id=network["id"]) for _ in range(2))
+    inside, subnet = alice.wired()
+    router = alice.make("router", external_gateway_info={"network_id": network["id"]})
+    attach(alice, router, subnet_id=subnet["id"])
+    alice.change("floatingip", used, port_id=alice.port(inside)["id"])
+    root.refused("DELETE", f"/networks/{network['id']}", None, 409, "NetworkInUse")
+    assert alice.show("floatingip", free)["status"] == "DOWN"
+    alice.delete("floatingip", used)
+    alice.change("router", router, external_gateway_info={})
+    detach(alice, router, subnet_id=subnet["id"])
+    alice.delete("router", router)
+    root.delete("network", network)
+    alice.refused("GET", f"/floatingips/{free['id']}", None, 404, "FloatingIPNotFound")
+
+
 def test_one_port_announces_all_ipv6_prefixes_of_a_network(alice: Net) -> None:
     network = alice.network()
     slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
