@@ -17,7 +17,10 @@ SECONDS = 300
 
 def test_the_list_passes_and_leaves_nothing(tmp_path: Path) -> None:
     with interop.simulated(tmp_path) as stand:
-        before = stand.look()
+        settings, before = (tmp_path / "tempest.conf").read_text(), stand.look()
+        again = stand.process.command("tempest-conf", str(tmp_path / "tempest.conf"))
+        assert again.returncode == 0 and " made" not in again.stderr, again.stderr
+        assert (tmp_path / "tempest.conf").read_text() == settings
         outcome = tempest.run(tmp_path, tempest.names(), concurrency=2, timeout=2 * SECONDS)
         assert not outcome.failed, (tmp_path / "run.log").read_text()[-6000:]
         assert set(outcome.skipped) == LOGIN

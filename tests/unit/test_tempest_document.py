@@ -1,0 +1,47 @@
+"""Tempest's configuration: a pure function of what the services say."""
+
+from dataclasses import replace
+
+from hagane.operate.tempest_document import Facts, document, text
+
+FACTS = Facts(
+    url="http://cloud:8774", region="RegionOne", password="pa$$word", catalog=["identity", "image", "compute", "network"],
+    compute={"version": "2.96"}, volume={"version": "3.71"}, placement={"max_version": "1.39"}, images=("a", "b"),
+    flavors=("x", "y"), network={"id": "n", "name": "public"}, network_extensions=["port-security", "router"],
+    volume_extensions=["backups"], shared_volumes="", container_formats=["bare"], disk_formats=["qcow2", "raw"],
+    import_methods=[], pools=[], hosts=1, folder="/tests", image_file="", validation=False,
+)  # fmt: skip
+
+
+def test_a_small_cloud() -> None:
+    told = document(FACTS)
+    assert told["service_available"] == {"glance": True, "nova": True, "neutron": True, "cinder": False, "swift": False,
+                                         "horizon": False}  # fmt: skip
+    assert told["compute-feature-enabled"]["cold_migration"] is False
+    assert told["compute-feature-enabled"]["volume_multiattach"] is False
+    assert told["image-feature-enabled"]["import_image"] is False
+    assert told["validation"]["run_validation"] is False
+    assert "storage_protocol" not in told["volume"]
+    assert "scenario" not in told
+
+
+def test_what_the_cloud_has_is_said() -> None:
+    pool = {"capabilities": {"volume_backend_name": "file", "storage_protocol": "file", "vendor_name": "Open Source"}}
+    other = {"capabilities": pool["capabilities"] | {"volume_backend_name": "ceph"}}
+    told = document(
+        replace(FACTS, hosts=2, pools=[pool, other], shared_volumes="many", validation=True, image_file="/g")
+    )
+    assert told["compute"]["min_compute_nodes"] == 2
+    assert told["compute-feature-enabled"]["cold_migration"] is True
+    assert (told["volume"]["storage_protocol"], told["volume"]["volume_type_multiattach"]) == ("file", "many")
+    assert told["volume"]["backend_names"] == ["ceph", "file"]
+    assert told["volume-feature-enabled"]["multi_backend"] is True
+    assert told["scenario"]["img_file"] == "/g"
+
+
+def test_as_a_file() -> None:
+    lines = text(document(FACTS)).splitlines()
+    assert "admin_password = pa$$$$word" in lines  # oslo.config halves them again
+    assert "run_validation = false" in lines
+    assert "api_extensions = port-security,router" in lines
+    assert "dhcp_domain =" in lines
