@@ -9,7 +9,7 @@ from then on the token proves that it is the same one. A stranger learns nothing
 
 Who asks a second time before the first heartbeat has lost the answer, or somebody else had it: nobody can tell. The
 real service lets such a Node wait for its deadline; here it is noted, and the machine is started anew, with another
-token (reconcile/node_agent.py).
+token (reconcile/node_agent.py). Until it is off, what still runs on it is not heard: it would take the next token.
 """
 
 import hmac
@@ -30,6 +30,8 @@ from hagane.state.secret import Secrets
 
 AGAIN = "agent_asked_again"
 """Key of driver_internal_info: a ramdisk without a token waits."""
+OFF = ("tenant-network", "storage", "network", "boot", "release", "teardown")
+"""Phases (reconcile/node_plan.py) at whose end the machine is off: no ramdisk of this work has been started yet."""
 
 
 class AgentGate:
@@ -41,7 +43,7 @@ class AgentGate:
 
         async def find(tx: Tx) -> tuple[Row, str | None]:
             row = await _find(tx, key, macs, inside=inside)
-            if row["provision_state"] not in LOOKUP:
+            if row["provision_state"] not in LOOKUP or _before(row):
                 raise nobody()
             if opened(self._secrets, row).get("agent_token"):
                 await self._again(tx, row)
@@ -68,6 +70,8 @@ class AgentGate:
             row = await NODE.get(tx, id=key) or await NODE.get(tx, name=key)
             if row is None or _elsewhere(row, inside=inside):
                 raise NotFound(f"Node {key} could not be found.")
+            if _before(row):
+                raise Invalid("The machine is about to be switched off.")
             internal = row["driver_internal_info"]
             if internal.get("agent_url") not in (None, given["callback_url"]):
                 raise Invalid('Detected change in ramdisk provided "callback_url"')
@@ -116,6 +120,10 @@ def nobody() -> NotFound:
 
 def _elsewhere(row: Row, *, inside: bool) -> bool:
     return not inside and plugs(row)
+
+
+def _before(row: Row) -> bool:
+    return ((row["seen"] or {}).get("life") or {}).get("phase") in OFF
 
 
 async def _find(reader: Reader, key: str | None, macs: list[str], *, inside: bool) -> Row:
