@@ -11,6 +11,7 @@ from hagane.baremetal.nic import Nics
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_console import NodeConsole
 from hagane.drivers.bmc.base import BootDevice
+from hagane.reconcile.node_sim import inventory
 from tests.scenarios.node_world import World, world
 
 ERASED = ["clean.get_clean_steps", "clean.execute_clean_step:erase_devices_metadata"]
@@ -62,6 +63,24 @@ async def test_an_inspection_fills_in_what_the_ramdisk_found(tmp_path: Path) -> 
         assert await w.leaks(node) == {}
         await w.reach(node, "inspect", "manageable")
         assert await Nics.table.count(w.db, {"node_id": node}) == 1
+
+
+async def test_an_agent_that_asks_who_it_is_while_it_inspects_leaves_no_step_open(tmp_path: Path) -> None:
+    """The original one does, after it has sent what it found."""
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        w.machine(node).wrong.mute = True
+        await w.reach(node, "inspect", "inspect wait")
+
+        async def started() -> bool:
+            return bool((await w.row(node))["seen"]["life"]["phase"] == "data")
+
+        await w.until(started)
+        await w.fleet.gate.lookup(node, [])
+        await w.fleet.gate.found(node, [], inventory(node))
+        await w.at(node, "manageable")
+        assert await w.leaks(node) == {}
 
 
 async def test_rescue_and_back(tmp_path: Path) -> None:

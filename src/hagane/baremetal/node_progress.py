@@ -80,6 +80,8 @@ async def looked_up(tx: Tx, row: Row) -> Row:
     power = find(steps, "power-on")
     if power is None or power["finished_at"] is None:
         return {}  # it is quicker than who switched it on: that one writes these steps
+    if row["provision_state"] in ("inspect wait", "inspecting"):
+        return {}  # it sends what it found, and is not called back
     for line, seconds in spoke(steps):
         await record(tx, row, line, duration=seconds)
     begin(steps, "callback", "the ramdisk has asked who it is")
