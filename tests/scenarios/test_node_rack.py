@@ -13,8 +13,9 @@ from hagane.baremetal.provision import Fetched
 from hagane.errors import Invalid, NotFound, Unavailable
 from hagane.image.store import fill, new_image
 from hagane.network.port_row import PORT
-from hagane.reconcile import node_cable
+from hagane.reconcile import node_agent, node_cable
 from hagane.reconcile.node import NodePart
+from hagane.state import clock, work
 from hagane.state.database import Row
 from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
 
@@ -181,6 +182,22 @@ async def test_a_ramdisk_whose_token_was_lost_is_started_anew(w: RackWorld) -> N
     assert machine.starts == starts + 1 and row["last_error"] is None
     lines = await w.db.fetch("SELECT event FROM node_history WHERE node_id = :id", {"id": node["id"]})
     assert any("its token was asked for twice" in line["event"] for line in lines)
+
+
+async def test_a_firmware_that_found_nobody_after_a_restart_is_started_once_more(
+    w: RackWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked for its network while no process of ours was there, and then stands still."""
+    monkeypatch.setattr(node_agent, "FIRMWARE", 0.0)
+    node, part = await _mute(w), w.cloud.use(NodePart)
+    machine = part.fleet.machines[node["id"]]
+    starts, machine.wrong.mute = machine.starts, False
+    part.tools.began = clock.wall()
+    await w.db.write(lambda tx: work.wake(tx, "node", node["id"]))
+    row = await at(w, node, "available")
+    assert machine.starts == starts + 1 and row["last_error"] is None
+    lines = await w.db.fetch("SELECT event FROM node_history WHERE node_id = :id", {"id": node["id"]})
+    assert any("nobody answered it while Hagane was started anew" in line["event"] for line in lines)
 
 
 async def test_a_ramdisk_that_is_to_be_switched_off_is_not_heard(w: RackWorld) -> None:

@@ -22,7 +22,7 @@ from hagane.reconcile import (
     node_steps,
     provision_boot,
 )
-from hagane.reconcile.node_agent import agent_of, anew
+from hagane.reconcile.node_agent import agent_of, anew, unserved
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
 
@@ -114,7 +114,7 @@ async def callback(job: Job) -> Turn:
         job.spoke()
         job.finish("callback", "the ramdisk called back")
         return Next()
-    if turn := anew(job):
+    if turn := anew(job) or unserved(job):
         return turn
     if job.elapsed() > job.tools.times.settle and await job.live(job.bmc.power()) is Power.OFF:
         raise DeviceFailed("The machine was switched off before its ramdisk called back.")
