@@ -28,7 +28,7 @@ def withdraw(config: Config, path: Path) -> Iterator[str]:
     done = _gone(session, f"/hagane/v1/racks/{quote(name, safe='')}")
     yield f"rack {name} {done}"
     if not session.call("GET", "/hagane/v1/racks")["racks"]:
-        yield from _provisioning(session, wanted.provisioning.network)
+        yield from _networks(session, wanted.provisioning.network, wanted.storage.network)
 
 
 def _gone(session: Session, path: str, headers: dict[str, str] | None = None) -> str:
@@ -39,12 +39,13 @@ def _gone(session: Session, path: str, headers: dict[str, str] | None = None) ->
     return "removed"
 
 
-def _provisioning(session: Session, name: str) -> Iterator[str]:
-    """After the last rack: the network of the ramdisks and its security group."""
-    mine = f"name={quote(name, safe='')}&project_id={session.project_id}"
-    for network in _listed(session, "networks", mine):
-        done = _gone(session, f"{V2}/networks/{network['id']}")
-        yield f"network {name} {done}"
+def _networks(session: Session, *names: str) -> Iterator[str]:
+    """After the last rack: the networks of ramdisks and of volumes, and their security groups."""
+    for name in names:
+        mine = f"name={quote(name, safe='')}&project_id={session.project_id}"
+        for network in _listed(session, "networks", mine):
+            done = _gone(session, f"{V2}/networks/{network['id']}")
+            yield f"network {name} {done}"
     mine = f"name={GROUP_NAME}&project_id={session.project_id}"
     with contextlib.suppress(NotFound):
         for group in _listed(session, "security_groups", mine):
