@@ -264,6 +264,10 @@ def tear_down(smith: Connection) -> None:
         smith.block_storage.wait_for_status(volume, "available", **WAIT)
         smith.block_storage.delete_volume(volume)
         smith.block_storage.wait_for_delete(volume, **WAIT)
+    leave_network(smith)
+
+
+def leave_network(smith: Connection) -> None:
     router, subnet = smith.network.find_router("gate"), smith.network.find_subnet("floor-4")
     smith.network.remove_interface_from_router(router, subnet=subnet.id)
     smith.network.delete_router(router)
