@@ -6,7 +6,7 @@ What is one process here is shown as the three services that clients look for.
 from collections.abc import Sequence
 from typing import Any
 
-from hagane.api.http import Request, Response, json_response
+from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import Obj, Str, Type
 from hagane.cloud import Cloud
@@ -24,6 +24,8 @@ _RULE = "volume_extension:services:"
 BINARIES = ("cinder-scheduler", "cinder-volume", "cinder-backup")
 _TOPIC = {"cinder-scheduler": "cinder-scheduler", "cinder-volume": "cinder-volume", "cinder-backup": "cinder-backup"}
 _BODY: dict[str, Type] = {"host": Str(255, nullable=True), "service": Str(255), "binary": Str(255)}
+HOLD = Obj(fields={"host": Str(255, min=1)}, required=("host",))
+FROZEN = "frozen"  # the reason by which a backend is taken out that is looked after
 _REASON = _BODY | {"disabled_reason": Str(255, min=1)}
 
 
@@ -66,7 +68,11 @@ class Services:
         if at(request, 7):
             view["cluster"] = None
         if row["binary"] == "cinder-volume":
-            view |= {"replication_status": "disabled", "active_backend_id": None, "frozen": False}
+            view |= {
+                "replication_status": "disabled",
+                "active_backend_id": None,
+                "frozen": row["disabled"] and row["reason"] == FROZEN,
+            }
             if at(request, 49):
                 view["backend_state"] = "up" if row["up"] else "down"
         return view
@@ -94,6 +100,23 @@ class Services:
         answer = {"host": host, "service": body.get("service", ""), "binary": body.get("binary", ""),
                   "status": "disabled" if disabled else "enabled", "disabled": disabled}  # fmt: skip
         return json_response(200, answer | ({"disabled_reason": reason} if reasoned else {}))
+
+    async def freeze(self, request: Request) -> Response:
+        """No new volumes there: a backend that is being looked after."""
+        return await self._hold(request, "volume:freeze_host", frozen=True)
+
+    async def thaw(self, request: Request) -> Response:
+        return await self._hold(request, "volume:thaw_host", frozen=False)
+
+    async def _hold(self, request: Request, rule: str, *, frozen: bool) -> Response:
+        body = await body_of(request, HOLD)
+        need(request, rule)
+        host, binary = body["host"], "cinder-volume"
+        if not any(row["host"] == host and row["binary"] == binary for row in await self._rows()):
+            raise invalid(f"Service could not be found on host {host}.")
+        reason = FROZEN if frozen else None
+        await self.db.write(lambda tx: _say(tx, binary, host, disabled=frozen, reason=reason))
+        return empty(202)
 
     # -- hosts -------------------------------------------------------------------------------------------------------
 
@@ -169,6 +192,10 @@ class Services:
             *both("PUT", path + "/disable", self.disable, "volume_service:disable", **rule, body=Obj(fields=_BODY)),
             *both("PUT", path + "/disable-log-reason", self.disable_reason, "volume_service:disable_reason", **rule,
                   body=Obj(fields=_REASON)),
+            *both("PUT", path + "/freeze", self.freeze, "volume_service:freeze", rule="volume:freeze_host", body=HOLD,
+                  status=202),
+            *both("PUT", path + "/thaw", self.thaw, "volume_service:thaw", rule="volume:thaw_host", body=HOLD,
+                  status=202),
             *both("GET", "/os-hosts", self.hosts, "volume_host:list", rule="volume_extension:hosts"),
             *both("GET", "/os-hosts/{id}", self.host, "volume_host:show", rule="volume_extension:hosts"),
             *both("GET", "/scheduler-stats/get_pools", self.pools, "volume_pool:list",

@@ -168,3 +168,16 @@ def test_versions_and_extensions_say_what_is_so(volumes: Volumes) -> None:
     assert not names & {"Consistencygroups", "VolumeTypeEncryption", "VolumeManage"}
     volumes.ask("POST", "/workers/cleanup", {}, status=404)
     assert volumes.http.get("/volumes", headers={"OpenStack-API-Version": "volume 3.99"}).status_code == 406
+
+
+def test_a_backend_that_is_looked_after_gets_no_new_volumes(root: Volumes) -> None:
+    def shown() -> tuple[str, str | None, bool]:
+        [one] = root.ask("GET", "/os-services?binary=cinder-volume")["services"]
+        return one["status"], one["disabled_reason"], one["frozen"]
+
+    host = root.ask("GET", "/os-services?binary=cinder-volume")["services"][0]["host"]
+    root.ask("PUT", "/os-services/freeze", {"host": "elsewhere"}, status=400)
+    root.ask("PUT", "/os-services/freeze", {"host": host}, status=202)
+    assert shown() == ("disabled", "frozen", True)
+    root.ask("PUT", "/os-services/thaw", {"host": host}, status=202)
+    assert shown() == ("enabled", None, False)
