@@ -194,5 +194,9 @@ async def test_what_is_wrong_with_a_volume_is_said(host: LibvirtHost) -> None:
     other = machine(disks=(ONE,), nics=())
     with pytest.raises(Unavailable, match="the disk is in use on the Host"):
         await apply(host, other)
+    paused = replace(wanted, disks=(ONE,), power=Power.PAUSED)
+    await apply(host, paused)
+    with pytest.raises(Unavailable, match="is paused and cannot let go of disk one; it will be gone after"):
+        await apply(host, replace(paused, disks=()))
     with pytest.raises(DeviceFailed, match="only while the machine runs"):
         await apply(host, replace(wanted, disks=(replace(LARGE, copy_of="one"),), power=Power.OFF))

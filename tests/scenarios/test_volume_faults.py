@@ -188,11 +188,18 @@ def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
         assert len(world.cloud.run(lambda r=remove: world.part.backends.sweep(remove=r))) == 2  # type: ignore[misc]
         assert set(world.cloud.run(world.driver.read).volumes) == left
     assert set(world.cloud.run(world.driver.read).volumes) == {key}
-    world.cloud.run(lambda: world.driver.apply(Absent("volume", key)))
-    assert len(world.cloud.run(world.part.backends.sweep)) == 1
-    world.wait(f"/volumes/{key}", "error")
-    world.http.delete(f"/volumes/{key}")
-    world.wait(f"/volumes/{key}", "")
+    small = world.make("/volumes", volume={"size": 2})
+    for gone in (key, small):
+        world.cloud.run(lambda k=gone: world.driver.apply(Absent("volume", k)))  # type: ignore[misc]
+    world.cloud.run(lambda: world.driver.apply(Volume(small, 1)))
+    said = world.cloud.run(world.part.backends.sweep)
+    assert sorted(line.partition(": ")[2] for line in said) == [
+        "it has only 1.0 of 2 GB; it is in error", "its bytes are gone; it is in error",
+    ]  # fmt: skip
+    for lost in (key, small):
+        world.wait(f"/volumes/{lost}", "error")
+        world.http.delete(f"/volumes/{lost}")
+        world.wait(f"/volumes/{lost}", "")
     world.nothing_left()
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 
 from hagane.cloud import Cloud
-from hagane.drivers.volume.base import Absent, VolumeDriver
+from hagane.drivers.volume.base import GIB, Absent, VolumeDriver
 from hagane.errors import HaganeError, Unavailable
 from hagane.state import clock
 from hagane.state.database import Row, Tx
@@ -134,13 +134,20 @@ class Backends:
                 if remove:
                     await driver.apply(Absent("volume", key))
                 done.append(f"volume {key} on {name}: it belongs to nobody; {word}")
-            for key, row in volumes.items():
-                if row["host"] == pool_name(name) and row["status"] == "available" and key not in seen.volumes:
-                    done += await self._vanished(key, name)
+            here = [row for row in volumes.values() if row["host"] == pool_name(name) and row["status"] == "available"]
+            for row in here:
+                done += await self._lost(row, name, seen.volumes.get(row["id"]))
         return done
 
-    async def _vanished(self, key: str, name: str) -> list[str]:
-        why = f"The bytes of this volume are not on the backend {name} any more."
-        where = {"id": key, "status": "available"}
+    async def _lost(self, row: Row, name: str, size: int | None) -> list[str]:
+        """Mark a volume that the backend has not, or has too few bytes of; says so."""
+        if size is None:
+            why, short = f"The bytes of this volume are not on the backend {name} any more.", "its bytes are gone"
+        elif size < row["size"] * GIB:
+            why = f"The backend {name} has only {size / GIB:.1f} of the {row['size']} GB of this volume."
+            short = f"it has only {size / GIB:.1f} of {row['size']} GB"
+        else:
+            return []
+        where = {"id": row["id"], "status": "available", "size": row["size"]}
         changed = await self._db.write(lambda tx: VOLUME.update(tx, where, {"status": "error", "fault": why}))
-        return [f"volume {key} on {name}: its bytes are gone; it is in error"] if changed else []
+        return [f"volume {row['id']} on {name}: {short}; it is in error"] if changed else []

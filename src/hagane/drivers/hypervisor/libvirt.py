@@ -31,7 +31,7 @@ from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 
 PRESS_SECONDS = 10.0  # a guest that is still booting misses the power button: press it again
 LET_GO_SECONDS = 20.0  # for the guest to let go of a device
-ASK_SECONDS = 5.0
+ASK_SECONDS = 1.75  # QEMU forgets a request that was not answered after five: the third one is a new one
 COPY_SECONDS = 4 * 3600.0
 COPY_LOOK_SECONDS = 0.2
 STREAM_CHUNK = 256 * 1024  # libvirt's largest stream packet
@@ -230,13 +230,17 @@ class Libvirt:
         await self._link.run(domain.kill, machine.id)
 
     async def _ask_out(self, machine_id: str, device: str, words: str) -> None:
-        deadline = time.monotonic() + LET_GO_SECONDS
+        """Ask the guest again and again; libvirt can take nothing out by force that a guest holds on to. (Disks on the
+        SCSI bus go without being asked for.)"""
+        paused = await self._link.run(domain.is_paused, machine_id)
+        deadline = time.monotonic() + (ASK_SECONDS if paused else LET_GO_SECONDS)
         while (left := deadline - time.monotonic()) > 0:
             if await self._link.run(domain.ask_out, machine_id, device):
                 return
             if await self._until(machine_id, min(ASK_SECONDS, left), domain.is_out, machine_id, device):
                 return
-        raise _Stuck(f"the guest does not let go of {words}; it will be gone after its next start", device)
+        why = "is paused and cannot" if paused else "does not"
+        raise _Stuck(f"the guest {why} let go of {words}; it will be gone after its next start", device)
 
     async def _swap(self, machine: Machine, disk: Disk, progress: Progress) -> None:
         """A copy that goes on when we are gone: whoever asks again finds it. It ends with the wish for it."""

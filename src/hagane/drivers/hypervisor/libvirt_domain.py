@@ -160,6 +160,11 @@ def is_off(connection: Any, machine_id: str) -> bool:
     return domain is None or not domain.isActive()
 
 
+def is_paused(connection: Any, machine_id: str) -> bool:
+    what = look(connection, machine_id)
+    return what is not None and what.power is Power.PAUSED
+
+
 def kill(connection: Any, machine_id: str) -> None:
     domain = find(connection, machine_id)
     if domain:
