@@ -147,3 +147,30 @@ async def test_without_another_node_the_volume_stays_the_servers(tmp_path: Path)
         assert (await evacuate(w, made["id"], "2.95")).status_code == 200
         await w.becomes(made["id"], "SHUTOFF")
         assert (await connector(w, key))["host"] == (await w.row(made["id"]))["node_id"]
+
+
+async def test_what_else_is_done_to_one_that_runs_from_a_volume(tmp_path: Path) -> None:
+    """Power and rescue as for others; its volume stays its own, and gets no other content by a rebuild."""
+    async with steel(tmp_path, 1, **CAN, rescue_interface="agent") as w:
+        key = await volume(w)
+        server = (await w.create(imageRef="", block_device_mapping_v2=disk(key)))["id"]
+        await w.becomes(server, "ACTIVE")
+        machine = w.fleet.machines[(await w.row(server))["node_id"]]
+        for action, status in (("os-stop", "SHUTOFF"), ("os-start", "ACTIVE")):
+            assert (await w.act(server, **{action: None})).status_code == 202
+            await w.becomes(server, status)
+        assert (await w.act(server, rescue={})).status_code == 200
+        await w.becomes(server, "RESCUE")
+        assert (await w.act(server, unrescue=None)).status_code == 202
+        await w.becomes(server, "ACTIVE")
+        assert "standby.prepare_image" not in machine.did, "no disk was written to"
+        assert (await connector(w, key))["host"] == (await w.row(server))["node_id"]
+        headers = {"OpenStack-API-Version": "compute 2.93"}
+        body = {"rebuild": {"imageRef": w.image_id}}
+        answer = await w.member.post(f"{V21}/servers/{server}/action", json=body, headers=headers)
+        assert answer.status_code == 501 and "content of its volume" in answer.text, answer.text
+        attach = {"volumeAttachment": {"volumeId": await volume(w)}}
+        answer = await w.member.post(f"{V21}/servers/{server}/os-volume_attachments", json=attach)
+        assert answer.status_code == 501, answer.text
+        await w.end(server)
+        await has_status(w, key, "available")
