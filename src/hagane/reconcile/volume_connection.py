@@ -27,7 +27,7 @@ class BackendConnections(Connections):
             info = connection(export_of(row, info, home, self._exports, self._reconciler.secrets))
         return {"driver_volume_type": info["driver_volume_type"], "data": info["data"] | {
             "access_mode": "rw", "encrypted": False, "qos_specs": None, "cacheable": False,
-        }}  # fmt: skip
+        } | ({"multiattach": True} if volume["multiattach"] else {})}  # fmt: skip
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
         """A file on the same machine needs no farewell."""

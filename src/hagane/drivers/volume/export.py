@@ -154,7 +154,8 @@ class TgtExports:
                     await daemon.end()
         needed = {export.volume_id for here in wanted.values() for export in here.values()}
         for key in await self._views.read() - needed:
-            await self._views.hide(key)
+            with contextlib.suppress(Unavailable):  # it is asked again whenever the list changes
+                await self._views.hide(key)
 
     async def _make(self, daemon: Tgtd, wanted: Mapping[str, Export], fresh: Collection[str]) -> None:
         """`fresh`: volumes whose views were made now; a daemon that has such a file open has its dead predecessor."""

@@ -12,6 +12,7 @@ import ctypes
 import os
 import secrets
 import signal
+import time
 from pathlib import Path
 
 from hagane.drivers.volume.qmp import Monitor
@@ -62,13 +63,15 @@ class RawViews:
         return True
 
     async def hide(self, key: str) -> None:
-        """End the view. Nothing happens the second time."""
+        """End the view. Nothing happens the second time. Raises Unavailable."""
         if (pid := await asyncio.to_thread(self._pid, key)) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            async with asyncio.timeout(STOP):
-                while await asyncio.to_thread(self._alive, key):  # noqa: ASYNC110 - it is no child of ours
-                    await asyncio.sleep(0.02)
+            until = time.monotonic() + STOP
+            while await asyncio.to_thread(self._alive, key):  # it is no child of ours
+                if time.monotonic() > until:
+                    raise Unavailable("The raw view of the volume does not end.")
+                await asyncio.sleep(0.02)
         await asyncio.to_thread(self._clear, key)
 
     async def read(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ import select
 import signal
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import zip_longest
@@ -94,12 +95,15 @@ class Tgtd:
             return
         await self.end()
         await asyncio.to_thread(self._launch)
-        async with asyncio.timeout(START):
-            while True:  # it goes to the background before its socket is there
-                with contextlib.suppress(Unavailable):
-                    await self.targets()
-                    return
-                await asyncio.sleep(0.02)
+        until = time.monotonic() + START
+        while True:  # it goes to the background before its socket is there
+            try:
+                await self.targets()
+                return
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.02)
 
     async def end(self) -> None:
         """End the daemon, whatever it has. Nothing happens the second time."""
