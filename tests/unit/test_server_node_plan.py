@@ -10,6 +10,7 @@ from hagane.reconcile.server_node_plan import (
     Deploy,
     Elsewhere,
     Fail,
+    Fence,
     Finish,
     Follow,
     Forget,
@@ -48,6 +49,11 @@ CASES: tuple[tuple[str, dict[str, Any], dict[str, Any] | None, Any], ...] = (
     ("moved away", BUILD, {"provision_state": "manageable"}, Elsewhere("somebody moved it to state manageable")),
     ("taken away", BUILD, {"instance_id": None}, Elsewhere),
     ("removed", BUILD, None, Elsewhere),
+    # brought back from a Node that is dead
+    ("given up", {"task_state": Task.SCHEDULING, "observed_generation": 1}, {}, Fence()),
+    ("given up in error", {"task_state": Task.SCHEDULING, "vm_state": ERROR}, {"provision_state": "error"}, Fence()),
+    ("cut off", {"task_state": Task.SCHEDULING, "node_id": None, "observed_generation": 1}, None, Place()),
+    ("deleted before it is cut off", END | {"task_state": Task.SCHEDULING}, {}, Ask("deleted")),
     # ending
     ("end", END, {}, Ask("deleted")),
     ("end of a failed one", END, {"provision_state": "deploy failed"}, Ask("deleted")),

@@ -52,12 +52,16 @@ async def storage(job: Job) -> Turn:
     attachment = await job.tools.db.write(
         lambda tx: _reserved(tx, target["volume_id"], owner, san_target.server_of(target))
     )
+    before = (attachment["connector"] or {}).get("host")
+    if before not in (None, job.id):  # a Node that failed, or died, has it no more before this one has it
+        await node_volume.part(job.tools.cloud, attachment, before)
     connector = await _connector(job, attachment)
     connection = await job.live(job.tools.cloud.use(attach.Connections).connect(volume, connector))
     if plug.plugs(job.row):
         boot.disk(connection, connector["initiator"])  # refused here rather than by a firmware that nobody hears
 
     async def note(tx: Tx) -> None:
+        await node_volume.target_of(tx, job.row)  # it may have been taken away meanwhile, with the Server
         await attach.connected(tx, job.tools.secrets, attachment["id"], connector, connection)
         await attach.complete(tx, attachment["id"], device=DEVICE)
 
