@@ -375,3 +375,15 @@ def test_with_the_sdk(admin: openstack.connection.Connection) -> None:
     identity.update_domain(domain, enabled=False)
     identity.delete_domain(domain)
     assert identity.find_domain(domain.id) is None
+
+
+def test_a_policy_is_a_text_that_is_kept(http: httpx.Client) -> None:
+    path = "/identity/v3/policies"
+    assert http.post(path, json={"policy": {"type": "text/plain"}}).status_code == 400
+    made = http.post(path, json={"policy": {"type": "text/plain", "blob": "all"}}).json()["policy"]
+    assert (made["type"], made["blob"]) == ("text/plain", "all")
+    one = f"{path}/{made['id']}"
+    assert http.patch(one, json={"policy": {"type": "x"}}).json()["policy"]["type"] == "x"
+    assert [entry["id"] for entry in http.get(f"{path}?type=x").json()["policies"]] == [made["id"]]
+    assert http.delete(one).status_code == 204
+    assert http.get(one).status_code == 404

@@ -200,6 +200,8 @@ class World:
         registered = {"registered_limits": [about | {"default_limit": 1}]}
         self.ids["registered_limits"] = self._make(self.admin, f"{v3}/registered_limits", registered,
                                                    "registered_limits", 0, "id")  # fmt: skip
+        kept = {"policy": {"type": "text/plain", "blob": SECRET}}
+        self.ids["identity/policies"] = self._make(self.admin, f"{v3}/policies", kept, "policy", "id")
         limit = about | {"project_id": self.victim.project_id, "resource_limit": 2, "description": SECRET}
         self.ids["limits"] = self._make(self.admin, f"{v3}/limits", {"limits": [limit]}, "limits", 0, "id")
         self.ids |= {

@@ -24,6 +24,7 @@ from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
 from hagane.identity.revoke_event import RevokeEvents
 from hagane.identity.role import IMPLIED, Role
+from hagane.identity.stored_policy import StoredPolicy
 from hagane.identity.throttle import Throttle
 from hagane.identity.token import Tokens
 from hagane.identity.trust import Trust
@@ -31,7 +32,7 @@ from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
-          RegisteredLimit, Limit, Trust, Credential)  # fmt: skip
+          RegisteredLimit, Limit, Trust, Credential, StoredPolicy)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
 

@@ -349,6 +349,14 @@ CREATE TABLE identity_member (
 
 CREATE INDEX identity_member_0 ON identity_member (group_id);
 
+CREATE TABLE identity_policy (
+  id TEXT NOT NULL,
+  type TEXT,
+  blob TEXT,
+  extra TEXT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE identity_project (
   id TEXT NOT NULL,
   name TEXT,
