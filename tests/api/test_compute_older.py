@@ -216,3 +216,15 @@ def test_a_network_comes_by_itself(s: Shop) -> None:
         made = s.call("POST", "/servers", who=bob, json={"server": order}).json()["server"]["id"]
         addresses = s.wait(made, who=bob)["addresses"]["auto_allocated_network"]
         assert addresses[0]["addr"].startswith("10.99.")
+
+
+def test_one_address_more_on_a_port(s: Shop) -> None:
+    server = s.make(networks=[{"uuid": s.network}])
+    call(s, "POST", f"/servers/{server}/action", 400, {"addFixedIp": {"networkId": str(uuid4())}})
+    call(s, "POST", f"/servers/{server}/action", 202, {"addFixedIp": {"networkId": s.network}})
+    first, second = [one["addr"] for one in s.show(server)["addresses"]["net"]]
+    assert first != second
+    call(s, "POST", f"/servers/{server}/action", 202, {"removeFixedIp": {"address": first}})
+    assert [one["addr"] for one in s.show(server)["addresses"]["net"]] == [second]
+    call(s, "POST", f"/servers/{server}/action", 400, {"removeFixedIp": {"address": first}})
+    s.delete(server)

@@ -46,6 +46,7 @@ _OFFERED = {
     "os-lock-server": ("LockServer", "Enable lock/unlock server actions."),
     "os-migrate-server": ("MigrateServer", "Enable migrate server actions."),
     "os-migrations": ("Migrations", "Provide data on migrations."),
+    "os-multinic": ("Multinic", "Multiple network support."),
     "os-multiple-create": ("MultipleCreate", "Allow multiple create in the Create Server v2.1 API."),
     "os-networks": ("Networks", "Admin-only Network Management Extension."),
     "os-pause-server": ("PauseServer", "Enable pause/unpause server actions."),

@@ -25,6 +25,7 @@ from hagane.compute import (
     external_event,
     flavor_access,
     migration,
+    proxy_fixed_ip,
     proxy_floating_ip,
     proxy_network,
     proxy_volume,
@@ -97,6 +98,7 @@ def service(cloud: Cloud) -> Service:
         action_shelve,
         action_image,
         console,
+        proxy_fixed_ip,
         proxy_floating_ip,
     )
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
