@@ -42,6 +42,7 @@ class Shell:
         return until(lambda: (shown := self.json(line))[field] == wanted and shown)
 
 
+# The client's own --wait sleeps five seconds between two looks: here it is used once.
 def until(look: Callable[[], Any]) -> Any:
     end = time.monotonic() + SECONDS
     while not (found := look()):
@@ -200,9 +201,9 @@ def floating_ip(smith: Shell) -> None:
 
 
 def bare_metal(smith: Shell, admin: Shell) -> None:
-    smith.json("server create hammer --flavor bm.small --image iron --network floor --key-name key --wait")
-    server = smith.json("server show hammer")
-    assert (server["status"], server["image"].split(" ")[0]) == ("ACTIVE", "iron")
+    smith.json("server create hammer --flavor bm.small --image iron --network floor --key-name key")
+    server = smith.until("server show hammer", "status", "ACTIVE")
+    assert server["image"].split(" ")[0] == "iron"
     node = admin.json("baremetal node show anvil")
     assert (node["instance_uuid"], node["provision_state"], node["power_state"]) == (server["id"], "active", "power on")
     [port] = smith.json("port list --server hammer")
@@ -233,7 +234,8 @@ def listed(smith: Shell) -> None:
 
 
 def tear_down(smith: Shell) -> None:
-    smith.run("server delete --wait bellows hammer")
+    smith.run("server delete bellows hammer")
+    until(lambda: smith.names("server list") == [])
     [address] = smith.names("floating ip list", "Floating IP Address")
     smith.run(f"floating ip delete {address}")
     smith.run("volume snapshot delete shot")
