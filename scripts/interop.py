@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.outside import Process
 
-from foreign import report, tempest
+from foreign import ansible, report, tempest
 from hagane import process as process_file
 from hagane.config import load
 from story.rows import rows
@@ -115,10 +115,11 @@ def main() -> int:
     parser.add_argument("--list", type=Path, default=tempest.LIST, help="another list of tests")
     parser.add_argument("--regex", help="all of Tempest's tests that match, instead of the list")
     parser.add_argument("--folder", type=Path, default=tempest.ROOT / ".cache/interop", help="where logs go")
-    parser.add_argument("--install", action="store_true", help="install Tempest, and no more")
+    parser.add_argument("--install", action="store_true", help="install Tempest and the Ansible modules, and no more")
     given = parser.parse_args()
     tempest.install()
     if given.install:
+        ansible.install()
         return 0
     if not given.sim and os.geteuid() != 0:
         print(NO_ROOT)

@@ -1,1 +1,1 @@
-"""The foreign suite: Tempest, unmodified, against a cloud of ours; see scripts/interop.py."""
+"""Foreign clients, unmodified: Tempest (see scripts/interop.py) and the modules of Ansible (see tests/clients)."""
