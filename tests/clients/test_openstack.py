@@ -18,7 +18,7 @@ from story.screen import Screen
 from tests.clients.place import CONTENT, FINGERPRINT, KEY, SMITH, Place
 
 pytestmark = pytest.mark.slow
-SECONDS = 60
+SECONDS = 120
 STEEL = "--property resources:CUSTOM_BM_SMALL=1 --property resources:VCPU=0 --property resources:MEMORY_MB=0"
 
 

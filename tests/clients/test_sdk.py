@@ -18,7 +18,7 @@ from openstack.connection import Connection
 from tests.clients.place import CONTENT, FINGERPRINT, KEY, SMITH, Place
 
 pytestmark = pytest.mark.slow
-SECONDS = 60
+SECONDS = 120
 WAIT: dict[str, Any] = {"interval": 0.1, "wait": SECONDS}
 STEEL = {"resources:CUSTOM_BM_SMALL": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0"}
 NODE = {
