@@ -16,6 +16,7 @@ from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile import engine, server
 from hagane.state import work
+from hagane.volume.attach import detach as take_away
 from tests.scenarios.server_world import V21, World, world
 from tests.scenarios.test_server_crash import Death, kill
 from tests.scenarios.test_server_faults import WATCHING, action, calls, delete, fail, migrate, migrated, shelve, stop
@@ -270,3 +271,28 @@ async def test_two_volumes_at_once_are_two_actions(tmp_path: Path) -> None:
         }
         assert len({one["request_id"] for one in rows}) == 2 and {one["result"] for one in rows} == {"Success"}
         await end(w, ways, server_id)
+
+
+async def test_a_root_that_was_taken_away_by_force(tmp_path: Path) -> None:
+    """The Server says so instead of starting without it; another volume is simply not there any more."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=True)
+        await w.settled(server_id)
+        await attached(w, server_id)
+        row = await w.row(server_id)
+        root, other = row["devices"]
+        await w.db.write(lambda tx: take_away(tx, other["attachment_id"]))
+        await w.act(server_id, reboot={"type": "HARD"})
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ACTIVE"
+        assert [one["id"] for one in shown["os-extended-volumes:volumes_attached"]] == [root["volume_id"]]
+        await w.db.write(lambda tx: take_away(tx, root["attachment_id"]))
+        await w.act(server_id, reboot={"type": "HARD"})
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ERROR"
+        assert shown["fault"]["message"] == f"Its root volume {root['volume_id']} was taken away from it."
+        await delete(w, server_id)
+        assert await w.settled(server_id) is None
+        ways.open.clear()  # whoever took them away has parted them, too
+        await clear(w)
+        assert await w.leaks() == {}

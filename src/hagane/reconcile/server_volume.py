@@ -66,6 +66,8 @@ class Volumes:
         found = {one["id"]: one for one in await ATTACHMENT.select(self._db, {"id": ids})}
         sources = {}
         for one in wanted:
+            if one["attachment_id"] not in found and one["boot_index"] == 0:
+                raise DeviceFailed(f"Its root volume {one['volume_id']} was taken away from it.")
             if one["attachment_id"] in found:
                 attachment = await self._connected(row, one, found[one["attachment_id"]])
                 info = attach.connection_of(self._secrets(), attachment)
