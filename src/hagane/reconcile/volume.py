@@ -201,7 +201,7 @@ class VolumeReconciler:
         source = await self._image(row["task"]["image_id"])
         wanted = driver.Volume(row["id"], row["size"], source, over=True)
         await self._backends.of(row["host"]).apply(wanted, self._progress(row))
-        return returned(row) | {"bootable": True}
+        return returned(row) | {"bootable": True, "percent": 100}
 
     async def _revert(self, row: Row, claim: Claim) -> Row | None:
         snapshot_id = row["task"]["snapshot_id"]
