@@ -1,8 +1,9 @@
 """What every hypervisor driver must do. The cases are data; each runs against the simulated and the real Host."""
 
 import asyncio
+import contextlib
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,6 @@ from tests.conformance.hosts import Host, LibvirtHost, RealPlace, libvirt_host, 
 
 REAL = pytest.param("libvirt", marks=pytest.mark.real)
 ON, OFF, PAUSED, SUSPENDED = Power.ON, Power.OFF, Power.PAUSED, Power.SUSPENDED
-
-
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPlace]:
-    real = RealPlace(tmp_path_factory.mktemp("hgconf"))
-    asyncio.run(real.up())
-    yield real
-    asyncio.run(real.down())
 
 
 @pytest.fixture(params=["sim", REAL])
@@ -348,6 +341,35 @@ async def test_cut_off_between_any_two_steps_it_still_ends_well(host: Host, monk
         if ended:
             return
     raise AssertionError("more steps than expected")
+
+
+async def test_cut_off_while_volumes_change_under_a_running_machine(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.volumes()
+    before = machine(disks=(ROOT, replace(ONE, bus="scsi")))
+    wanted = replace(before, disks=(ROOT, replace(TWO, bus="scsi")))
+    started = (await apply(host, before)) and host.incarnation(before.id)
+    for cut in range(5):
+        await apply(host, before)
+        original, done = type(host.driver)._do, 0  # type: ignore[attr-defined]
+
+        async def until_cut(self: Any, *args: Any, limit: int = cut, do: Any = original) -> None:
+            nonlocal done
+            if done == limit:
+                raise asyncio.CancelledError
+            done += 1
+            await do(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(host.driver), "_do", until_cut)
+            with contextlib.suppress(asyncio.CancelledError):
+                await apply(host, wanted)
+        agrees(await apply(host, wanted), {"disks": {"root", "two"}})
+        assert host.incarnation(before.id) == started
+        agrees(await apply(host, replace(wanted, power=OFF)), {"disks": {"root", "two"}, "power": OFF})
+        agrees(await apply(host, before), {"disks": {"root", "one"}})
+        started = host.incarnation(before.id)
 
 
 async def test_facts(host: Host) -> None:

@@ -18,9 +18,8 @@ from hagane.drivers.hypervisor import libvirt_storage as storage
 from hagane.drivers.hypervisor.base import BaseImage, Disk, Machine, Power
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from tests.conformance.hosts import LibvirtHost, RealPlace, libvirt_host
-from tests.conformance.test_hypervisor import apply, machine, nic, place
+from tests.conformance.test_hypervisor import apply, machine, nic
 
-__all__ = ["place"]
 pytestmark = pytest.mark.real
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from hagane.drivers.hypervisor import libvirt_volume
 from hagane.drivers.hypervisor.base import Disk, Machine, Power, Source
 from hagane.drivers.volume.base import Absent, FromVolume, Snapshot, Volume
 from hagane.drivers.volume.export import Export, TgtExports, connection
@@ -19,9 +20,8 @@ from hagane.drivers.volume.raw import RawViews
 from hagane.drivers.volume.tgt import Portal
 from hagane.errors import DeviceFailed, Unavailable
 from tests.conformance.hosts import LibvirtHost, RealPlace, libvirt_host, volume_path
-from tests.conformance.test_hypervisor import DRIVE, LARGE, ONE, TWO, apply, machine, place
+from tests.conformance.test_hypervisor import DRIVE, LARGE, ONE, TWO, apply, machine
 
-__all__ = ["place"]
 pytestmark = pytest.mark.real
 
 
@@ -175,6 +175,28 @@ async def _by_iscsi(guest: Guest, place: RealPlace) -> None:
         assert await secrets(host) == []
     finally:
         await exports.apply([])
+
+
+async def test_a_copy_goes_on_when_nobody_waits_for_it(host: LibvirtHost) -> None:
+    """A process was killed while it waited: the next one finds the copy, or ends it when it is not wanted any more."""
+    wanted = machine(disks=(Disk("root", 1, "empty"), ONE))
+    await apply(host, wanted)
+    new = replace(TWO, copy_of="one")
+    link, driver = host.driver._link, host.driver  # type: ignore[attr-defined]
+    await link.run(libvirt_volume.begin_swap, wanted, new, driver.style)  # type: ignore[attr-defined]
+    assert (await host.driver.read())[wanted.id].disks == {"root", "one"}
+    assert (await apply(host, wanted)).disks == {"root", "one"}
+    await host.files.apply(Volume("two", 1))
+    for again in (driver, host.again()):
+        await again.connect()
+        await link.run(libvirt_volume.begin_swap, wanted, new, driver.style)  # type: ignore[attr-defined]
+    swapped = replace(wanted, disks=(wanted.disks[0], new))
+    seen = await again.apply(swapped, {}, lambda _step, _percent: None)
+    assert seen.disks == {"root", "two"}
+    assert await again.apply(swapped, {}, lambda _step, _percent: None) == seen
+    await again.close()
+    host.files._path("volume.one").unlink()
+    assert (await apply(host, replace(swapped, boots=2))).disks == {"root", "two"}
 
 
 async def secrets(host: LibvirtHost) -> list[str]:
