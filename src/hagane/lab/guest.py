@@ -46,6 +46,7 @@ LATE = (
 MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
 CMDLINE = "console=ttyS0,115200 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check edd=off"
+TOOLS = ("blkid", "curl", "lsblk", "sudo")  # what tests ask guests for and busybox has not
 BOOT_MB, ROOT_MB = 24, 48
 UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 
@@ -145,7 +146,8 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
         target = root / ("etc/inittab" if file.name == "inittab" else f"etc/hagane/{file.name}")
         shutil.copy(file, target)
         target.chmod(0o644 if file.suffix or file.name in ("inittab", "lib", "san") else 0o755)
-    (root / "bin/lsblk").symlink_to("/etc/hagane/lsblk")
+    for name in TOOLS:
+        (root / "bin" / name).symlink_to(f"/etc/hagane/{name}")
     for name, text in _ETC.items():
         (root / "etc" / name).write_text(text.format(variant=variant))
     (root / "etc/shadow").chmod(0o600)

@@ -156,10 +156,10 @@ def _backends(facts: Facts) -> list[str]:
 
 
 def _validation(facts: Facts) -> Section:
-    """Into guests by ssh, through a floating IP; a simulated cloud has no guests."""
+    """Into guests by ssh, as their administrator, through a floating IP; a simulated cloud has no guests."""
     return {
         "run_validation": facts.validation, "connect_method": "floating", "auth_method": "keypair",
-        "image_ssh_user": "cirros", "image_alt_ssh_user": "cirros", "ip_version_for_ssh": 4,
+        "image_ssh_user": "root", "image_alt_ssh_user": "root", "ip_version_for_ssh": 4,
     }  # fmt: skip
 
 
