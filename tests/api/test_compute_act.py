@@ -272,8 +272,12 @@ def test_interfaces(s: Shop, server: str) -> None:
     _settle(s, server)
     assert len(s.show(server)["addresses"]["net"]) == 2
     assert s.call("GET", f"{path}/{one['port_id']}").json()["interfaceAttachment"]["port_state"] == "ACTIVE"
-    assert s.call("DELETE", f"{path}/{one['port_id']}").status_code == 202
+    gone = s.call("DELETE", f"{path}/{one['port_id']}")
+    assert gone.status_code == 202
     _settle(s, server)
+    action = f"/servers/{server}/os-instance-actions/{gone.headers['x-compute-request-id']}"
+    [event] = s.call("GET", action).json()["instanceAction"]["events"]
+    assert (event["event"], event["result"]) == ("compute_detach_interface", "Success")  # clients wait for it
     assert s.alice.http.get(f"/network/v2.0/ports/{one['port_id']}").status_code == 404
     assert s.call("GET", f"{path}/{one['port_id']}").status_code == 404
     missing = "5f0b2c9e-0000-4000-8000-000000000000"

@@ -15,6 +15,12 @@ from hagane.state.database import Row
 
 PATH = V21 + "/servers/{id}/os-instance-actions"
 
+KNOWN = {
+    ("attach_interface", "plug"): "compute_attach_interface",
+    ("detach_interface", "unplug"): "compute_detach_interface",
+}
+"""Steps that clients wait for, by the name that the real service gives them."""
+
 
 class InstanceActions:
     """The handlers."""
@@ -74,8 +80,8 @@ class InstanceActions:
 
     def _event(self, request: Request, server: Row, row: Row, *, full: bool, detail: bool) -> dict[str, Any]:
         view = {
-            "event": row["step"], "start_time": row["started_at"], "finish_time": row["finished_at"],
-            "result": row["result"],
+            "event": KNOWN.get((row["action"], row["step"]), row["step"]), "start_time": row["started_at"],
+            "finish_time": row["finished_at"], "result": row["result"],
         }  # fmt: skip
         if full:
             view["traceback"] = None
