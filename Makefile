@@ -64,6 +64,7 @@ bench: setup
 	@$(PY) bench/baremetal_nodes.py
 	@$(PY) bench/baremetal_servers.py
 	@$(PY) bench/volumes.py
+	@$(PY) scripts/interop.py --sim
 
 # Write requirements.lock, Tempest's and that of the Ansible modules again, with today's versions (needs uv).
 LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes \
