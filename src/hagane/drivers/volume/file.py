@@ -6,9 +6,8 @@
 
 A snapshot is a layer: what was the volume's file becomes the layer, and the volume a new file over it. This happens by
 one link and one rename, so that at every moment both names stand for the whole data. Who has the volume open (a
-machine, an export) must go over to the new file by itself, and QEMU opens the old one once more by the name that it
-knows: so the new one is first volume.<a>.<token>, and takes the volume's name when QEMU's lock on the old is gone. A
-kill in between leaves a file of such a name over the volume's, and whoever comes next goes on there.
+machine, an export) must go over to the new file by itself; until QEMU's lock on the old one shows that it has, the new
+one has a name of its own (file_names.py). A kill in between leaves that, and whoever comes next goes on there.
 
 A layer that nobody wants any more (its snapshot was deleted, or it came from copying) is marked `.dead`, and goes when
 the last file over it is gone; so a snapshot's parent can be deleted at any time.
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from hagane.drivers.volume import qemu
+from hagane.drivers.volume import file_names, qemu
 from hagane.drivers.volume.base import (
     GIB,
     Absent,
@@ -182,8 +181,8 @@ class FileVolumes:
         whole = await self._away(self._link, name, layer)
         if whole:  # both names are still one file
             size = (await self._away(qemu.head, self._path(layer))).virtual_size
-            others = await self._away(self._names_of, name)
-            new = f"{name}.{uuid4().hex[:8]}" if written else next(iter(others), name)
+            others = await self._away(file_names.further, self._path(name))
+            new = file_names.new(self._path(name)) if written else next(iter(others), name)
             await self._overlay(new, layer, size)
             await self._finish(name)
         return layer
@@ -191,53 +190,17 @@ class FileVolumes:
     async def _finish(self, name: str) -> None:
         """The volume's name stands for the newest file, and who has it open writes there. Raises Unavailable,
         DeviceFailed."""
-        for other in await self._away(self._unfinished, name):
+        for other in await self._away(file_names.unfinished, self._path(name)):
             for _ in range(3):
                 if await self._away(qemu.is_written, self._path(name)):
                     await self._held().new_layer(name.removeprefix(VOLUME), other)
                     if await self._away(qemu.is_written, self._path(name)):
                         raise Unavailable("The machine that has the volume open still writes into its snapshot.")
-                if await self._away(self._take_over, name, other):
+                if await self._away(file_names.take_over, self._path(name), other, self._temp(), self._temp()):
+                    await self._away(_sync, self._folder)
                     break
             else:
                 raise Unavailable("The volume is opened again and again.")
-
-    def _names_of(self, name: str) -> list[str]:
-        """Further names of a volume's file and its successor."""
-        return sorted(path.name for path in self._folder.glob(f"{name}.*"))
-
-    def _forget_names(self, name: str) -> None:
-        """A machine that opens the volume next knows it by its own name."""
-        if not qemu.is_written(self._path(name)):
-            for other in self._names_of(name):
-                self._path(other).unlink(missing_ok=True)
-
-    def _unfinished(self, name: str) -> list[str]:
-        """The file that is laid over the volume's present one and shall take its name. Names of older ones go."""
-        found = []
-        for other in self._names_of(name):
-            below = qemu.head(self._path(other)).backing
-            if below and self._path(below).exists() and self._path(below).samefile(self._path(name)):
-                found.append(other)
-            elif not self._path(other).samefile(self._path(name)):
-                self._path(other).unlink()
-        return found
-
-    def _take_over(self, name: str, other: str) -> bool:
-        """The name stands for the newer file; False, and nothing has changed, if somebody has just opened the old."""
-        old, new = self._temp(), self._temp()
-        try:
-            os.link(self._path(name), old)
-            os.link(self._path(other), new)
-            new.rename(self._path(name))
-            if qemu.is_written(old):
-                old.rename(self._path(name))
-                return False
-            _sync(self._folder)
-            return True
-        finally:
-            old.unlink(missing_ok=True)
-            new.unlink(missing_ok=True)
 
     def _held(self) -> Holder:
         """Raises DeviceFailed."""
@@ -266,7 +229,7 @@ class FileVolumes:
     # -- what goes ---------------------------------------------------------------------------------------------------
 
     def _remove(self, name: str) -> None:
-        for known in (*self._names_of(name), name):
+        for known in (*file_names.further(self._path(name)), name):
             self._path(known).unlink(missing_ok=True)
         self._collect()
 
@@ -301,7 +264,7 @@ class FileVolumes:
     async def read(self) -> Observed:
         async with self._locked():
             for name in await self._away(self._names):
-                if name.startswith(VOLUME) and name.count(".") > 1:
+                if name.startswith(VOLUME) and file_names.is_further(name):
                     with contextlib.suppress(DeviceFailed, Unavailable):
                         await self._finish(name[: name.rindex(".")])
             return await self._away(self._read)
@@ -311,7 +274,7 @@ class FileVolumes:
         names = self._names()
         for name in names:
             path = self._path(name)
-            if name.startswith(VOLUME) and name.count(".") == 1:
+            if name.startswith(VOLUME) and not file_names.is_further(name):
                 with contextlib.suppress(DeviceFailed):
                     volumes[name.removeprefix(VOLUME)] = qemu.head(path).virtual_size
             elif name.startswith(LAYER) and not name.endswith(DEAD) and name + DEAD not in names:
@@ -332,10 +295,10 @@ class FileVolumes:
 
     async def connection(self, volume_id: str) -> dict[str, Any]:
         name = await self._known(VOLUME + volume_id, "volume", volume_id)
-        if await self._away(self._names_of, name):
+        if await self._away(file_names.further, self._path(name)):
             async with self._locked():
                 await self._finish(name)
-                await self._away(self._forget_names, name)
+                await self._away(file_names.forget, self._path(name))
         data = {"device_path": str(self._seen / name), "format": "qcow2"}
         return {"driver_volume_type": "local", "data": data}
 
