@@ -93,6 +93,7 @@ async def chassis(site: Site, place: Ovs, ip: IPv4Address) -> None:
     """An OVS with ovn-controller, on underlay and external network: of a Host, or of a rack's gateway."""
     underlay_end, external_end = await fabric.attach(site, place.name)
     await ovs.up(place)
+    await ovs.without_zero_snat(place)
     await ovs.vsctl(place, *await _wiring(site, place.name, ip, underlay_end, external_end))
     mtu = site.underlay_mtu
     lines = f"address replace {ip}/{site.underlay.prefixlen} dev {TUNNEL}", f"link set {TUNNEL} mtu {mtu} up"

@@ -67,6 +67,27 @@ async def up(ovs: Ovs) -> None:
     await start(switch)
 
 
+async def without_zero_snat(ovs: Ovs) -> None:
+    """Tell ovn-controller that the userspace datapath cannot do all-zero SNAT. Repeat this when the switch was started.
+
+    It can, but with it OVN commits every connection as nat(src), and OVS 3.1 keeps a twin for the reverse direction,
+    which does not expire and is found by the same hash. A packet that comes after its connection expired and before
+    that was swept (the SYN 63 seconds after the first to a silent address) meets the twin alone, and the switch dies:
+    "lib/conntrack.c:1063: assertion conn->conn_type == CT_CONN_TYPE_DEFAULT failed in conn_update_state()". Twins of
+    true NAT have another hash. OVS 3.3 and later keep no twins: then this can go.
+
+    ovn-controller believes the database. The switch writes there what it can do when it starts, and then no more.
+    """
+    if await datapath() != "netdev":
+        return
+    lie = "capabilities:ct_zero_snat=false"
+    row = (await vsctl(ovs, "--if-exists", "get", "Open_vSwitch", ".", "datapaths:netdev")).strip()
+    if not row:  # ovs-vsctl waits for the switch, which may write into a new row too
+        make = ("--id=@new", "create", "Datapath", lie, "--", "set", "Open_vSwitch", ".", "datapaths:netdev=@new")
+        row = (await vsctl(ovs, *make)).strip()
+    await vsctl(ovs, "--no-wait", "set", "Datapath", row, lie)
+
+
 async def vsctl(ovs: Ovs, *arguments: str) -> str:
     """One ovs-vsctl transaction."""
     return await run("ovs-vsctl", f"--db={ovs.remote}", "--timeout=15", *arguments)
