@@ -144,6 +144,36 @@ async def test_a_bmc_that_is_lost_while_deploying(tmp_path: Path) -> None:
         await _recovers(w, node)
 
 
+async def test_what_a_failed_cleaning_left_is_put_away_when_somebody_goes_on(tmp_path: Path) -> None:
+    """Its BMC refused while it was to be switched off, and later nothing is cleaned: the ramdisk must not run on."""
+    async with world(tmp_path) as w:
+        node = await w.enrol()
+        await w.reach(node, "manage", "manageable")
+        w.machine(node).wrong.mute = True
+        await w.reach(node, "provide", "clean wait")
+        await w.until(lambda: _waits(w, node, "callback"))
+        w.machine(node).fail_always = DeviceFailed("an answer that makes no sense")
+        assert (await w.ask(node, "abort")).status_code == 202
+        row = await w.at(node, "clean failed")
+        await w.until(lambda: _told(w, node, "could not be released"))
+        assert w.machine(node).on
+        w.machine(node).fail_always = None
+        await w.patch(node, automated_clean=False)
+        await w.reach(node, "manage", "manageable")
+        await w.reach(node, "provide", "available")
+        await w.until(lambda: _settled(w, node))
+        assert not w.machine(node).on, row
+
+
+async def _told(w: World, node: str, words: str) -> bool:
+    return words in ((await w.row(node))["last_error"] or "")
+
+
+async def _settled(w: World, node: str) -> bool:
+    seen = (await w.row(node))["seen"]
+    return not seen.get("life") and not seen.get("left")
+
+
 async def _in_the_middle(w: World, node: str, command: str) -> None:
     """A deployment that hangs in a command."""
     w.machine(node).wrong.hang.add(command)

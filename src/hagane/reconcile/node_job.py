@@ -75,7 +75,7 @@ class Job:
             self.life = {"kind": step.kind, "phase": step.phase, "since": clock.now(), "began": clock.now()}
             self.steps = []
         elif step.kind == "release" and self.life.get("phase") != "release":
-            self.life |= {"phase": "release", "since": clock.now()}
+            self.life = {"began": clock.now()} | self.life | {"phase": "release", "since": clock.now()}
         elif step.kind and self.life.get("phase") != step.phase:
             self.life |= {"phase": step.phase, "since": clock.now()}
         self.changes: Row = {}
@@ -180,6 +180,7 @@ class Job:
     async def forget(self) -> Row:
         """Nothing is left to be done for what was begun. Without an error it was a person who ended it."""
         self.drop_agent()
+        self._left(None)
         self.changes |= {"deploy_step": {}, "clean_step": {}, "service_step": {}}
         told = self.row["last_error"] or ABORTED.get(self.life.get("kind", ""), "It was aborted by request.")
         if self.row["provision_state"] in FAILURE:
@@ -230,7 +231,12 @@ class Job:
             self.finish(name, text, result="Error")
         before = self.row["last_error"] or ""
         self.changes["last_error"] = f"{before} And it could not be released: {text}".strip()
+        self._left(self.row["provision_state"])
         return await self._store("", self.changes["last_error"], error=True, life={})
+
+    def _left(self, state: str | None) -> None:
+        """In which state something of a ramdisk stayed behind; it is released once more in another (node_plan.step)."""
+        self.changes["seen"] = (self.changes.get("seen") or self.row["seen"] or {}) | {"left": state}
 
     def _mark(self) -> str:
         return repr((self.life, self.steps))

@@ -216,7 +216,7 @@ async def opening(job: Job) -> Turn:
 async def release(job: Job) -> Turn:
     """Nothing of the ramdisk stays: no network, no media, no power."""
     await node_net.leave(job)
-    if job.life.get("ramdisk"):
+    if job.life.get("ramdisk") or (job.row["seen"] or {}).get("left"):
         job.begin("power-off")
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))

@@ -74,6 +74,8 @@ def step(row: Row) -> Step | None:
     state, life = row["provision_state"], (row["seen"] or {}).get("life") or {}
     if life and (state in FAILURE or state in LEFT or life.get("failed")):
         return Step("release", "release")  # also if somebody begins again at once: not with the ramdisk that was there
+    if not life and state in LEFT and (row["seen"] or {}).get("left") not in (None, state):
+        return Step("release", "release")  # it could not be done before; once more now that somebody has moved the Node
     kind = KIND.get(state)
     if kind is None or (row["maintenance"] and state in WAITING.values()):
         return None  # in maintenance nobody goes on with what was waited for, as in the real service
