@@ -31,8 +31,8 @@ MACHINES = [
     f'[[machine]]\nname = "bm{number}"\nbmc = "{"ipmi" if number == 3 else "redfish"}"\n' for number in range(1, 9)
 ]
 LIMITS: Row = {
-    "deploy_callback": 120,
-    "clean_callback": 120,
+    "deploy_callback": 180,
+    "clean_callback": 180,
     "bmc": 40,
     "heartbeat": 60,
     "network": 90,
