@@ -44,7 +44,7 @@ class NodeMedia:
     async def detach(self, request: Request) -> Response:
         require(request, 89)
         await self.nodes.need(request, self.db, "vmedia:detach")
-        given = arguments(await request.json() if await request.body() else {}, ("device_types",))
+        given = arguments(await request.json() or {}, ("device_types",))
         kinds = given.get("device_types") or [kind for kind in request.args.get("device_types", "").split(",") if kind]
         await self._want(request, "detach", {_slot(kind): None for kind in kinds or SLOTS})
         return empty(204)
