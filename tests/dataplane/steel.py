@@ -116,9 +116,17 @@ class Steel:
             self.mend(part)
         if self.row(name)["maintenance"]:
             self.api.delete(f"/nodes/{name}/maintenance", microversion=API)
-        if self.row(name)["provision_state"] != READY:
-            self.tell(name, "deleted")
-            self.state(name, READY)
+        match self.row(name)["provision_state"]:
+            case "available":
+                return
+            case "clean failed":
+                self.set(name, "/automated_clean", False)
+                self.tell(name, "manage")
+                self.state(name, "manageable")
+                self.tell(name, "provide")
+            case _:
+                self.tell(name, "deleted")
+        self.state(name, READY)
 
     # -- Nodes as they are written ------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    limits: Row = {"deploy_callback": BOOT, "clean_callback": BOOT, "bmc": 60, "power_poll": 3600}
+    limits: Row = {"deploy_callback": BOOT, "clean_callback": BOOT, "power_poll": 3600}
     with steel(tmp_path_factory.mktemp("steel"), baremetal=limits) as made:
         tenant = Tenant(made.cloud)
         front = tenant.network("front", "10.10.0.0/24")
@@ -95,22 +95,25 @@ def rack(world: World) -> Iterator[Steel]:
 # -- Hagane dies ----------------------------------------------------------------------------------------------------
 
 
-def killed_everywhere(rack: Steel, name: str, done: Callable[[], bool], seconds: float = 400) -> list[Place]:
-    """kill -9 of Hagane at every place at which a Node's work is seen, each once, until it is done."""
-    places: list[Place] = []
-    deadline, started = time.monotonic() + seconds, 0.0
+def killed_everywhere(
+    rack: Steel, done: Callable[[], bool], *names: str, seconds: float = 500
+) -> dict[str, list[Place]]:
+    """kill -9 of Hagane at every place at which the work of one of these Nodes is seen, each once, until it is done."""
+    places: dict[str, list[Place]] = {name: [] for name in names}
+    seen, clock, started = list[str](), Clock(), 0.0
     while not done():
-        assert time.monotonic() < deadline, f"killed at {places}\n{rack.told(name)}\n{rack.console(name)[-2000:]}"
-        now = rack.place(name)
-        if now.phase and all(_differ(now, place) for place in places):
+        assert clock.seconds < seconds, "\n".join([*seen, *map(rack.told, names)])
+        now = {name: rack.place(name) for name in names}
+        fresh = {name: it for name, it in now.items() if it.phase and all(_differ(it, one) for one in places[name])}
+        if fresh:
             rack.cloud.process.kill()
-            places.append(now)
+            seen.append(f"{clock.seconds:6.1f} s  {fresh}")
+            for name, it in fresh.items():
+                places[name].append(it)
             started += rack.cloud.start()
         time.sleep(0.01)
     print(
-        f"\nkilled {len(places)} times, {started:.0f} s until it was up again:",
-        *(f"  {place}" for place in places),
-        sep="\n",
+        f"\nkilled {len(seen)} times in {clock.seconds:.0f} s, {started:.0f} s until it was up again:", *seen, sep="\n"
     )
     return places
 
@@ -120,21 +123,35 @@ def _differ(one: Place, other: Place) -> bool:
     return one[:2] != other[:2] or (one.phase == "steps" and one.step != other.step)
 
 
-def test_killed_at_every_step_of_a_deployment(world: World) -> None:
-    rack, clock = world.steel, Clock()
+def test_killed_at_every_step_of_a_deployment_and_of_cleaning(world: World) -> None:
+    """anvil on bm1 is deployed while bm2 is cleaned."""
+    rack, clock, names = world.steel, Clock(), ("bm1", "bm2")
+    rack.tell("bm2", "manage")
+    rack.state("bm2", "manageable")
+    rack.set("bm2", "/automated_clean", True)
+    for name in names:
+        rack.fault(name, "bmc-slow=0.05")  # so that every step is long enough to be seen
     world.anvil = world.ordered()
-    rack.fault("bm1", "bmc-slow=0.1")  # so that every step is long enough to be seen
-    places = killed_everywhere(rack, "bm1", lambda: rack.row("bm1")["provision_state"] == "active")
-    rack.mend("bm1")
-    phases = {place.phase for place in places}
-    assert {"network", "boot", "start", "callback", "steps", "switch", "disk"} <= phases, phases
-    assert "write-image" in {place.step for place in places}
+    rack.tell("bm2", "provide")
+    ended = [("active",), ("available", "clean failed")]
+    places = killed_everywhere(
+        rack,
+        lambda: all(rack.row(name)["provision_state"] in end for name, end in zip(names, ended, strict=True)),
+        *names,
+    )
+    deployed, cleaned = ({place.phase for place in places[name]} for name in names)
+    assert {"network", "boot", "start", "callback", "steps", "switch", "disk"} <= deployed, places
+    assert {"network", "boot", "start", "callback", "steps", "release"} <= cleaned, places
+    assert "write-image" in {place.step for place in places["bm1"]}
     world.anvil = world.servers.active(world.anvil)
     world.looker.reaches(world.servers.fixed(world.anvil), seconds=BOOT)
     print(f"anvil answers {clock.seconds} s after it was ordered")
     assert world.servers.reached(world.anvil, "hostname") == "anvil"
-    seen = rack.shown("bm1")
-    assert not any(seen.media.values()) and rack.row("bm1")["last_error"] is None
+    for name in names:
+        assert not any(rack.shown(name).media.values()) and rack.row(name)["last_error"] is None
+    rack.mend("bm1")
+    rack.set("bm2", "/automated_clean", False)
+    rack.free("bm2")
 
 
 # -- what happens to the rack, with a Server on it --------------------------------------------------------------------
@@ -211,19 +228,16 @@ def test_a_gateway_that_dies_is_replaced_by_the_second(world: World) -> None:
     world.looker.reaches(address)
 
 
-def test_killed_at_every_step_of_a_deletion_and_of_cleaning(world: World) -> None:
+def test_killed_while_it_deletes(world: World) -> None:
     rack, anvil = world.steel, world.ready()
-    rack.set("bm1", "/automated_clean", True)
     rack.fault("bm1", "bmc-slow=0.1")
     world.anvil = None
     world.servers.api.delete_server(anvil.id)
     world.servers.forget(anvil)
-    places = killed_everywhere(rack, "bm1", lambda: rack.row("bm1")["provision_state"] in ("available", "clean failed"))
+    places = killed_everywhere(rack, lambda: rack.row("bm1")["provision_state"] == "available", "bm1")
     rack.mend("bm1")
-    rack.state("bm1", "available")
     until(lambda: world.servers.gone(anvil), 30, "the Server is gone")
-    assert {"deleting", "cleaning", "clean wait"} <= {place.state for place in places}
-    assert {"network", "boot", "start", "callback", "steps", "release"} <= {place.phase for place in places}
+    assert "teardown" in {place.phase for place in places["bm1"]}
     rack.clean(world.before, "bm1", *SPARE)
 
 
@@ -375,16 +389,18 @@ def test_an_image_whose_bytes_are_not_those_of_its_checksum(rack: Steel, world: 
             file.write(there)
 
 
-def test_a_node_that_is_given_up_while_it_is_deployed(rack: Steel, image: str) -> None:
-    """While its ramdisk boots, and while its image is written."""
-    for phase, step in (("callback", ""), ("steps", "write-image")):
-        before = rack.things(*SPARE)
-        rack.deploy("bm3", image)
-        rack.at("bm3", phase, step)
-        rack.tell("bm3", "deleted")
-        rack.state("bm3", "available")
-        assert rack.node("bm3")["instance_info"] == {}
-        rack.clean(before, *SPARE)
+def test_nodes_that_are_given_up_while_they_are_deployed(rack: Steel, image: str) -> None:
+    """One while its ramdisk boots, one while its image is written."""
+    before = rack.things(*SPARE)
+    for name in SPARE:
+        rack.deploy(name, image)
+    for name, phase, step in (("bm2", "callback", ""), ("bm3", "steps", "write-image")):
+        rack.at(name, phase, step)
+        rack.tell(name, "deleted")
+    for name in SPARE:
+        rack.state(name, "available")
+        assert rack.node(name)["instance_info"] == {}
+    rack.clean(before, *SPARE)
 
 
 # -- strangers, and one that never calls back -------------------------------------------------------------------------
