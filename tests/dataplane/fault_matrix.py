@@ -232,7 +232,8 @@ def table(cells: list[Cell]) -> Iterator[str]:
     """Fault x step, a table for each kind of work."""
     found = {cell.key: cell for cell in cells}
     for kind in dict.fromkeys(cell.kind for cell in cells):
-        steps = list(dict.fromkeys(cell.step for cell in cells if cell.kind == kind))
+        tried = dict.fromkeys(cell.step for cell in cells if cell.kind == kind)
+        steps = [step for step in STEPS.get(kind, tried) if step in tried]
         yield f"\n{kind:18}" + "".join(f"{step:>14}" for step in steps)
         for fault in dict.fromkeys(cell.fault for cell in cells if cell.kind == kind):
             marks = [_mark(found.get((fault, kind, step))) for step in steps]
