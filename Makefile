@@ -27,11 +27,11 @@ demo: setup
 down: setup
 	@$(PY) -m hagane down --delete
 
-# What needs the real devices runs alone, one after the other; the rest shares the cores.
+# Files of tests share the cores, two at a time; with real devices each has namespaces and names of its own.
 test: setup
 	@$(PY) scripts/interop.py --install
 	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not real"
-	@$(PY) -m pytest -q -m real
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m real
 
 # The official list of 217 tests, by Tempest. TIMES=2: again on the same cloud. scripts/interop.py --help says more.
 interop: setup

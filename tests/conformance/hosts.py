@@ -172,11 +172,11 @@ class LibvirtHost:
 class RealPlace:
     """The namespace, the switch and the libvirtd."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         from hagane.lab import host
         from hagane.lab.site import Site
 
-        site = Site("hgconf", folder, Path("/run/hgconf"), ("host1",))
+        site = Site(name, folder, Path("/run", name), ("host1",))
         self.space = site.netns("host1")
         self.folder = site.folder("host1")
         self.switch = host.switch(site, "host1")
