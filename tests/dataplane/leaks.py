@@ -48,8 +48,8 @@ def _counts(kind: str, name: str) -> bool:
 
 
 def _work(cloud: Cloud) -> dict[str, list[str]]:
-    """Work that waits. Hosts, the power of Nodes and the history are looked at again and again."""
-    always = "('host', 'history', 'node_power')"
+    """Work that waits. Hosts, racks, the power of Nodes and the history are looked at again and again."""
+    always = "('host', 'history', 'node_power', 'switch', 'rack_gateway')"
     with sqlite3.connect(f"file:{cloud.site.state}/hagane.db?mode=ro", uri=True) as store:
         rows = store.execute(f"SELECT kind, key, reason FROM work WHERE kind NOT IN {always}").fetchall()
     store.close()
