@@ -269,6 +269,7 @@ def main() -> int:
         print(f"{len(cells)} cells", flush=True)
         matrix = Matrix(made, fault_server.image(made.cloud), given.out, list(old))
         names = [machine.name for machine in made.rack.machines]
+        list(made.cloud.conn.network.security_groups())  # the project's own comes into being when it is first asked for
         before, all_before = made.things(*names), leaks.look(made.cloud)
         matrix.run(cells)
         for name, run in (("kill", fault_kill.run), ("server", fault_server.run)):
