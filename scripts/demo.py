@@ -34,6 +34,7 @@ from story import (
     steel,
     steel_life,
     steel_packets,
+    steel_volumes,
     sweep,
     volumes,
     world,
@@ -54,6 +55,7 @@ CHAPTERS: tuple[tuple[str, Callable[[stage.Stage], None]], ...] = (
     ("Direct binding: switch port to switch port", direct.tell),
     ("Reboot, rebuild, rescue; the next tenant finds nothing", steel_life.tell),
     ("A server on a volume: it goes, its disk stays", volumes.tell),
+    ("The same volume under bare metal, whose Node dies", steel_volumes.tell),
     ("Delete everything; nothing is left", end.tell),
     ("How to go on", onward.tell),
 )

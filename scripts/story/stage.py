@@ -100,7 +100,7 @@ class Stage:
     def explain(self, what: str) -> str:
         """What the cloud itself says of the Servers that a sentence names, and the end of their console logs."""
         told = []
-        for name in ("web", "db", "app", "anvil", "hammer"):
+        for name in ("web", "db", "app", "anvil", "hammer", "smith", "apprentice", "forge", "foundry"):
             if name in what:
                 told += ["", f"$ hagane explain server {name}", *self.hagane("explain", "server", name)[1]]
                 told += ["", f"$ openstack console log show --lines 15 {name}", *self._tail(name)]

@@ -106,6 +106,5 @@ def gone(stage: Stage) -> None:
     """Delete what is left on bare metal; the Nodes are cleaned once more."""
     stage.client.run(DEMO, "floating", "ip", "delete", stage.floating_steel)
     stage.client.run(DEMO, "server", "delete", "hammer")
-    stage.client.run(OTHER, "server", "delete", "foreign", "heir")
     states(stage, "available", ("bm1", "bm2", "bm3"), 180, failed=("clean failed", "error"))
     stage.client.ask(ADMIN, "baremetal", "node", "list")

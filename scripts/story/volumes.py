@@ -4,6 +4,8 @@ smith        boots from the volume `vault`, gets the volume `chest` while it run
 apprentice   boots from `vault` and reads what smith wrote
 """
 
+from time import monotonic
+
 from story.stage import DEMO, Stage, decoded
 
 ONE = ("-f", "value", "-c", "id")
@@ -54,8 +56,16 @@ def order(stage: Stage, name: str, address: str, flavor: str, *, seconds: float 
     took = stage.active(DEMO, name, seconds=seconds)
     stage.guests.add((name, address))
     stage.fixed[name] = address
-    more = stage.guests.wait(name, 120)
+    more = booted(stage, name)
     stage.screen.proof(f"{name} is ACTIVE after {took:.1f} s, from the volume; ssh after {more:.1f} s more")
+
+
+def booted(stage: Stage, name: str) -> float:
+    """Wait until a guest has booted and ssh leads into it; returns how long that took."""
+    began = monotonic()
+    stage.booted(DEMO, name, seconds=180)
+    stage.guests.wait(name, 60)
+    return monotonic() - began
 
 
 def delete(stage: Stage, name: str) -> None:
