@@ -148,7 +148,7 @@ async def router(where: Site, address: SiteAddress) -> None:
 
 
 async def test_down_leaves_nothing_and_spares_strangers(tmp_path: Path) -> None:
-    where = site(tmp_path / "state", "hgdown", "host1")
+    where = site(tmp_path / "state", "hggone", "host1")
     await machine.up(where, kvm=False)
     # A pid file that names a stranger, a daemon gone, its pid file gone, a namespace gone.
     stranger = await asyncio.to_thread(subprocess.Popen, ["sleep", "60"])
@@ -167,7 +167,7 @@ async def test_down_leaves_nothing_and_spares_strangers(tmp_path: Path) -> None:
     assert not netns.named("hgdown-")
     assert not where.state.exists() and not where.run.exists()
     assert not [d for d in machine.status(where) if d.running]
-    assert not [name for name in await netns.links("") if name.startswith("hgdown")]
+    assert not [name for name in await netns.links("") if name.startswith("hggone")]
     await machine.down(where)
 
 
