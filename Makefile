@@ -1,7 +1,7 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test test-agent test-faults lint check format bench lock
+.PHONY: help setup up demo down test test-agent test-faults interop lint check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
