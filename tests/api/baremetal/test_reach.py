@@ -59,6 +59,14 @@ def test_images_of_others_cannot_be_named(owner: Person, other: Person, node: st
     assert "can not be found" in fault(name(owner, node, f"/{whole}", {path.split("/")[2]: theirs}), 400)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "glance://http://127.0.0.1:9/x", "glance://HTTPS://a/x",
+                                 "glance://glance://http://a/x", "file:///etc/passwd"])  # fmt: skip
+def test_urls_cannot_be_named(owner: Person, node: str, url: str) -> None:
+    """What stands behind glance:// is an image's id, and no way around."""
+    assert "Only an administrator" in fault(name(owner, node, "/instance_info/image_source", url), 403)
+    assert "Only an administrator" in fault(name(owner, node, "/instance_info", {"image_source": url}), 403)
+
+
 def test_an_administrator_may_name_them(metal: httpx.Client, other: Person, node: str) -> None:
     patch = [{"op": "add", "path": "/instance_info/image_source", "value": image(other)}]
     assert metal.patch(f"/nodes/{node}", json=patch).status_code == 200
