@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hagane.baremetal import san
 from hagane.baremetal.nic import Nics
 from hagane.drivers.metadata.base import Reply
 from hagane.errors import DeviceFailed
@@ -203,3 +204,25 @@ async def test_a_deployment_that_fails_leaves_nothing(w: RackWorld) -> None:
     assert exports(w) == {} and (await of_volume(w, volume_id))["status"] == "available"
     await reach(w, node, "active", "active")
     assert len(exports(w)) == 1
+
+
+@pytest.mark.parametrize(("verb", "more"), [
+    ("rescue", {"rescue_password": "let-me-in"}),
+    ("service", {"service_steps": [{"interface": "deploy", "step": "erase_devices_metadata", "args": {}}]}),
+])  # fmt: skip
+async def test_a_rescue_or_service_that_fails_keeps_the_volume(w: RackWorld, verb: str, more: dict[str, Any]) -> None:
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id, rescue_interface="agent", **{"driver_info/rescuing_network": w.network_id})
+    await reach(w, node, "active", "active")
+    machine: Any = w.cloud.use(NodePart).tools.bmcs.of(node)
+    machine.fail_once["PowerOn"] = DeviceFailed("no power today")
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/states/provision", json={"target": verb} | more)
+    assert answer.status_code == 202, answer.text
+    failed = await at(w, node, f"{verb} failed")
+    assert "no power today" in failed["last_error"] and san.started(failed)
+    assert len(exports(w)) == 1 and (await of_volume(w, volume_id))["status"] == "in-use"
+    if verb == "rescue":  # the way back leads to the volume
+        await reach(w, node, "unrescue", "active")
+        assert (await machine.read()).boot.persistent
+    await reach(w, node, "deleted", "available")
+    assert exports(w) == {} and (await of_volume(w, volume_id))["status"] == "available"

@@ -27,6 +27,8 @@ from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
 
 EJECTED: Mapping[Slot, str | None] = {Slot.CD: None}
+KEEPS = frozenset({"rescue", "unrescue", "service"})
+"""What is done to a machine that somebody uses: when it fails, what it was deployed with is theirs still."""
 
 
 async def verify(job: Job) -> Turn:
@@ -221,7 +223,8 @@ async def release(job: Job) -> Turn:
         power = None if job.row["disable_power_off"] else Power.OFF
         await job.apply(BmcDesired(power, media=EJECTED))
         job.finish("power-off")
-        await node_san.release(job)
+        if job.life.get("kind") not in KEEPS:
+            await node_san.release(job)
         await job.look_closely()
     return Next()
 
