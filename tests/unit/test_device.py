@@ -8,6 +8,7 @@ import pytest
 from hagane.compute import device, device_wish
 from hagane.compute.device import entry
 from hagane.errors import Invalid
+from hagane.volume import volume_create
 
 
 def row(*devices: device.Entry, **flavor: int) -> dict[str, Any]:
@@ -81,3 +82,30 @@ def test_devices_of_an_image() -> None:
     assert kinds(device_wish.joined(asked, [], "i", image)) == [("volume", "volume", None), ("snapshot", "volume", 0)]
     for unreadable in ("{", "[1]", "7", '{"a": 1}'):
         assert device_wish.of_properties({"block_device_mapping": unreadable}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"volume_size": -1000}, "Invalid volume_size."),
+        ({"volume_size": "x"}, "Invalid volume_size."),
+        ({"volume_size": {}}, "Invalid volume_size."),
+        ({"volume_size": 1 << 40}, "Invalid volume_size."),
+        ({"boot_index": "first"}, "Boot index is invalid."),
+        ({"device_name": 5}, "Some fields are invalid."),
+        ({"snapshot_id": {}}, "Some fields are invalid."),
+        ({"volume_type": []}, "Some fields are invalid."),
+        ({"virtual_name": 5}, "Some fields are invalid."),
+        ({"source_type": "tape"}, "Some fields are invalid."),
+    ],
+)
+@pytest.mark.parametrize("newer", ["True", "False"])
+def test_an_image_is_checked_as_a_body_is(given: dict[str, Any], why: str, newer: str) -> None:
+    mapping = [{"source_type": "snapshot", "destination_type": "volume", "snapshot_id": "s"} | given]
+    with pytest.raises(Invalid, match=f"Block Device Mapping is Invalid: {why}"):
+        device_wish.of_properties({"block_device_mapping": json.dumps(mapping), "bdm_v2": newer})
+
+
+def test_a_volume_has_a_size() -> None:
+    with pytest.raises(Invalid, match="greater than 0"):
+        volume_create._size(-1000, volume_create.Source())

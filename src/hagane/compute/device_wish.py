@@ -23,6 +23,9 @@ _FIELDS = (
     "delete_on_termination", "snapshot_id", "volume_id", "volume_size", "image_id", "no_device", "tag", "volume_type",
 )  # fmt: skip
 _CARRIED = ("device_name", "delete_on_termination", "snapshot_id", "volume_id", "volume_size", "no_device")
+_NUMBERS = {"volume_size": "Invalid volume_size.", "boot_index": "Boot index is invalid."}
+_FREE = ("delete_on_termination", "no_device")  # true or not, whatever they are
+_LARGEST = 1 << 31
 _BEHIND = {"volume": "volume", "snapshot": "volume", "image": "local", "blank": "local"}  # where no place is said
 
 
@@ -33,7 +36,7 @@ def bad(details: str) -> Invalid:
 def wish(**values: Any) -> Wish:
     """One device with every field, its numbers as numbers."""
     made: Wish = dict.fromkeys(_FIELDS) | {"delete_on_termination": False} | values
-    for name in ("volume_size", "boot_index"):
+    for name in _NUMBERS:
         if made[name] is not None:
             made[name] = int(made[name])
     if made["device_name"]:
@@ -112,15 +115,40 @@ def _older(given: Wish) -> Wish:
 
 
 def of_properties(properties: dict[str, str]) -> list[Wish]:
-    """The devices that an image brings. One whose mapping cannot be read brings none."""
+    """The devices that an image brings. One whose mapping cannot be read brings none. Any member may write one,
+    so it is checked as a body is. Raises Invalid."""
     try:
         given = json.loads(properties.get("block_device_mapping") or "[]")
         listed = [{name: value for name, value in one.items() if name in (*_FIELDS, "virtual_name")} for one in given]
     except (ValueError, TypeError, AttributeError):
         return []
+    for one in listed:
+        _check_brought(one)
     if properties.get("bdm_v2", "").lower() in ("true", "1", "yes"):
         return [wish(**{name: value for name, value in one.items() if name != "virtual_name"}) for one in listed]
     return older(listed, None)
+
+
+def _check_brought(one: Wish) -> None:
+    """What a body's schema has refused already. Raises Invalid."""
+    for name, value in one.items():
+        if name in _NUMBERS:
+            least = 0 if name == "volume_size" else -_LARGEST
+            if value is not None and not least <= _number(value, _NUMBERS[name]) < _LARGEST:
+                raise bad(_NUMBERS[name])
+        elif name not in _FREE and not isinstance(value, str | None):
+            raise bad("Some fields are invalid.")
+    if one.get("source_type") not in (None, *_BEHIND) or one.get("destination_type") not in (None, "local", "volume"):
+        raise bad("Some fields are invalid.")
+
+
+def _number(value: Any, why: str) -> int:
+    """A number, or the digits of one. Raises Invalid."""
+    if isinstance(value, str) and len(value) <= 10 and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise bad(why)
 
 
 def boots(wishes: Sequence[Wish]) -> Wish | None:

@@ -157,6 +157,8 @@ def _size(wanted: int | None, source: Source) -> int:
     if not size:
         text = "The server could not comply with the request since it is either malformed or otherwise incorrect."
         raise Invalid(text, code="NoSize")
+    if size < 1:
+        raise invalid(f"Volume size '{size}' must be an integer and greater than 0")
     if source.volume and size < source.volume["size"]:
         raise invalid(f"Volume size '{size}'GB cannot be smaller than original volume size  {source.volume['size']}GB."
                       " They must be >= original volume size.")  # fmt: skip
