@@ -76,7 +76,9 @@ class NodeVerbs:
             told = await self._with_runbook(request, tx, row, verb, given)
             _check_arguments(request, verb, told)
             if verb in DEPLOYS:
-                _check_ready(row, await san_target.targets(tx, row["id"]))
+                targets = await san_target.targets(tx, row["id"])
+                _check_ready(row, targets)
+                await san_target.check(tx, request.caller, row, targets)
                 await node_reach.check(tx, request.caller, {}, {"instance_info": row["instance_info"]})
             await self._advance(request, tx, row, verb, told)
 

@@ -147,6 +147,37 @@ def test_volumes_of_others_cannot_be_booted_from(
     owner.http.close()
 
 
+def transfer(volume_id: str, giver: Person, taker: Person) -> None:
+    path = "/volume/v3/os-volume-transfer"
+    made = giver.http.post(path, json={"transfer": {"volume_id": volume_id}}).raise_for_status().json()["transfer"]
+    accept = {"accept": {"auth_key": made["auth_key"]}}
+    taker.http.post(f"{path}/{made['id']}/accept", json=accept).raise_for_status()
+
+
+def test_a_volume_that_changed_hands_is_not_booted_from(
+    cloud: Running, metal: httpx.Client, owner: Person, other: Person, node: str
+) -> None:
+    """Its former owner wrote the target while it was theirs."""
+    manager = person(cloud, "manager", owner.project_id)
+    manager.http.headers.update(VERSION)
+    key = volume(owner)
+    cloud.settle()
+    assert target(manager.http, node, key).status_code == 201
+    wanted = {"storage_interface": "cinder", "deploy_interface": "direct"}
+    body = [{"op": "add", "path": f"/{field}", "value": value} for field, value in wanted.items()]
+    assert metal.patch(f"/nodes/{node}", json=body).status_code == 200
+    transfer(key, owner, other)
+    at_state(cloud, node, "available")
+    states = f"/baremetal/v1/nodes/{node}/states/provision"
+    for who in (owner, manager):
+        answer = who.http.put(states, json={"target": "active"})
+        assert fault(answer, 400) == f"Volume {key} could not be found."
+    transfer(key, other, owner)
+    assert owner.http.put(states, json={"target": "active"}).status_code == 202
+    cloud.settle()
+    manager.http.close()
+
+
 def test_a_network_for_storage_of_others_cannot_be_named(owner: Person, other: Person, node: str) -> None:
     theirs = other.http.post("/network/v2.0/networks", json={"network": {"name": "s"}}).json()["network"]["id"]
     answer = name(owner, node, "/driver_info/storage_network", theirs)
