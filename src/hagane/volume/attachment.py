@@ -7,7 +7,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.api.types import BadValue, Custom, Enum, Obj, Type, Uuid
 from hagane.cloud import Cloud
-from hagane.errors import NotFound
+from hagane.errors import Conflict, NotFound
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
 from hagane.volume import attach, base, query
@@ -43,6 +43,11 @@ FILTERS = query.Filters(
 def summary(row: Row) -> dict[str, Any]:
     return {"id": row["id"], "status": row["attach_status"], "instance": row["instance_uuid"],
             "volume_id": row["volume_id"]}  # fmt: skip
+
+
+def _ours(row: Row) -> bool:
+    """Whether compute or bare metal attached it, and keeps it."""
+    return bool((row["connector"] or {}).get(attach.OURS))
 
 
 class Attachments:
@@ -115,6 +120,8 @@ class Attachments:
         connector = (await body_of(request, kind))["attachment"]["connector"]
         row = await self._find(request, self.db, request.params["id"])
         need(request, "volume:attachment_update", target(row))
+        if _ours(row):  # the machine would lose its volume, and whoever asked could end the attachment
+            raise Conflict(f"Volume attachment {row['id']} is changed by the Compute API only.", code="InUse")
         await attach.check_connect(self.db, await attach.get(self.db, row["volume_id"]))
         return json_response(200, {"attachment": self._detail(await self._connect(row, attach.foreign(connector)))})
 

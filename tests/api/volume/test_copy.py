@@ -217,7 +217,7 @@ def test_an_attachment_goes_its_way(volumes: Volumes) -> None:
     assert (volumes.show(key)["status"], volumes.show(key)["attachments"]) == ("available", [])
 
 
-def test_what_compute_attached_only_compute_detaches(volumes: Volumes) -> None:
+def test_what_compute_attached_is_only_computes(volumes: Volumes) -> None:
     from hagane.state.secret import Secrets
     from hagane.volume import attach
 
@@ -236,6 +236,9 @@ def test_what_compute_attached_only_compute_detaches(volumes: Volumes) -> None:
     assert "hush-hush" not in str(kept)
     assert volumes.show(key)["attachments"][0]["device"] == "/dev/vdb"
     volumes.ask("DELETE", f"/attachments/{made}", status=409)
+    volumes.ask("PUT", f"/attachments/{made}", {"attachment": {"connector": {"host": "mine"}}}, status=409)
+    there = cloud.run(lambda: cloud.hagane.cloud.db.fetch("SELECT * FROM volume_attachment"))
+    assert there == kept
     volumes.act(key, "os-detach", {}, status=409)
     cloud.run(lambda: cloud.hagane.cloud.db.write(lambda tx: attach.detach(tx, made)))
     assert volumes.show(key)["status"] == "available"
