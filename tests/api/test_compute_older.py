@@ -177,6 +177,11 @@ def test_hosts(s: Shop) -> None:
     s.delete(server)
 
 
+@pytest.mark.parametrize("alias", ["os-instance_usage_audit_log", "NMN"])
+def test_extensions_have_the_names_that_clients_look_for(s: Shop, alias: str) -> None:
+    assert call(s, "GET", f"/extensions/{alias}")["extension"]["alias"] == alias
+
+
 def test_what_administrators_are_told_of_a_server(s: Shop) -> None:
     server = s.make(networks=[{"uuid": s.network}])
     headers = {"OpenStack-API-Version": "compute 2.96"}
