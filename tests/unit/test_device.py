@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hagane.compute import device, device_wish
+from hagane.compute import device, device_wish, diagnostics
 from hagane.compute.device import entry
 from hagane.errors import Invalid
 from hagane.volume import volume_create
@@ -51,6 +51,17 @@ def test_disks_of_the_host() -> None:
     assert (device.swap(row(swap=9)), device.swap(row(SWAP, swap=128))) == (9, 64)
     assert (device.on_host(row())["disk"], device.on_host(row(ROOT))["disk"]) == (1, 0)
     assert (device.root_name(row()), device.root_name(row(ROOT | {"device": "/dev/sda"}))) == ("/dev/vda", "/dev/sda")
+
+
+_SERVER = {"power_state": 4, "node_id": None, "vm_state": "stopped", "config_drive": False}
+
+
+def test_disks_that_administrators_are_told() -> None:
+    """Volumes, too, but for one that is on its way out; the root is one disk wherever it is."""
+    assert diagnostics._disks(row(DATA, DATA | {"gone": True}, ephemeral=1, swap=1)) == 4
+    assert diagnostics._disks(row(ROOT, DATA)) == 2
+    shown = diagnostics._view(_SERVER | row(DATA, vcpus=1, ram=64), [], {})
+    assert (shown["num_disks"], len(shown["disk_details"])) == (2, 2)
 
 
 def kinds(wishes: list[device_wish.Wish]) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
-from hagane.compute import nic
+from hagane.compute import device, nic
 from hagane.compute.base import V21, api, at, need
 from hagane.compute.row import VmState
 from hagane.compute.server import find
@@ -48,16 +48,22 @@ def _older(row: Row, ports: list[Row]) -> dict[str, Any]:
 
 
 def _view(row: Row, ports: list[Row], facts: dict[str, Any]) -> dict[str, Any]:
-    cpus = row["flavor"]["vcpus"]
+    cpus, disks = row["flavor"]["vcpus"], _disks(row)
     return {
         "state": _STATES.get(row["power_state"], "pending"), "driver": "ironic" if row["node_id"] else "libvirt",
         "hypervisor": facts.get("kind"), "hypervisor_os": None, "uptime": _uptime(row),
-        "config_drive": bool(row["config_drive"]), "num_cpus": cpus, "num_nics": len(ports), "num_disks": 1,
+        "config_drive": bool(row["config_drive"]), "num_cpus": cpus, "num_nics": len(ports), "num_disks": disks,
         "cpu_details": [{"id": number, "time": None, "utilisation": None} for number in range(cpus)],
         "nic_details": [{"mac_address": port["mac_address"]} | dict.fromkeys(_NIC) for port in ports],
-        "disk_details": [dict.fromkeys(_DISK)],
+        "disk_details": [dict.fromkeys(_DISK) for _ in range(disks)],
         "memory_details": {"maximum": row["flavor"]["ram"], "used": None},
     }  # fmt: skip
+
+
+def _disks(row: Row) -> int:
+    """The root, the Host's blank ones, and volumes that are not on their way out."""
+    others = [one for one in device.volumes(row) if not one.get("gone") and one is not device.root(row)]
+    return 1 + len(device.ephemerals(row)) + bool(device.swap(row)) + len(others)
 
 
 def _uptime(row: Row) -> int | None:

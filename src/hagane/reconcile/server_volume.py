@@ -1,7 +1,7 @@
 """The volumes of machines on Hosts: what a machine needs to reach them, and what becomes of their attachments.
 
     reserved ─▶ connect (the backend is asked, outside of any transaction) ─▶ in the machine ─▶ complete: in-use
-    detaching ─▶ out of the machine ─▶ disconnect ─▶ detach: available, or the end with delete_on_termination
+    detaching ─▶ out of the machine ─▶ disconnect ─▶ detach: available (delete_on_termination: with its Server only)
 
 A machine has the volumes whose attachment says that its Server may have them, connected for the Host where it is. A
 kill in between does the step again, and each may be done again. Nothing is detached before the Host has let it go, so
