@@ -58,7 +58,8 @@ class Attachments:
         self._verbs = {"os-complete": Verb(ANY, self.complete, status=204, since=44)}
 
     def _detail(self, row: Row) -> dict[str, Any]:
-        info = attach.connection_of(self._secrets, row)
+        # Who a machine of this cloud is to its volume is nobody else's to know: only attachments made here are whole.
+        info = dict(row["connection"] or {}) if _ours(row) else attach.connection_of(self._secrets, row)
         if info:
             info |= {"attachment_id": row["id"]}
         return summary(row) | {

@@ -234,6 +234,9 @@ def test_what_compute_attached_is_only_computes(volumes: Volumes) -> None:
     made = cloud.run(lambda: cloud.hagane.cloud.db.write(connect))
     kept = cloud.run(lambda: cloud.hagane.cloud.db.fetch("SELECT * FROM volume_attachment"))
     assert "hush-hush" not in str(kept)
+    for path in (f"/attachments/{made}", f"/attachments/detail?volume_id={key}"):
+        shown = volumes.ask("GET", path)
+        assert "target_lun" in str(shown) and "hush-hush" not in str(shown)
     assert volumes.show(key)["attachments"][0]["device"] == "/dev/vdb"
     volumes.ask("DELETE", f"/attachments/{made}", status=409)
     volumes.ask("PUT", f"/attachments/{made}", {"attachment": {"connector": {"host": "mine"}}}, status=409)
