@@ -17,7 +17,7 @@ from hagane.reconcile.provision import ProvisionPart
 from hagane.state.database import Row
 from hagane.volume.row import ATTACHMENT, VOLUME
 from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
-from tests.scenarios.test_node_rack import at, reach
+from tests.scenarios.test_node_rack import at, reach, with_image
 
 V1 = "/baremetal/v1"
 
@@ -226,3 +226,14 @@ async def test_a_rescue_or_service_that_fails_keeps_the_volume(w: RackWorld, ver
         assert (await machine.read()).boot.persistent
     await reach(w, node, "deleted", "available")
     assert exports(w) == {} and (await of_volume(w, volume_id))["status"] == "available"
+
+
+async def test_a_rebuild_to_an_image_gives_the_volume_back(w: RackWorld) -> None:
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id)
+    await reach(w, node, "active", "active")
+    await with_image(w, node)
+    node = await reach(w, node, "rebuild", "active")
+    assert "callback" in [step["step"] for step in node["seen"]["steps"]], "a ramdisk wrote the image"
+    assert not san.started(node) and exports(w) == {}
+    assert await ATTACHMENT.select(w.db) == [] and (await of_volume(w, volume_id))["status"] == "available"

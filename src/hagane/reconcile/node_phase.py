@@ -64,7 +64,7 @@ async def tenant_network(job: Job) -> Turn:
     if from_volume:
         return Next("storage")
     if plug.plugs(job.row):
-        return Next()
+        return Next("network")  # named, as the row may still say that the machine starts from a volume
     await network(job)  # there is nothing that could take a while, so it needs no write of its own
     return Next("boot")
 

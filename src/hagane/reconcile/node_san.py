@@ -12,6 +12,7 @@ from typing import Any
 
 from hagane.baremetal import plug, san, san_target, service_port
 from hagane.baremetal.provision import Start
+from hagane.drivers.bmc.base import BmcDesired, Power
 from hagane.drivers.boot import san as boot
 from hagane.drivers.boot.base import BootNode
 from hagane.errors import Conflict, DeviceFailed
@@ -31,14 +32,20 @@ async def begin(job: Job) -> bool:
     targets = await san_target.targets(job.tools.db, job.id)
     target = san.root(job.row, targets)
     if target is None:
-        if san.started(job.row):
-            job.internal[san.MARK] = None
+        if san.started(job.row):  # it is rebuilt, from an image now
+            await _end(job)
         return False
     if why := san.lack(job.row, targets):
         raise Conflict(why)
     job.internal[san.MARK] = target["id"]
     job.life["ramdisk"] = True  # what has been begun is put away if it fails, as a ramdisk is
     return True
+
+
+async def _end(job: Job) -> None:
+    """The machine leaves its volume, which must not be taken from under what still writes to it."""
+    await job.apply(BmcDesired(None if job.row["disable_power_off"] else Power.OFF))
+    await release(job)
 
 
 async def storage(job: Job) -> Turn:
