@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from hagane.baremetal.volume import Targets
-from hagane.errors import Unavailable
+from hagane.errors import DeviceFailed, Unavailable
 from hagane.state.database import Row
 from hagane.volume.row import ATTACHMENT, VOLUME
 from tests.scenarios.steel_world import NODES, V21, Steel, steel
@@ -147,6 +147,35 @@ async def test_without_another_node_the_volume_stays_the_servers(tmp_path: Path)
         assert (await evacuate(w, made["id"], "2.95")).status_code == 200
         await w.becomes(made["id"], "SHUTOFF")
         assert (await connector(w, key))["host"] == (await w.row(made["id"]))["node_id"]
+
+
+async def test_an_evacuation_that_every_node_fails_ends_with_an_error(tmp_path: Path) -> None:
+    async with steel(tmp_path, 4, **CAN) as w:
+        server = (await w.create())["id"]
+        await w.becomes(server, "ACTIVE")
+        source = (await w.row(server))["node_id"]
+        await dead(w, source)
+        for node_id, machine in w.fleet.machines.items():
+            if node_id != source:
+                machine.fail_once["PowerOn"] = DeviceFailed("fuse blown")
+        assert (await evacuate(w, server)).status_code == 200
+        shown = await w.becomes(server, "ERROR")
+        assert "Exceeded maximum number of retries" in shown["fault"]["message"]
+        moves = (await w.admin.get(f"{V21}/os-migrations")).json()["migrations"]
+        assert [(one["migration_type"], one["status"]) for one in moves] == [("evacuation", "error")]
+
+
+async def test_a_protected_node_keeps_its_server(tmp_path: Path) -> None:
+    async with steel(tmp_path, 1, **CAN) as w:
+        server = (await w.create())["id"]
+        await w.becomes(server, "ACTIVE")
+        source = (await w.row(server))["node_id"]
+        answer = await w.metal.patch(f"{NODES}/{source}", json=[{"op": "add", "path": "/protected", "value": True}])
+        assert answer.status_code == 200, answer.text
+        await dead(w, source)
+        answer = await evacuate(w, server)
+        assert answer.status_code == 400 and "is protected and keeps its server" in answer.text
+        assert (await w.row(server))["node_id"] == source
 
 
 async def test_what_else_is_done_to_one_that_runs_from_a_volume(tmp_path: Path) -> None:

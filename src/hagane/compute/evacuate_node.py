@@ -53,6 +53,8 @@ async def _wanted(tx: Tx, row: Row, target: str | None) -> Row | None:
 def _refuse_living(node: Row) -> None:
     """Raises Invalid for a Node that is not dead, or that something else is being done with."""
     name = node["name"] or node["id"]
+    if node["protected"]:  # it could not be undeployed, and would keep what is the Server's
+        raise Invalid(f"Node {name} is protected and keeps its server.")
     if node["power_state"] == "power on" and not node["fault"] and not node["maintenance"]:
         raise Invalid(f"Compute service of {name} is still in use. The node is powered on and its BMC answers; if it is"
                       " dead all the same, put it into maintenance.")  # fmt: skip

@@ -134,6 +134,7 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
             await _let_go(tx, cloud.use(Secrets), row, node)
         await nic.unbind(tx, row)
         if not again:
+            await migration_row.evacuated(tx, row, "error")
             await event.end_all(tx, KIND, row["id"], row["request_id"], error=public_why)
 
     await cloud.db.write(write)
