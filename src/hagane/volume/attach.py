@@ -75,7 +75,9 @@ async def reserve(tx: Tx, volume: Row, server_id: str | None, *, mode: str | Non
             "Volume attachments can not be created if the volume is in an error state. The Volume"
             f" {volume['id']} currently has a status of: {volume['status']} "
         )
-    allowed = ("available", "in-use", "downloading") if volume["multiattach"] else ("available", "downloading")
+    allowed: tuple[str, ...] = ("available", "in-use") if volume["multiattach"] else ("available",)
+    if volume["status"] != "downloading" or not await attachments(tx, volume["id"]):
+        allowed = (*allowed, "downloading")  # if somebody has it, it is their root that is being made anew
     if volume["status"] not in allowed and not await _again(tx, volume, server_id):
         raise bad_volume(f"Volume {volume['id']} status must be {_either(allowed)} to reserve, but the current status"
                          f" is {volume['status']}.")  # fmt: skip
@@ -99,7 +101,7 @@ async def _again(tx: Tx, volume: Row, server_id: str | None) -> bool:
 
 
 def _either(words: tuple[str, ...]) -> str:
-    return ", ".join(words[:-1]) + f" or {words[-1]}"
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 async def check_connect(tx: Reader, volume: Row) -> None:

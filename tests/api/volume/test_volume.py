@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hagane.volume.row import VOLUME
 from tests.api.people import Person, person
 from tests.api.volume.conftest import Volumes, caller
 from tests.support import Running
@@ -181,3 +182,17 @@ def test_a_backend_that_is_looked_after_gets_no_new_volumes(root: Volumes) -> No
     assert shown() == ("disabled", "frozen", True)
     root.ask("PUT", "/os-services/thaw", {"host": host}, status=202)
     assert shown() == ("enabled", None, False)
+
+
+def test_a_root_that_is_made_anew_is_nobody_elses(volumes: Volumes) -> None:
+    """While a Server's root is filled with an image, its attachment is the only one; others may wait for a new one."""
+    db, key, fresh = volumes.cloud.hagane.cloud.db, volumes.make()["id"], volumes.make()["id"]
+    order = {"attachment": {"volume_uuid": key, "instance_uuid": NOBODY}}
+    volumes.ask("POST", "/attachments", order)
+    for one in (key, fresh):
+        volumes.cloud.run(lambda k=one: db.write(lambda tx: VOLUME.update(tx, {"id": k}, {"status": "downloading"})))  # type: ignore[misc]
+    other = {"instance_uuid": NOBODY.replace("0b0d", "1c1e")}
+    said = volumes.ask("POST", "/attachments", {"attachment": other | {"volume_uuid": key}}, status=400)
+    assert "status must be available to reserve, but the current status is downloading" in str(said)
+    volumes.ask("POST", "/attachments", {"attachment": other | {"volume_uuid": fresh}})
+    assert volumes.ask("GET", f"/attachments?volume_id={key}")["attachments"][0]["instance"] == NOBODY
