@@ -4,6 +4,7 @@ The same story every time: volumes from nothing, an image, a snapshot, a volume 
 uploading; and the end of everything. It must end well each time, and nothing may be left: no row, no count, no file.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +201,27 @@ def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
         world.wait(f"/volumes/{lost}", "error")
         world.http.delete(f"/volumes/{lost}")
         world.wait(f"/volumes/{lost}", "")
+    world.nothing_left()
+
+
+def test_what_is_made_while_a_backend_is_looked_at_is_not_lost(world: World) -> None:
+    """The backend told what it has before the volumes were made and extended."""
+    small = world.make("/volumes", volume={"size": 1})
+    before = world.cloud.run(world.driver.read)
+    keys: list[str] = []
+
+    async def read() -> Observed:
+        keys.append(await asyncio.to_thread(world.make, "/volumes", volume={"size": 1}))
+        await asyncio.to_thread(world.act, small, "os-extend", {"new_size": 2})
+        return before
+
+    world.backend.read = read  # type: ignore[attr-defined]
+    assert world.cloud.run(world.part.backends.sweep) == []
+    del world.backend.read  # type: ignore[attr-defined]
+    for key in (small, *keys):
+        world.wait(f"/volumes/{key}", "available")
+        world.http.delete(f"/volumes/{key}")
+        world.wait(f"/volumes/{key}", "")
     world.nothing_left()
 
 

@@ -123,21 +123,27 @@ class Backends:
         word = "removed" if remove else "left there"
         done: list[str] = []
         for name, driver in self._drivers.items():
-            seen = await driver.read()  # first: a row that is made later has its thing made later still
-            volumes = {row["id"]: row for row in await VOLUME.select(self._db)}
+            before = await self._here(name)
+            seen = await driver.read()  # before other rows: one that is made later has its thing made later still
+            volumes = {row["id"] for row in await VOLUME.select(self._db, columns=("id",))}
             snapshots = {row["id"] for row in await SNAPSHOT.select(self._db, columns=("id",))}
             for key in sorted(seen.snapshots - snapshots):
                 if remove:
                     await driver.apply(Absent("snapshot", key))
                 done.append(f"snapshot {key} on {name}: it belongs to nobody; {word}")
-            for key in sorted(set(seen.volumes) - set(volumes)):
+            for key in sorted(set(seen.volumes) - volumes):
                 if remove:
                     await driver.apply(Absent("volume", key))
                 done.append(f"volume {key} on {name}: it belongs to nobody; {word}")
-            here = [row for row in volumes.values() if row["host"] == pool_name(name) and row["status"] == "available"]
-            for row in here:
-                done += await self._lost(row, name, seen.volumes.get(row["id"]))
+            for key, size in (await self._here(name)).items():
+                if before.get(key) == size:  # what was made or extended meanwhile was not seen as it is
+                    done += await self._lost({"id": key, "size": size}, name, seen.volumes.get(key))
         return done
+
+    async def _here(self, name: str) -> dict[str, int]:
+        """Sizes of the volumes that a backend has at rest."""
+        where = {"host": pool_name(name), "status": "available"}
+        return {row["id"]: row["size"] for row in await VOLUME.select(self._db, where, columns=("id", "size"))}
 
     async def _lost(self, row: Row, name: str, size: int | None) -> list[str]:
         """Mark a volume that the backend has not, or has too few bytes of; says so."""
