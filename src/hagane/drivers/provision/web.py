@@ -6,6 +6,7 @@ proxy is taken from the environment (`http_proxy`), as every program does. What 
 """
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from hagane.errors import HaganeError, Invalid, Unavailable
 
 PATIENCE = 30.0  # seconds without a byte
+WHOLE = 3600.0  # seconds that a file may take: a server that drips would be waited for without an end
+BEGINNING = 60.0  # seconds that a small file may take, or how a large one begins
 REDIRECTS = 5
 HEAD = 64 << 10  # bytes that tell what an image is
 MOST_TEXT = 1 << 20
@@ -106,22 +109,23 @@ def look(url: str) -> Remote:
     """What is there. Blocks. Raises Invalid, Unavailable."""
     answer, size = sized(url)
     with answer:
-        return Remote(url, size, _read(url, answer, HEAD))
+        return Remote(url, size, _small(url, answer, HEAD))
 
 
 def text(url: str) -> str:
     """A small file. Blocks. Raises Invalid, Unavailable."""
     with opened(url) as answer:
-        return _read(url, answer, MOST_TEXT).decode(errors="replace")
+        return _small(url, answer, MOST_TEXT).decode(errors="replace")
 
 
 def fetch(url: str, into: IO[bytes], *hears: Callable[[bytes], object]) -> int:
     """All of it into a file, each block also to who hears it; how many bytes. Blocks. Raises Invalid, Unavailable."""
+    until = time.monotonic() + WHOLE
     answer, size = sized(url)
     with answer:
         left = size
         while left:
-            block = _read(url, answer, min(BLOCK, left))
+            block = _some(url, answer, min(BLOCK, left), until)
             if not block:
                 raise Unavailable(f"{shown(url)} ended after {size - left} of {size} bytes.")
             left -= len(block)
@@ -131,9 +135,25 @@ def fetch(url: str, into: IO[bytes], *hears: Callable[[bytes], object]) -> int:
     return size
 
 
-def _read(url: str, answer: http.client.HTTPResponse, count: int) -> bytes:
+def _small(url: str, answer: http.client.HTTPResponse, count: int) -> bytes:
+    """All of it, or as much as that."""
+    until, found = time.monotonic() + BEGINNING, b""
+    count = count if answer.length is None else min(count, answer.length)
+    while len(found) < count and (block := _some(url, answer, count - len(found), until)):
+        found += block
+    return found
+
+
+def _some(url: str, answer: http.client.HTTPResponse, count: int, until: float) -> bytes:
+    """What has come, as long as it is early enough; nothing at the end."""
+    if time.monotonic() > until:
+        raise refused(url, "Its server sends too slowly.")
+    return _read(url, lambda: answer.read1(count))
+
+
+def _read(url: str, read: Callable[[], bytes]) -> bytes:
     try:
-        return answer.read(count)
+        return read()
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(f"{shown(url)} stopped sending: {error or type(error).__name__}") from error
 
@@ -149,7 +169,7 @@ class Body:
     def read(self, count: int) -> bytes:
         """Raises OSError when it cannot go on."""
         try:
-            block = _read(self._url, self._answer, min(count, self._left))
+            block = _read(self._url, lambda: self._answer.read(min(count, self._left)))
         except HaganeError as error:
             self._failed(error.message)
             raise OSError(error.message) from error
