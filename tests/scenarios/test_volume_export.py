@@ -98,6 +98,31 @@ def test_what_nobody_noted_goes(world: World, monkeypatch: pytest.MonkeyPatch) -
     world.nothing_left()
 
 
+def test_what_is_wanted_again_is_not_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that nobody noted for long is taken by a new caller in the moment in which it is looked at."""
+    world.connect(NODE)
+    old = {"made_at": time.time() - 100}
+    world.cloud.run(lambda: world.db.write(lambda tx: EXPORT.update(tx, {}, old)))
+    world.connect(NODE)
+    world.wake()
+    world.cloud.settle()
+    assert len(world.exports.there) == 1
+    [row] = world.cloud.run(lambda: EXPORT.select(world.db))
+    assert row["made_at"] > time.time() - 50
+    world.cloud.run(lambda: world.db.write(lambda tx: EXPORT.update(tx, {}, old)))
+    original = export._forgotten
+
+    async def overtaken(tx: Any, rows: Any) -> list[str]:
+        found = await original(tx, rows)
+        assert found == [row["id"]]
+        await EXPORT.update(tx, {}, {"made_at": time.time()})
+        return found
+
+    monkeypatch.setattr(export, "_forgotten", overtaken)
+    world.cloud.run(lambda: world.db.write(export.sweep))
+    assert world.cloud.run(lambda: EXPORT.count(world.db)) == 1
+
+
 def test_nobody_from_outside_ends_or_moves_one_of_ours(world: World) -> None:
     ours = NODE | {"hagane": True}
     world.connect(ours)

@@ -68,11 +68,9 @@ class ExportReconciler:
                 log.warning("an export is not ended yet: %s", problem.message)
 
     async def _all(self) -> Outcome:
-        rows = await EXPORT.select(self._db)
-        if gone := await export.forgotten(self._db, rows):
-            await self._db.write(lambda tx: EXPORT.delete(tx, {"id": gone}))
+        again = await self._db.write(export.sweep) if await EXPORT.count(self._db) else None
         problems = await self._apply()
-        return Wait(AGAIN, next(iter(problems.values())).message) if problems else Done()
+        return Wait(AGAIN, next(iter(problems.values())).message) if problems else Done(again)
 
     async def _apply(self) -> dict[str, HaganeError]:
         """Make the rows so; says what could not be, by row, "": the whole."""

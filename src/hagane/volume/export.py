@@ -52,15 +52,15 @@ def machine_of(connector: Row) -> str:
 
 
 async def take(tx: Tx, secrets: Secrets, volume_id: str, connector: dict[str, Any]) -> Row:
-    """The row for this machine, made the first time."""
+    """The row for this machine, made the first time. Its minute to be noted starts anew."""
     where = {"volume_id": volume_id, "machine": machine_of(connector)}
-    known = await EXPORT.get(tx, **where)
-    if known is not None:
-        return known
-    user, password = f"hagane-{random.token_hex(6)}", random.token_hex(16)
-    row = where | {"id": user, "connector": connector, "secret": secrets.encrypt(password), "made_at": clock.wall()}
-    await EXPORT.insert(tx, row)
     await wake(tx, KIND, KEY, delay=NOTED_SECONDS + 1)
+    known, now = await EXPORT.get(tx, **where), {"made_at": clock.wall()}
+    if known is not None and await EXPORT.update(tx, {"id": known["id"]}, now):
+        return known | now
+    user, password = f"hagane-{random.token_hex(6)}", random.token_hex(16)
+    row = where | {"id": user, "connector": connector, "secret": secrets.encrypt(password)} | now
+    await EXPORT.insert(tx, row)
     return row
 
 
@@ -77,7 +77,19 @@ async def ended(tx: Tx, attachment: Row) -> None:
         await give_back(tx, {"id": user, "volume_id": attachment["volume_id"]})
 
 
-async def forgotten(reader: Reader, rows: Sequence[Row]) -> list[str]:
+async def sweep(tx: Tx) -> float | None:
+    """End what nobody noted; says after how many seconds to look again, if anything is younger."""
+    rows = await EXPORT.select(tx)
+    if gone := await _forgotten(tx, rows):
+        # Whoever wants it in this moment has given it a new time, and keeps it.
+        times = [row["made_at"] for row in rows if row["id"] in gone]
+        await EXPORT.delete(tx, {"id": gone, "made_at": times})
+    youngest = max((row["made_at"] for row in rows), default=0.0)
+    left = youngest + NOTED_SECONDS - clock.wall()
+    return left + 1 if left > 0 else None
+
+
+async def _forgotten(reader: Reader, rows: Sequence[Row]) -> list[str]:
     """Ids of those that nobody noted."""
     old = [row for row in rows if clock.wall() - row["made_at"] > NOTED_SECONDS]
     if not old:
