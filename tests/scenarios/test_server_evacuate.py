@@ -68,3 +68,23 @@ async def test_evacuated_and_stopped(tmp_path: Path) -> None:
         shown = await w.settled(server_id)
         assert shown and shown["status"] == "ERROR", shown
         assert shown["fault"]["message"] == "No valid host was found. There are not enough hosts available."
+
+
+async def test_its_owner_is_not_told_where_it_is(tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("rack7-c12",)) as w:
+        server_id = (await w.create())["id"]
+        assert await w.settled(server_id) is not None
+        port = (await w.row(server_id))["nics"][0]["port_id"]
+        await dead(w, "rack7-c12")
+        assert (await w.act(server_id, **{"os-stop": None})).status_code == 202
+
+        async def waits() -> bool:
+            told = await w.admin.get(f"/hagane/v1/explain/server/{server_id}")
+            return "Host rack7-c12 is down" in told.text and "It is placed on Host rack7-c12." in told.text
+
+        await w.until(waits, 5)
+        for kind, key in (("server", server_id), ("port", port)):
+            told = await w.member.get(f"/hagane/v1/explain/{kind}/{key}")
+            assert told.status_code == 200 and "rack7" not in told.text, told.text
+        mine = (await w.member.get(f"/hagane/v1/explain/server/{server_id}")).json()
+        assert "Its Host is down." in [wait["reason"] for wait in mine["waits"]], mine

@@ -22,6 +22,14 @@ NODE = {"driver_info": {"redfish_address": "https://bmc7.oob.example:8443", "ipm
      "from 12:30:45 to 12:31:00.5, version 9.1.0: 3.5 of 48 MB"),
     ("Image failed to verify against checksum.\n  expected: ab12",
      "Image failed to verify against checksum. expected: ab12"),
+    ("Timeout reached while waiting for network: port bm1-0 of switch tor1 is not in VLAN 101 yet: Switch tor1 at rack7\n"
+     "does not answer.", "Timeout reached while waiting for network: a switch is not ready for it yet"),
+    ("port e1 of switch tor 1 is not in VLAN None yet", "a switch is not ready for it yet"),
+    ("Port 8d7c is not up on gateway gw-rack7 yet: connecting to gw-rack7", "Port 8d7c is not up yet"),
+    ("It has not called back yet. There is no carrier on port e1 and e2 of switch tor1, port x of switch tor2: is the "
+     "cable plugged in?", "It has not called back yet. There is no carrier on its port: is the cable plugged in?"),
+    ("Host r7-c12 is down: r7-c12 does not answer", "Its Host is down."),
+    ("Host r7-c12 is busy with other machines.", "Its Host is busy with other machines."),
     ("5 Ports wait for the machine", "5 Ports wait for the machine"),
 ])  # fmt: skip
 def test_the_cause_without_addresses(text: str, told: str) -> None:

@@ -53,7 +53,7 @@ class Explanation:
     waits: list[Wait] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
-    whole: bool = True  # for operators; others are told nothing of Nodes' BMCs, of switches and of tracebacks
+    whole: bool = True  # for operators; others are told nothing of BMCs, switches, Hosts and tracebacks
 
 
 Detail = Callable[[Reader, Row, Explanation], Awaitable[None]]
@@ -112,7 +112,7 @@ async def _server(reader: Reader, row: Row, found: Explanation) -> None:
             found.advice += advice
         await _waits(reader, found, "node", [row["node_id"]])
     elif row["host"]:
-        found.facts.append(f"It is placed on Host {row['host']}.")
+        found.facts.append(f"It is placed on Host {row['host']}." if found.whole else "It is placed on a Host.")
     for tried in (row["tried"] or ()) if found.whole else ():
         what = f"Node {tried['name']}" if "name" in tried else f"Host {tried['host']}"
         found.facts.append(f"{what} was tried: {tried['why']}")
@@ -150,7 +150,8 @@ async def _port(reader: Reader, row: Row, found: Explanation) -> None:
         found.facts.append("Nothing is plugged into it, so it is DOWN.")
         found.advice.append("Give it to a Server: openstack server create --port " + row["id"])
     elif row["status"] == "DOWN" and row["binding_host_id"]:
-        found.facts.append(f"OVN does not see it plugged in on Host {row['binding_host_id']}.")
+        where = f"Host {row['binding_host_id']}" if found.whole else "its Host"
+        found.facts.append(f"OVN does not see it plugged in on {where}.")
         found.advice.append(
             "Is the Host alive? openstack network agent list; openstack server show " + row["device_id"]
         )

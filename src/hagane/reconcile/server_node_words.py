@@ -21,17 +21,28 @@ _V4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+|/\d+)?(?!\w|\.\d)")
 _V6 = re.compile(r"\[(?P<inside>[0-9A-Fa-f:.]+)(?:%\w+)?\](?::\d+)?"
                  r"|(?<![\w:.])(?P<bare>(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?:%\w+)?(?:/\d+)?")  # fmt: skip
 _MAC = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![\w:])")
+_PLACES = (
+    # What follows a colon is the device's own answer, which may say anything: the text ends there.
+    (re.compile(r"\bport \S+ of switch .*? is not in VLAN \S+ yet(?:: .*)?"), "a switch is not ready for it yet"),
+    (re.compile(r"\b(Port \S+ is not up) on gateway .*? yet(?:: .*)?"), r"\1 yet"),
+    (re.compile(r"\bno carrier on port .*?(?=: is the cable)"), "no carrier on its port"),
+    (re.compile(r"\bHost \S+ is down(?:: .*)?"), "Its Host is down."),
+    (re.compile(r"\bHost \S+ is busy\b"), "Its Host is busy"),
+)
+"""The operator's switches, gateways and Hosts by their names, and what a tenant reads instead."""
 
 
 def public(text: str, node: Mapping[str, Any] | None = None) -> str:
     """The part of a text that a tenant may read. `node`: whose own addresses are names, perhaps."""
-    text = text.partition(CONSOLE)[0]
+    text = " ".join(text.partition(CONSOLE)[0].split())
     for name in sorted(_names(node), key=len, reverse=True):
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?::\d+)?(?![\w-])", HIDDEN, text)
     for shape in (_URL, _MAC, _V4):
         text = shape.sub(HIDDEN, text)
+    for shape, instead in _PLACES:
+        text = shape.sub(instead, text)
     text = _V6.sub(_six, text)
-    text = " ".join(text.split()).removeprefix(f"{HIDDEN}: ").replace(f" {HIDDEN}: ", " ")
+    text = text.removeprefix(f"{HIDDEN}: ").replace(f" {HIDDEN}: ", " ")
     return text if len(text) <= MOST else f"{text[:MOST]}..."
 
 
