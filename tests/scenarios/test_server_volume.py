@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hagane.compute import device
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile import engine, server
@@ -296,3 +297,62 @@ async def test_a_root_that_was_taken_away_by_force(tmp_path: Path) -> None:
         ways.open.clear()  # whoever took them away has parted them, too
         await clear(w)
         assert await w.leaks() == {}
+
+
+async def _late(w: World, server_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is half-way is given up soon, and is settled then."""
+    monkeypatch.setattr(server, "ACTION_SECONDS", 0.3)
+    w.hosts[(await w.row(server_id))["host"]].deaf.add(server_id)
+
+
+async def test_what_came_stays_when_a_guest_does_not_let_go_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A swap that is done is not undone, as the guest writes to the new volume; no more is an attach."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=True)
+        await w.settled(server_id)
+        await attached(w, server_id)
+        before, before_version = device.root(await w.row(server_id)) or {}, (await w.row(server_id))["disk_version"]
+        await _late(w, server_id, monkeypatch)
+        await detach(w, server_id)
+        await swap_root(w, server_id)
+        await attach(w, server_id)
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ACTIVE"
+        await sane(w, server_id, ways)
+        row = await w.row(server_id)
+        assert len(row["devices"]) == 3 and (device.root(row) or {})["volume_id"] != before["volume_id"]
+        assert (await status(w, before["volume_id"]), row["disk_version"]) == ("available", before_version + 1)
+        calls = w.hosts[row["host"]].faults.calls
+        assert (calls["Swap"], calls["Attach"]) == (1, 2)
+        rows = await w.db.fetch("SELECT action, result FROM event WHERE kind = 'server' AND step = ''")
+        told = {one["action"]: one["result"] for one in rows}
+        assert (told["detach_volume"], told["swap_volume"], told["attach_volume"]) == ("Error", "Success", "Success")
+        w.hosts[row["host"]].deaf.clear()
+        await end(w, ways, server_id)
+
+
+async def test_one_of_two_volumes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        await w.settled(server_id)
+        host = w.hosts[(await w.row(server_id))["host"]]
+        host.faults.fail("apply", Unavailable("not now"), times=None)
+        await attach_two(w, server_id)
+        before, number = host.faults.before, 0
+
+        def strike_second(operation: str, machine_id: str | None = None) -> None:
+            nonlocal number
+            number += operation == "Attach"
+            if operation == "Attach" and number == 2:
+                raise DeviceFailed("no")
+            before(operation, machine_id)
+
+        monkeypatch.setattr(host.faults, "before", strike_second)
+        host.faults.clear()
+        await w.settled(server_id)
+        await sane(w, server_id, ways)
+        assert sorted(one["status"] for one in await w.db.fetch("SELECT status FROM volume")) == ["available", "in-use"]
+        assert number == 2
+        await end(w, ways, server_id)

@@ -2,11 +2,12 @@
 
     {"id", "source", "destination", "source_id", "volume_id", "attachment_id", "size", "boot_index", "device", "tag",
      "bus", "type", "format", "delete", "volume_type"}                    what the real service calls a mapping
-    {"new", "gone", "undone", "request", "old", "reimage"}                what is being done about it
+    {"new", "gone", "undone", "request", "old", "reimage", "late"}        what is being done about it
 
     ordered ──volume there, reserved──▶ new ──in the machine──▶ (plain) ──detach──▶ gone ──out of it──▶ (no entry)
                                          └──refused──▶ gone, undone ──────────────────────────────────────┘
 
+`late`: it came or left although the Host refused the whole; the next run ends it as if nothing had been refused.
 The attachment of the block storage API says whether the machine may have a volume; the entry says how. A swap is an
 entry whose volume is the new one and whose `old` is {"volume_id", "attachment_id"} until the copy is done.
 """
@@ -21,7 +22,7 @@ Row = Mapping[str, Any]
 
 _FIELDS = ("source", "destination", "source_id", "volume_id", "attachment_id", "size", "boot_index", "device", "tag",
            "bus", "type", "format", "delete", "volume_type")  # fmt: skip
-_MARKS = ("new", "gone", "undone", "request", "old", "reimage")
+_MARKS = ("new", "gone", "undone", "request", "old", "reimage", "late")
 _PREFIX = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd", "xen": "xvd"}
 LETTERS = ascii_lowercase
 MOST = len(LETTERS)

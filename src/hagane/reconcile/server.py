@@ -237,7 +237,16 @@ class ServerReconciler:
         if row["vm_state"] == VmState.SHELVED_OFFLOADED:
             await self._db.write(lambda tx: server_shelf.returned(tx, row, steps, error))
             return Failed(error.message)
-        return await server_end.failed(self._db, row, steps, error, final=final)
+        there = await self._there(row)
+        return await server_end.failed(self._db, row, steps, error, final=final, there=there)
+
+    async def _there(self, row: Row) -> frozenset[str] | None:
+        """Keys of the disks that the machine has; None: its Host does not say, or nobody has to know."""
+        with contextlib.suppress(HaganeError):
+            if under_way(row):
+                seen = (await self._registry.station(row["host"]).read()).get(row["id"])
+                return seen.disks if seen else frozenset()
+        return None
 
     async def _remove(self, row: Row, *, touch: bool) -> Outcome:
         steps = Steps(row)
@@ -274,7 +283,7 @@ class ServerReconciler:
             raise
         except HaganeError as error:
             await store.discard(self._cloud, row["snapshot"]["image_id"])
-            return await server_end.failed(self._db, row, steps, error)
+            return await server_end.failed(self._db, row, steps, error, there=await self._there(row))
         if "keep" in row["snapshot"]:
             await server_backup.rotate(self._cloud, row)
         return await server_end.taken(self._db, row, steps)

@@ -4,6 +4,7 @@ Each changes the row only if its generation is still the one that was worked on:
 the reconciler again, and its work is not called done by the end of an earlier one.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from hagane.cloud import Cloud
@@ -91,9 +92,17 @@ async def progress(tx: Tx, row: Row, steps: Steps) -> None:
     await steps.write(tx)
 
 
-async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, final: bool = False) -> Outcome:
+async def failed(
+    db: Database,
+    row: Row,
+    steps: Steps,
+    error: HaganeError,
+    *,
+    final: bool = False,
+    there: Collection[str] | None = None,
+) -> Outcome:
     """The Host said no. A new Server goes to another Host unless that is `final`; anything else ends here, and says
-    why.
+    why. `there`: keys of the disks that the machine has now.
     """
     if row["vm_state"] == VmState.BUILDING:
         return await _build_failed(db, row, steps, error, final=final)
@@ -117,22 +126,30 @@ async def failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, fi
     if half and changes.get("vm_state") != VmState.ERROR:  # from that it comes by a hard reboot or a rebuild
         changes["generation"] = row["generation"] + 1  # the machine may be half-way: bring it to what the row says now
 
+    left: list[device.Entry] = []
+
     async def write(tx: Tx) -> None:
+        nonlocal left
         if await store_row(tx, row, changes):
             if row["action"] == "evacuate":
                 await migration_row.evacuated(tx, row, "error")
-            for one in row["nics"]:
-                if one.get("new"):
-                    await nic.drop(tx, row, one["port_id"], owned=one["owned"])
-            if moved:
-                left = {"devices": await server_volume.undone(tx, row, error.message)}
-                await SERVER.update(tx, {"id": row["id"]}, left | server_volume.version_before(row))
-            await steps.end(tx, error=error.message)
+            left = await _given_up(tx, row, error.message, there) if half else []
+            await steps.end(tx, error=error.message, whole=not server_volume.asked_for(row, left))
 
     await db.write(write)
-    if moved and all(one.get("undone") for one in moved):
-        return Wait(10.0, error.message)  # it cannot be taken out either
+    if moved and left == row["devices"]:
+        return Wait(10.0, error.message)  # what is half-way is so still, and what came cannot be taken out
     return Wait(0.0, error.message)  # what the Host shows after that is looked at once more
+
+
+async def _given_up(tx: Tx, row: Row, why: str, there: Collection[str] | None) -> list[device.Entry]:
+    """NICs that could not be plugged are let go; returns the devices, as far as they came or left."""
+    for one in row["nics"]:
+        if one.get("new"):
+            await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+    left = await server_volume.undone(tx, row, why, there)
+    await SERVER.update(tx, {"id": row["id"]}, {"devices": left} | server_volume.version_before(row, left))
+    return left
 
 
 async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError, *, final: bool) -> Outcome:

@@ -9,6 +9,7 @@ no volume is ever in two machines.
 """
 
 import logging
+from collections.abc import Collection
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from hagane.compute.row import KIND, SERVER
 from hagane.drivers.hypervisor.base import Source
 from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
 from hagane.image.store import ImageInfo
+from hagane.reconcile.server_machine import volume_key
 from hagane.reconcile.server_steps import Overtaken, Steps
 from hagane.state import clock, event, work
 from hagane.state.database import Row, Tx
@@ -262,21 +264,16 @@ async def _told(tx: Tx, row: Row, one: Entry, error: str = "") -> None:
         await event.EVENT.update(tx, where, changes | ({"message": error} if error else {}))
 
 
-async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
-    """The Host refused: what was to come into the machine is to leave it, what was to leave it stays."""
+async def undone(tx: Tx, row: Row, why: str, there: Collection[str] | None) -> list[Entry]:
+    """The Host refused: what was to come into the machine is to leave it, what was to leave it stays. What came or
+    left all the same is kept as it is, for the next run to settle; `there`: keys of the disks that the machine has,
+    None: its Host does not say."""
     found: list[Entry] = []
     for one in device.devices(row):
-        if one.get("new"):
-            await _told(tx, row, one, why)
-            if await _untouched(tx, one):
-                await attach.detach(tx, one["attachment_id"])
-            else:
-                found.append(device.plain(one) | {"gone": True, "undone": True})
-            if old := one.get("old"):
-                if found and found[-1]["id"] == one["id"]:
-                    found[-1] |= {"id": str(uuid4()), "boot_index": None}
-                found.append(device.plain(one) | {name: old[name] for name in ("volume_id", "attachment_id", "size")})
-                await _stays(tx, old["volume_id"])
+        if await _happened(tx, row, one, there):
+            found.append(one | {"late": True})
+        elif one.get("new"):
+            found += await _taken_back(tx, row, one, why)
         elif one.get("gone") and not one.get("undone"):
             await _told(tx, row, one, why)
             await _stays(tx, one["volume_id"])
@@ -284,6 +281,36 @@ async def undone(tx: Tx, row: Row, why: str) -> list[Entry]:
         else:
             found.append(device.plain(one) if one.get("reimage") else one)
     return found
+
+
+async def _happened(tx: Tx, row: Row, one: Entry, there: Collection[str] | None) -> bool:
+    """Whether a device came or left, whatever the Host said of the whole. A copy that nobody can look at may be done:
+    what the guest wrote since is on the new volume only."""
+    if there is None:
+        return bool(one.get("new") and one.get("old")) and not await _untouched(tx, one)
+    here = volume_key(row, one) in there
+    return here if one.get("new") else bool(one.get("gone") and not one.get("undone") and not here)
+
+
+async def _taken_back(tx: Tx, row: Row, one: Entry, why: str) -> list[Entry]:
+    """What is left of a device that was to come: what a Host was told of has to leave, what it replaced is back."""
+    await _told(tx, row, one, why)
+    found: list[Entry] = []
+    if await _untouched(tx, one):
+        await attach.detach(tx, one["attachment_id"])
+    else:
+        found.append(device.plain(one) | {"gone": True, "undone": True})
+    if old := one.get("old"):
+        if found:
+            found[-1] |= {"id": str(uuid4()), "boot_index": None}
+        found.append(device.plain(one) | {name: old[name] for name in ("volume_id", "attachment_id", "size")})
+        await _stays(tx, old["volume_id"])
+    return found
+
+
+def asked_for(row: Row, left: list[Entry]) -> bool:
+    """Whether one of the devices that are `left` half-way is what the last action is about: it goes on."""
+    return any(one.get("request") == row["request_id"] for one in left)
 
 
 async def _untouched(tx: Tx, one: Entry) -> bool:
@@ -298,10 +325,11 @@ async def _stays(tx: Tx, volume_id: str) -> None:
         await attach.roll_detaching(tx, volume)
 
 
-def version_before(row: Row) -> dict[str, Any]:
-    """The root disk's version of before a swap that came to nothing."""
-    old = next((one["old"] for one in device.volumes(row) if one.get("old") and "disk_version" in one["old"]), None)
-    return {"disk_version": old["disk_version"]} if old else {}
+def version_before(row: Row, left: list[Entry]) -> dict[str, Any]:
+    """The root disk's version of before a swap that came to nothing, as the devices that are `left` tell."""
+    kept = {one["id"] for one in left if one.get("old")}
+    undone = [one["old"] for one in device.volumes(row) if one.get("old") and one["id"] not in kept]
+    return next(({"disk_version": old["disk_version"]} for old in undone if "disk_version" in old), {})
 
 
 async def released(tx: Tx, row: Row, *, made: bool = False) -> None:
