@@ -8,6 +8,7 @@ import pytest
 
 from hagane.baremetal import san
 from hagane.baremetal.nic import Nics
+from hagane.baremetal.volume import Targets
 from hagane.drivers.metadata.base import Reply
 from hagane.errors import DeviceFailed
 from hagane.network.port_row import PORT
@@ -237,3 +238,56 @@ async def test_a_rebuild_to_an_image_gives_the_volume_back(w: RackWorld) -> None
     assert "callback" in [step["step"] for step in node["seen"]["steps"]], "a ramdisk wrote the image"
     assert not san.started(node) and exports(w) == {}
     assert await ATTACHMENT.select(w.db) == [] and (await of_volume(w, volume_id))["status"] == "available"
+
+
+async def powered_off(w: RackWorld, node: Row) -> None:
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/states/power", json={"target": "power off"})
+    assert answer.status_code == 202
+
+    async def off() -> bool:
+        return bool((await w.row(node["id"]))["power_state"] == "power off")
+
+    await w.until(off)
+
+
+async def target_of(w: RackWorld, node: Row) -> str:
+    (found,) = await Targets.table.select(w.db, {"node_id": node["id"]})
+    return f"{V1}/volume/targets/{found['id']}"
+
+
+async def test_a_target_that_is_gone_leaves_no_way_to_its_volume(w: RackWorld) -> None:
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id)
+    await reach(w, node, "active", "active")
+    await powered_off(w, node)
+    assert (await w.admin.delete(await target_of(w, node))).status_code == 204
+    await reach(w, node, "deleted", "available")
+    assert exports(w) == {} and await ATTACHMENT.select(w.db) == []
+    assert (await of_volume(w, volume_id))["status"] == "available"
+
+
+async def test_a_rebuild_from_another_volume_gives_the_first_back(w: RackWorld) -> None:
+    first, second = await volume(w), await volume(w)
+    node = await diskless(w, first)
+    await reach(w, node, "active", "active")
+    await powered_off(w, node)
+    body = [{"op": "replace", "path": "/volume_id", "value": second}]
+    assert (await w.admin.patch(await target_of(w, node), json=body)).status_code == 200
+    await reach(w, node, "rebuild", "active")
+    assert [(await of_volume(w, key))["status"] for key in (first, second)] == ["available", "in-use"]
+    assert len(exports(w)) == 1
+
+
+async def test_a_node_that_is_removed_while_it_runs_has_no_volume_any_more(w: RackWorld) -> None:
+    volume_id = await volume(w)
+    node = await diskless(w, volume_id)
+    await reach(w, node, "active", "active")
+    answer = await w.admin.put(f"{V1}/nodes/{node['id']}/maintenance", json={"reason": "it burns"})
+    assert answer.status_code == 202
+    assert (await w.admin.delete(f"{V1}/nodes/{node['id']}")).status_code == 204
+
+    async def free() -> bool:
+        return (await of_volume(w, volume_id))["status"] == "available" and exports(w) == {}
+
+    await w.until(free)
+    assert await ATTACHMENT.select(w.db) == []

@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
+from hagane.baremetal.node import NODE
 from hagane.baremetal.volume import Targets
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.state.database import Row
+from hagane.volume import attach
 from hagane.volume.row import ATTACHMENT, VOLUME
 from tests.scenarios.steel_world import NODES, V21, Steel, steel
 
@@ -202,4 +204,24 @@ async def test_what_else_is_done_to_one_that_runs_from_a_volume(tmp_path: Path) 
         answer = await w.member.post(f"{V21}/servers/{server}/os-volume_attachments", json=attach)
         assert answer.status_code == 501, answer.text
         await w.end(server)
+        await has_status(w, key, "available")
+
+
+async def test_a_node_that_fails_is_cut_off_whatever_its_bmc_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be switched off, so its own reconciler releases nothing; the Server goes on without it."""
+    async with steel(tmp_path, 1, **CAN) as w:
+        ended: list[tuple[str, str]] = []
+
+        async def disconnect(volume: Row, connector: Row) -> None:
+            ended.append((volume["id"], connector["host"]))
+
+        monkeypatch.setattr(w.cloud.use(attach.Connections), "disconnect", disconnect)
+        (node,) = await NODE.select(w.db)
+        (await w.bmc(node["id"])).fail_always = DeviceFailed("stuck")  # type: ignore[attr-defined]
+        key = await volume(w)
+        made = await w.create(imageRef="", block_device_mapping_v2=disk(key))
+        await w.becomes(made["id"], "ERROR")
+        assert (key, node["id"]) in ended
         await has_status(w, key, "available")

@@ -18,7 +18,7 @@ from hagane.cloud import Cloud
 from hagane.compute import console
 from hagane.drivers.bmc.base import Bmc, BmcSeen
 from hagane.errors import Conflict, DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
-from hagane.reconcile import node_plan
+from hagane.reconcile import node_plan, node_volume
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Reconciler, Wait
 from hagane.reconcile.node_bmc import Bmcs
@@ -62,6 +62,7 @@ class NodeReconciler:
     async def _gone(self, key: str) -> Done:
         await self._tools.consoles.drop(key)
         await self._tools.bmcs.forget(key)
+        await node_volume.end(self._tools.cloud, key)  # its machine may run on; nobody here knows it any more
         return Done()
 
     async def _one(self, row: Row, claim: Claim) -> Done | Wait:

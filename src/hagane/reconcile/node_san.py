@@ -37,6 +37,8 @@ async def begin(job: Job) -> bool:
         return False
     if why := san.lack(job.row, targets):
         raise Conflict(why)
+    if san.started(job.row) and target["volume_id"] not in await node_volume.held(job.tools.db, job.id):
+        await _end(job)  # it is rebuilt from another one
     job.internal[san.MARK] = target["id"]
     job.life["ramdisk"] = True  # what has been begun is put away if it fails, as a ramdisk is
     return True
@@ -92,15 +94,18 @@ async def release(job: Job) -> None:
     """The machine is off, or cut off: its volume is exported to it no more. What was attached here is detached."""
     if not san.started(job.row):
         return
+    await node_volume.end(job.tools.cloud, job.id)
     for target in await san_target.targets(job.tools.db, job.id):
-        found = await ATTACHMENT.get(
-            job.tools.db, volume_id=target["volume_id"], instance_uuid=node_volume.owner_of(job.row, target)
-        )
-        if found is not None:
-            await node_volume.part(job.tools.cloud, found, job.id)
-            if not san_target.server_of(target):
-                await job.tools.db.write(lambda tx, key=found["id"]: attach.detach(tx, key))  # type: ignore[misc]
+        if not san_target.server_of(target):  # one that was reserved, and never came to an export
+            await job.tools.db.write(lambda tx, one=target: _unreserved(tx, job.row, one))  # type: ignore[misc]
     job.internal[san.MARK] = None
+
+
+async def _unreserved(tx: Tx, node: Row, target: Row) -> None:
+    owner = node_volume.owner_of(node, target)
+    found = await ATTACHMENT.get(tx, volume_id=target["volume_id"], instance_uuid=owner)
+    if found is not None:
+        await attach.detach(tx, found["id"])
 
 
 async def _reserved(tx: Tx, volume_id: str, owner: str, server: str) -> Row:

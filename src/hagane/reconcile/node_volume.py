@@ -2,9 +2,10 @@
 
 from hagane.baremetal import san, san_target
 from hagane.cloud import Cloud
+from hagane.compute.row import SERVER
 from hagane.drivers.boot import san as boot
 from hagane.errors import Conflict, Unavailable
-from hagane.state.database import Reader, Row
+from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
 from hagane.volume import attach
 from hagane.volume.row import ATTACHMENT, VOLUME
@@ -41,3 +42,32 @@ async def part(cloud: Cloud, attachment: Row, node_id: str) -> None:
     volume = await VOLUME.get(cloud.db, id=attachment["volume_id"])
     if volume is not None and connector.get("host") == node_id:
         await cloud.use(attach.Connections).disconnect(volume, connector)
+
+
+async def held(reader: Reader, node_id: str) -> set[str]:
+    """The volumes that something leads to from a Node."""
+    return {one["volume_id"] for one in await _attached(reader, node_id)}
+
+
+async def _attached(reader: Reader, node_id: str) -> list[Row]:
+    found = await ATTACHMENT.select(reader, {"attached_host": node_id})
+    return [one for one in found if attach.OURS in (one["connector"] or {})]  # others may say any name
+
+
+async def end(cloud: Cloud, node_id: str) -> None:
+    """Nothing leads from a Node to any volume any more; what is attached in no Server's name is detached. By the
+    attachments alone: targets may be others by now, and the Node may be gone. Raises Unavailable."""
+    mine = await _attached(cloud.db, node_id)
+    for one in mine:
+        await part(cloud, one, node_id)
+    if mine:
+        await cloud.db.write(lambda tx: _detached(tx, mine))
+
+
+async def _detached(tx: Tx, attachments: list[Row]) -> None:
+    """A Server's attachment ends with the Server."""
+    ids = [one["instance_uuid"] for one in attachments]
+    servers = {row["id"] for row in await SERVER.select(tx, {"id": ids}, columns=("id",))}
+    for one in attachments:
+        if one["instance_uuid"] not in servers:
+            await attach.detach(tx, one["id"])

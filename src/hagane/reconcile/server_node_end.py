@@ -103,7 +103,8 @@ async def failed(db: Database, row: Row, why: str, *, fatal: bool) -> Outcome:
 
 
 async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) -> Outcome:
-    """This Node failed: let go of it and look for another, three in all unless that is `final`."""
+    """This Node failed: let go of it and look for another, three in all unless that is `final`. Raises Unavailable."""
+    await server_node_volume.cut(cloud, row, row["node_id"])  # while it is known: its targets go, its BMC may be dead
     known = await NODE.get(cloud.db, id=row["node_id"])
     name = (known or {}).get("name") or row["node_id"]
     tried = [*row["tried"], {"host": row["node_id"], "name": name, "why": why}]
