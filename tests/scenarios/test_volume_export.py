@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from hagane.drivers.volume.export import SimExports
+from hagane.drivers.volume.export import Export, SimExports
 from hagane.drivers.volume.tgt import Portal
+from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.devices import Devices
 from hagane.state.work import wake
 from hagane.volume import export
@@ -30,18 +31,25 @@ class World:
         self.exports, self.db = exports, cloud.hagane.cloud.db
         self.http = httpx.Client(base_url=f"{cloud.url}/volume/v3", headers={
             "X-Auth-Token": cloud.token(), "OpenStack-API-Version": "volume 3.70"})  # fmt: skip
+        self.volume = self.make()
+
+    def make(self) -> dict[str, Any]:
         key = self.ask("POST", "/volumes", volume={"size": 1})["volume"]["id"]
         self.wait(lambda: self.ask("GET", f"/volumes/{key}")["volume"]["status"] == "available")
-        self.volume: dict[str, Any] = cloud.run(lambda: VOLUME.get(self.db, id=key))  # type: ignore[assignment]
+        return self.cloud.run(lambda: VOLUME.get(self.db, id=key))  # type: ignore[return-value]
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         answer = self.http.request(method, path, json=body or None)
         assert answer.is_success, answer.text
         return answer.json()
 
-    def connect(self, connector: dict[str, Any]) -> dict[str, Any]:
+    def connect(self, connector: dict[str, Any], volume: dict[str, Any] | None = None) -> dict[str, Any]:
         ways = self.cloud.hagane.cloud.use(Connections)
-        return self.cloud.run(lambda: ways.connect(self.volume, connector))["data"]
+        return self.cloud.run(lambda: ways.connect(volume or self.volume, connector))["data"]
+
+    def disconnect(self, connector: dict[str, Any], volume: dict[str, Any] | None = None) -> None:
+        ways = self.cloud.hagane.cloud.use(Connections)
+        self.cloud.run(lambda: ways.disconnect(volume or self.volume, connector))
 
     def wake(self) -> None:
         self.cloud.run(lambda: self.db.write(lambda tx: wake(tx, "volume_export", export.KEY)))
@@ -121,6 +129,58 @@ def test_what_is_wanted_again_is_not_swept(world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(export, "_forgotten", overtaken)
     world.cloud.run(lambda: world.db.write(export.sweep))
     assert world.cloud.run(lambda: EXPORT.count(world.db)) == 1
+
+
+def test_one_bad_export_is_nobody_elses_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that a machine has open cannot be exported: whoever asks is told so, and leaves nothing behind."""
+    bad = world.make()
+    original = SimExports.apply
+
+    async def apply(self: SimExports, exports: Sequence[Export], *more: Any) -> None:
+        await original(self, [one for one in exports if one.volume_id != bad["id"]], *more)
+        if any(one.volume_id == bad["id"] for one in exports):
+            raise Unavailable("The volume is open in a running machine.")
+
+    monkeypatch.setattr(SimExports, "apply", apply)
+    with pytest.raises(Unavailable, match="running machine"):
+        world.connect({"host": "x"}, bad)
+    assert world.cloud.run(lambda: EXPORT.count(world.db)) == 0
+    ours = {"host": "y", "hagane": True}
+    with pytest.raises(Unavailable, match="running machine"):
+        world.connect(ours, bad)
+    assert world.cloud.run(lambda: EXPORT.count(world.db)) == 1, "ours ask again"
+    assert world.connect(NODE)["volume_id"] == world.volume["id"]
+    assert len(world.exports.there) == 1
+    for volume, connector in ((bad, ours), (world.volume, NODE)):
+        world.disconnect(connector, volume)
+    world.nothing_left()
+
+
+def test_an_end_is_an_end_or_says_that_it_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that cannot be dropped still leads to the volume: neither its end nor another way to it is well."""
+    world.connect(NODE)
+    original = SimExports.apply
+
+    async def stuck(self: SimExports, exports: Sequence[Export], *more: Any) -> None:
+        before = dict(self.there)
+        await original(self, exports, *more)
+        if before.keys() - self.there.keys():
+            self.there = before | self.there
+            raise DeviceFailed("The iSCSI target daemon refused to delete the target.")
+
+    monkeypatch.setattr(SimExports, "apply", stuck)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="not ended yet"):
+            world.disconnect(NODE)
+    with pytest.raises(DeviceFailed, match="refused"):
+        world.connect({"host": "x"})
+    other = world.make()
+    assert world.connect({"host": "x"}, other)["volume_id"] == other["id"]
+    world.disconnect({"host": "x"}, world.make())
+    monkeypatch.setattr(SimExports, "apply", original)
+    world.disconnect(NODE)
+    world.disconnect({"host": "x"}, other)
+    world.nothing_left()
 
 
 def test_nobody_from_outside_ends_or_moves_one_of_ours(world: World) -> None:

@@ -31,4 +31,6 @@ class BackendConnections(Connections):
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
         """A file on the same machine needs no farewell."""
-        await self._reconciler.end({"volume_id": volume["id"], "machine": export.machine_of(connector)})
+        home = self._exports.home(backend_name(volume["host"])) if self._exports and volume["host"] else None
+        where = {"volume_id": volume["id"], "machine": export.machine_of(connector)}
+        await self._reconciler.end(where, at_home=home is None or connector.get("host") in home.hosts)

@@ -6,13 +6,12 @@ whether anybody noted it.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hagane.drivers.volume.export import Export, Exports, Home
 from hagane.drivers.volume.tgt import Portal
-from hagane.errors import DeviceFailed, HaganeError
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from hagane.reconcile.engine import Answer, Done, Outcome, Wait
 from hagane.reconcile.volume_backends import Backends, backend_name
 from hagane.state.database import Database, Row, Tx
@@ -22,7 +21,6 @@ from hagane.volume import base, export
 from hagane.volume.export import EXPORT
 from hagane.volume.row import VOLUME
 
-log = logging.getLogger(__name__)
 AGAIN = 5.0  # seconds until what could not be exported is tried again
 
 
@@ -53,19 +51,44 @@ class ExportReconciler:
 
     async def begin(self, volume_id: str, connector: dict[str, Any]) -> Row:
         """The row of an export that there is when this returns. Raises Unavailable, DeviceFailed."""
-        row = await self._db.write(lambda tx: export.take(tx, self.secrets, volume_id, connector))
-        problems = await self._apply()
-        if row["id"] in problems:
-            raise problems[row["id"]]
-        if "" in problems:
-            raise problems[""]
+        where = {"volume_id": volume_id, "machine": export.machine_of(connector)}
+
+        async def work(tx: Tx) -> tuple[Row, bool]:
+            fresh = not await EXPORT.count(tx, where)
+            return await export.take(tx, self.secrets, volume_id, connector), fresh
+
+        row, fresh = await self._db.write(work)
+        if problem := (await self._apply()).get(row["id"]):
+            if fresh and export.OURS not in connector:  # ours ask again until it is so; others may never come back
+                mine = {"id": row["id"], "made_at": row["made_at"]}
+                await self._db.write(lambda tx: export.give_back(tx, mine))
+            raise problem
         return row
 
-    async def end(self, where: Row) -> None:
+    async def end(self, where: Row, *, at_home: bool = False) -> None:
+        """When this returns, nothing leads to the volume that no row wants. `at_home`: the machine needed no export,
+        unless it was elsewhere before. Raises Unavailable."""
         if await EXPORT.count(self._db, where):
             await self._db.write(lambda tx: export.give_back(tx, where))
-            if problem := (await self._apply()).get(""):
-                log.warning("an export is not ended yet: %s", problem.message)
+            await self._apply()
+        elif at_home:
+            return
+        if not await self._agrees(where["volume_id"]):
+            await self._apply()  # another one's may just have been on its way out
+            if not await self._agrees(where["volume_id"]):
+                raise Unavailable("The way to the volume is not ended yet.")
+
+    async def _agrees(self, volume_id: str) -> bool:
+        """Whether nothing leads to the volume that no row wants. What is not known may well lead there."""
+        if self._exports is None:
+            return True
+        async with self._turn:
+            try:
+                there = await self._exports.read()
+            except Unavailable:
+                return False
+            rows = await EXPORT.select(self._db, {"volume_id": volume_id}, columns=("id", "volume_id"))
+        return not any(name.startswith(f"{volume_id}.") for name in there - {_name(row) for row in rows})
 
     async def _all(self) -> Outcome:
         again = await self._db.write(export.sweep) if await EXPORT.count(self._db) else None
@@ -73,7 +96,7 @@ class ExportReconciler:
         return Wait(AGAIN, next(iter(problems.values())).message) if problems else Done(again)
 
     async def _apply(self) -> dict[str, HaganeError]:
-        """Make the rows so; says what could not be, by row, "": the whole."""
+        """Make the rows so; says what could not be, by row, "": all that went wrong in making them so."""
         if self._exports is None:
             return {}
         async with self._turn:
@@ -89,8 +112,18 @@ class ExportReconciler:
             try:
                 await self._exports.apply(wanted)
             except HaganeError as error:
-                problems[""] = error
+                problems = {"": error} | dict.fromkeys(await self._without(rows), error) | problems
             return problems
+
+    async def _without(self, rows: Sequence[Row]) -> list[str]:
+        """Rows whose volumes are not as they shall be: the trouble of one volume is none of the others'."""
+        assert self._exports is not None
+        try:
+            there = await self._exports.read()
+        except HaganeError:
+            return [row["id"] for row in rows]
+        strays = {name.rpartition(".")[0] for name in there - {_name(row) for row in rows}}
+        return [row["id"] for row in rows if _name(row) not in there or row["volume_id"] in strays]
 
     async def _wanted(self, row: Row, hosts: Mapping[str, str]) -> Export:
         host = hosts.get(row["volume_id"])
@@ -111,6 +144,11 @@ class ExportReconciler:
         task = asyncio.get_running_loop().create_task(self._wake(), name="volume-exports")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _name(row: Row) -> str:
+    """Of its export."""
+    return f"{row['volume_id']}.{row['id']}"
 
 
 def export_of(row: Row, info: Row, home: Home, exports: Exports, secrets: Secrets) -> Export:

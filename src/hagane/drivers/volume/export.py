@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from hagane.drivers.volume.raw import RawViews
 from hagane.drivers.volume.tgt import NO_USER, PREFIX, Mode, Op, Portal, Target, Tgtd, portal_of
-from hagane.errors import HaganeError, Unavailable
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ class TgtExports:
 
     async def apply(self, exports: Sequence[Export]) -> None:
         async with self._turn:
-            await self._remove(_by_portal(exports))
-            problems: list[HaganeError] = []
+            problems = await self._remove(_by_portal(exports))
             fresh, dark = set(), set()
             for volume_id, file in {
                 export.volume_id: export.file for export in exports if export.form != "raw"
@@ -122,11 +121,9 @@ class TgtExports:
                 except HaganeError as error:
                     problems.append(error)
                     dark.add(volume_id)
-            for portal, here in _by_portal(export for export in exports if export.volume_id not in dark).items():
-                try:
-                    await self._make(Tgtd(portal, self._folder), here, fresh)
-                except HaganeError as error:
-                    problems.append(error)
+            for portal, here in _by_portal(exports).items():
+                light = {name: export for name, export in here.items() if export.volume_id not in dark}
+                problems += await self._bring(Tgtd(portal, self._folder), light, here.keys() - light.keys(), fresh)
             await asyncio.to_thread(self._look)
             if problems:
                 raise problems[0]
@@ -139,39 +136,61 @@ class TgtExports:
                 names |= {target.name for target in await daemon.targets()}
         return frozenset(names)
 
-    async def _remove(self, wanted: Mapping[Portal, Mapping[str, Export]]) -> None:
-        """Daemons without exports, targets and views that nobody needs."""
+    async def _remove(self, wanted: Mapping[Portal, Mapping[str, Export]]) -> list[HaganeError]:
+        """Daemons without exports, targets and views that nobody needs; says what could not be."""
+        problems: list[HaganeError] = []
         for portal in await asyncio.to_thread(self._portals):
             daemon = Tgtd(portal, self._folder)
             if portal not in wanted:
                 await daemon.end()
             elif await asyncio.to_thread(daemon.pid) is not None:
                 try:
-                    for target in await daemon.targets():
-                        if target.name not in wanted[portal]:
-                            await _drop(daemon, target)
+                    problems += await _drop_but(daemon, wanted[portal])
                 except Unavailable:  # it is just dying, or hangs: a new one takes its place
                     await daemon.end()
         needed = {export.volume_id for here in wanted.values() for export in here.values()}
         for key in await self._views.read() - needed:
             with contextlib.suppress(Unavailable):  # it is asked again whenever the list changes
                 await self._views.hide(key)
+        return problems
 
-    async def _make(self, daemon: Tgtd, wanted: Mapping[str, Export], fresh: Collection[str]) -> None:
+    async def _bring(
+        self, daemon: Tgtd, light: Mapping[str, Export], dark: Collection[str], fresh: Collection[str]
+    ) -> list[HaganeError]:
+        """Make one portal so. `dark`: exports whose views are dead; nobody is to take their targets for good."""
+        problems: list[HaganeError] = []
+        try:
+            if dark and await asyncio.to_thread(daemon.pid) is not None:
+                problems += await _drop_but(daemon, light)
+            if light:
+                problems += await self._make(daemon, light, fresh)
+        except Unavailable as error:
+            await daemon.end()  # it does not answer: it is made anew with the next try
+            problems.append(error)
+        except HaganeError as error:
+            problems.append(error)
+        return problems
+
+    async def _make(self, daemon: Tgtd, wanted: Mapping[str, Export], fresh: Collection[str]) -> list[HaganeError]:
         """`fresh`: volumes whose views were made now; a daemon that has such a file open has its dead predecessor."""
         await daemon.start()
         there = {target.name: target for target in await daemon.targets()}
         numbers = {target.number for target in there.values()}
+        problems: list[HaganeError] = []
         for name, export in wanted.items():
             file = export.file if export.form == "raw" else self._views.path(export.volume_id)
             target = there.get(name)
-            if target and (target.file != str(file) or target.users != (export.user,) or export.volume_id in fresh):
-                await _drop(daemon, target)
-                target = None
-            if target is None:
-                number = next(n for n in range(1, 1 << 16) if n not in numbers)
-                numbers.add(number)
-                await _add(daemon, number, export, file)
+            try:  # one that is refused keeps none of the others from their volumes
+                if target and (target.file != str(file) or target.users != (export.user,) or export.volume_id in fresh):
+                    await _drop(daemon, target)
+                    target = None
+                if target is None:
+                    number = next(n for n in range(1, 1 << 16) if n not in numbers)
+                    numbers.add(number)
+                    await _add(daemon, number, export, file)
+            except DeviceFailed as error:
+                problems.append(error)
+        return problems
 
     async def new_layer(self, volume_id: str, file: Path) -> None:
         await self._views.new_layer(volume_id, file)
@@ -232,6 +251,18 @@ async def _add(daemon: Tgtd, number: int, export: Export, file: Path) -> None:
     except BaseException:
         await asyncio.shield(daemon.ask(Op.DELETE, Mode.TARGET, target=number, force=True, fine=(4,)))
         raise
+
+
+async def _drop_but(daemon: Tgtd, names: Collection[str]) -> list[HaganeError]:
+    """Drop all targets but these; says what was refused. Raises Unavailable."""
+    problems: list[HaganeError] = []
+    for target in await daemon.targets():
+        if target.name not in names:
+            try:
+                await _drop(daemon, target)
+            except DeviceFailed as error:
+                problems.append(error)
+    return problems
 
 
 async def _drop(daemon: Tgtd, target: Target) -> None:
