@@ -1,6 +1,7 @@
 """Who reaches a volume from elsewhere: rows and targets agree, whatever was forgotten, lost, or ended twice."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from hagane.drivers.volume.export import Export, SimExports
+from hagane.drivers.volume.sim import SimVolumes
 from hagane.drivers.volume.tgt import Portal
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.devices import Devices
@@ -153,6 +155,32 @@ def test_one_bad_export_is_nobody_elses_trouble(world: World, monkeypatch: pytes
     assert len(world.exports.there) == 1
     for volume, connector in ((bad, ours), (world.volume, NODE)):
         world.disconnect(connector, volume)
+    world.nothing_left()
+
+
+def test_a_backend_that_does_not_answer_cuts_nobody_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.connect(NODE)
+    [there] = world.exports.there.values()
+    applied = threading.Event()
+    original = SimExports.apply
+
+    async def apply(self: SimExports, *more: Any) -> None:
+        await original(self, *more)
+        applied.set()
+
+    def hiccup(call: str) -> None:
+        if call == "connection":
+            raise Unavailable("The backend does not answer.")
+
+    driver = world.cloud.hagane.cloud.use(Devices).volumes["sim"]
+    assert isinstance(driver, SimVolumes)
+    monkeypatch.setattr(driver, "hook", hiccup)
+    monkeypatch.setattr(SimExports, "apply", apply)
+    world.wake()
+    world.wait(applied.is_set)
+    assert list(world.exports.there.values()) == [there]
+    monkeypatch.undo()
+    world.disconnect(NODE)
     world.nothing_left()
 
 

@@ -103,3 +103,17 @@ async def test_a_target_does_not_outlive_its_view(daemon: Daemon, tmp_path: Path
     with pytest.raises(Unavailable, match="running machine"):
         await exports.apply(both)
     assert await exports.read() == {"b.2"}
+
+
+async def test_what_is_not_known_now_stays(daemon: Daemon, tmp_path: Path) -> None:
+    """Its target, its view and its daemon, whether or not another is wanted beside it."""
+    views = Views(tmp_path / "raw")
+    exports = TgtExports(tmp_path, PORTAL, views, {})
+    await exports.apply([one("a", "1", "qcow2"), one("b", "2"), one("c", "3", "qcow2")])
+    before = daemon.there[1]
+    for wanted in ([one("b", "2")], []):
+        await exports.apply(wanted, frozenset({"a.1"}))
+        assert await exports.read() == {"a.1"} | {export.name for export in wanted}
+        assert (daemon.there[1], views.there) == (before, {"a"})
+    await exports.apply([], frozenset({"gone.9"}))
+    assert (await exports.read(), views.there) == (frozenset(), set())

@@ -101,16 +101,19 @@ class ExportReconciler:
             return {}
         async with self._turn:
             rows = await EXPORT.select(self._db, order="made_at, id")
-            hosts = await VOLUME.select(self._db, {"id": [row["volume_id"] for row in rows]}, columns=("id", "host"))
+            found = await VOLUME.select(self._db, {"id": [row["volume_id"] for row in rows]}, columns=("id", "host"))
+            hosts = {one["id"]: one["host"] for one in found}
             problems: dict[str, HaganeError] = {}
             wanted = []
             for row in rows:
                 try:
-                    wanted.append(await self._wanted(row, {one["id"]: one["host"] for one in hosts}))
+                    wanted.append(await self._wanted(row, hosts))
                 except HaganeError as error:
                     problems[row["id"]] = error
+            # A backend that does not answer now cuts nobody off.
+            keep = frozenset(_name(row) for row in rows if row["id"] in problems and row["volume_id"] in hosts)
             try:
-                await self._exports.apply(wanted)
+                await self._exports.apply(wanted, keep)
             except HaganeError as error:
                 problems = {"": error} | dict.fromkeys(await self._without(rows), error) | problems
             return problems

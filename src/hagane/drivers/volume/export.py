@@ -2,10 +2,10 @@
 
     volume.<id> (qcow2) ──raw view──▶ <id> (raw) ──tgtd at a portal──▶ iqn.2026-01.org.hagane:<volume>.<user>, LUN 1
 
-What shall be is the whole list. Everything else that is ours goes, by force: nobody is told of an export before it is
-on the list, and it leaves the list when its machine has let go, or is to be cut off. A daemon comes with the first
-export at its portal and goes with the last. Nothing is kept here but processes, so after a kill of any of them the same
-list is all that is needed.
+What shall be is the whole list. Everything else that is ours goes, by force, but for what is not known now: nobody is
+told of an export before it is on the list, and it leaves the list when its machine has let go, or is to be cut off. A
+daemon comes with the first export at its portal and goes with the last. Nothing is kept here but processes, so after a
+kill of any of them the same list is all that is needed.
 """
 
 import asyncio
@@ -63,8 +63,9 @@ class Exports(Protocol):
         """None: the backend's own way is good for all machines."""
         ...
 
-    async def apply(self, exports: Sequence[Export]) -> None:
-        """Make it so, as far as possible. Raises the first error."""
+    async def apply(self, exports: Sequence[Export], keep: frozenset[str] = frozenset()) -> None:
+        """Make it so, as far as possible; `keep`: names of others that stay as they are, for what is not known now is
+        not unwanted. Raises the first error."""
         ...
 
     async def read(self) -> frozenset[str]:
@@ -108,9 +109,9 @@ class TgtExports:
     def home(self, backend: str) -> Home | None:
         return self._homes.get(backend)
 
-    async def apply(self, exports: Sequence[Export]) -> None:
+    async def apply(self, exports: Sequence[Export], keep: frozenset[str] = frozenset()) -> None:
         async with self._turn:
-            problems = await self._remove(_by_portal(exports))
+            problems = await self._remove(_by_portal(exports), keep)
             fresh, dark = set(), set()
             for volume_id, file in {
                 export.volume_id: export.file for export in exports if export.form != "raw"
@@ -123,7 +124,9 @@ class TgtExports:
                     dark.add(volume_id)
             for portal, here in _by_portal(exports).items():
                 light = {name: export for name, export in here.items() if export.volume_id not in dark}
-                problems += await self._bring(Tgtd(portal, self._folder), light, here.keys() - light.keys(), fresh)
+                problems += await self._bring(
+                    Tgtd(portal, self._folder), light, here.keys() - light.keys(), fresh, keep
+                )
             await asyncio.to_thread(self._look)
             if problems:
                 raise problems[0]
@@ -136,32 +139,46 @@ class TgtExports:
                 names |= {target.name for target in await daemon.targets()}
         return frozenset(names)
 
-    async def _remove(self, wanted: Mapping[Portal, Mapping[str, Export]]) -> list[HaganeError]:
+    async def _remove(self, wanted: Mapping[Portal, Mapping[str, Export]], keep: frozenset[str]) -> list[HaganeError]:
         """Daemons without exports, targets and views that nobody needs; says what could not be."""
         problems: list[HaganeError] = []
         for portal in await asyncio.to_thread(self._portals):
             daemon = Tgtd(portal, self._folder)
-            if portal not in wanted:
+            if portal not in wanted and not (keep and await self._has(daemon, keep)):
                 await daemon.end()
             elif await asyncio.to_thread(daemon.pid) is not None:
                 try:
-                    problems += await _drop_but(daemon, wanted[portal])
+                    problems += await _drop_but(daemon, keep.union(wanted.get(portal, ())))
                 except Unavailable:  # it is just dying, or hangs: a new one takes its place
                     await daemon.end()
         needed = {export.volume_id for here in wanted.values() for export in here.values()}
+        needed |= {name.rpartition(".")[0] for name in keep}
         for key in await self._views.read() - needed:
             with contextlib.suppress(Unavailable):  # it is asked again whenever the list changes
                 await self._views.hide(key)
         return problems
 
+    async def _has(self, daemon: Tgtd, names: Collection[str]) -> bool:
+        """Whether one of these is there."""
+        if await asyncio.to_thread(daemon.pid) is None:
+            return False
+        with contextlib.suppress(Unavailable):
+            return any(target.name in names for target in await daemon.targets())
+        return False
+
     async def _bring(
-        self, daemon: Tgtd, light: Mapping[str, Export], dark: Collection[str], fresh: Collection[str]
+        self,
+        daemon: Tgtd,
+        light: Mapping[str, Export],
+        dark: Collection[str],
+        fresh: Collection[str],
+        keep: frozenset[str],
     ) -> list[HaganeError]:
         """Make one portal so. `dark`: exports whose views are dead; nobody is to take their targets for good."""
         problems: list[HaganeError] = []
         try:
             if dark and await asyncio.to_thread(daemon.pid) is not None:
-                problems += await _drop_but(daemon, light)
+                problems += await _drop_but(daemon, keep.union(light))
             if light:
                 problems += await self._make(daemon, light, fresh)
         except Unavailable as error:
@@ -282,8 +299,9 @@ class SimExports:
     def home(self, backend: str) -> Home | None:
         return self._homes.get(backend)
 
-    async def apply(self, exports: Sequence[Export]) -> None:
-        self.there = {export.name: export for export in exports}
+    async def apply(self, exports: Sequence[Export], keep: frozenset[str] = frozenset()) -> None:
+        kept = {name: export for name, export in self.there.items() if name in keep}
+        self.there = kept | {export.name: export for export in exports}
 
     async def read(self) -> frozenset[str]:
         return frozenset(self.there)
