@@ -1,6 +1,7 @@
 """Images that instance_info names by a URL: streamed through the provisioning service, from a server on loopback."""
 
 import hashlib
+import os
 import socket
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from hagane.baremetal.provision import NodeImage
 from hagane.drivers.metadata.base import Reply
 from hagane.errors import HaganeError
 from hagane.reconcile import provision_url
+from hagane.reconcile.provision import ProvisionPart
 from tests.api.people import Person, person
 from tests.api.test_provision import Plugged, admin, network, provision, url
 from tests.support import Running
@@ -146,6 +148,21 @@ def test_qcow2_is_fetched_verified_and_converted_once(
     assert one.image().size == len(RAW)
     folder = piece.path.parent
     assert not [file.name for file in folder.iterdir() if file.name.startswith(".")]
+
+
+def test_a_restart_keeps_what_a_node_may_be_reading(cloud: Running, admin: Person, network: str, web: str) -> None:
+    value = hashlib.sha256(_Web.files["/disk.qcow2"]).hexdigest()
+    one = Ordered(cloud, admin, network, image_source=f"{web}/disk.qcow2", image_checksum=value)
+    piece = one.fetch(one.image()).piece
+    assert piece is not None
+    images = cloud.hagane.cloud.use(ProvisionPart).images
+    for asked_again in (True, False):
+        os.utime(piece.path, (0, 0))
+        if asked_again:
+            one.image()
+        cloud.run(images.sweep)
+        assert piece.path.exists() is asked_again
+    assert one.image().size == len(RAW)
 
 
 WRONG: list[tuple[str, dict[str, str], str]] = [

@@ -2,7 +2,7 @@
 
     raw ─────────────────────────────▶ the store's own file, with the store's checksum
     qcow2 and others ─▶ converted once ▶ state/nodes/images/<image>.<upload>.raw, with a checksum of its own beside it
-    qcow2 of a URL ─▶ fetched, verified, converted once ▶ state/nodes/images/url-<hash>.raw, until the next start
+    qcow2 of a URL ─▶ fetched, verified, converted once ▶ state/nodes/images/url-<hash>.raw, until unused for a day
 
 A ramdisk of a few megabytes writes what it gets and has no room for a second copy: so it always gets raw bytes.
 """
@@ -22,9 +22,11 @@ from hagane.image import store
 from hagane.image.image import Image
 from hagane.image.store import ImageInfo
 from hagane.reconcile import provision_url
+from hagane.state import clock
 from hagane.state.database import Reader
 
 CONVERT_SECONDS = 3600.0
+KEPT_SECONDS = 86400.0  # longer than any deployment takes
 HASH = "sha512"
 
 
@@ -68,7 +70,9 @@ class RawImages:
         name = provision_url.key(url, algorithm, value)
         file = self._file(name)
         async with self._locks.setdefault(name, asyncio.Lock()):
-            return name, _known(file) or await self._fetched(url, label, algorithm, value, file)
+            if (found := _known(file)) is not None:
+                file.touch()  # it is about to be read: see `sweep`
+            return name, found or await self._fetched(url, label, algorithm, value, file)
 
     async def _fetched(self, url: str, label: str, algorithm: str, value: str, file: Path) -> Raw:
         fresh = _fresh(file.with_suffix(f".{label}"))
@@ -116,9 +120,10 @@ class RawImages:
         return Raw(file, made.size, made.sha512)
 
     async def sweep(self) -> None:
-        """Remove copies whose image is gone, and what another process left half done."""
+        """Remove copies whose image is gone, those of URLs that no deployment has asked for lately (a Node may be
+        reading one, and asks again after a restart), and what another process left half done."""
         await asyncio.to_thread(_remove, sorted(self._folder.glob(".*")))
-        files = await asyncio.to_thread(lambda: sorted(self._folder.glob("*.raw")))
+        files = await asyncio.to_thread(lambda: [one for one in sorted(self._folder.glob("*.raw")) if not _young(one)])
         ids = {file.name.partition(".")[0] for file in files}
         there = {row["id"] for row in await Image.table.select(self._cloud.db, {"id": sorted(ids)})} if ids else set()
         await asyncio.to_thread(_remove, [file for file in files if file.name.partition(".")[0] not in there])
@@ -127,6 +132,11 @@ class RawImages:
 def _fresh(file: Path) -> Path:
     """Beside a file, while it is being made."""
     return file.with_name(f".{file.name}.{os.getpid()}")
+
+
+def _young(file: Path) -> bool:
+    """Whether it is a URL's copy that a Node may still want."""
+    return file.name.startswith(provision_url.PREFIX) and clock.wall() - file.stat().st_mtime < KEPT_SECONDS
 
 
 def _known(file: Path) -> Raw | None:
