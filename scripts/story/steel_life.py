@@ -28,6 +28,7 @@ def tell(stage: Stage) -> None:
     _rescued(stage)
     _rebuilt(stage)
     _read(stage, node)
+    stage.client.run(OTHER, "server", "delete", "foreign", "heir")  # their Nodes are cleaned beside the next chapter
 
 
 def _mark(stage: Stage) -> None:

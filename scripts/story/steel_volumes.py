@@ -8,7 +8,7 @@ from time import monotonic
 
 from story import volumes
 from story.rack import nodes_of, states, told
-from story.stage import ADMIN, DEMO, OTHER, Stage
+from story.stage import ADMIN, DEMO, Stage
 from story.volumes import WRITTEN
 
 FORGE, FOUNDRY = "10.10.0.83", "10.10.0.84"
@@ -29,8 +29,13 @@ def tell(stage: Stage) -> None:
 
 
 def _room(stage: Stage) -> None:
-    """The other project's machines are given back: two Nodes must be free."""
-    stage.client.run(OTHER, "server", "delete", "foreign", "heir")
+    """Two Nodes are free: the other project has given its machines back."""
+    states(stage, "available", _others(stage, "hammer"), SECONDS, failed=("clean failed", "error"))
+
+
+def _others(stage: Stage, *servers: str) -> tuple[str, ...]:
+    """The Nodes that these Servers do not run on."""
+    return tuple(sorted({"bm1", "bm2", "bm3"} - set(nodes_of(stage, *servers, who=DEMO).values())))
 
 
 def _read(stage: Stage, name: str, lines: list[str]) -> None:
@@ -45,9 +50,8 @@ def _read(stage: Stage, name: str, lines: list[str]) -> None:
 
 def _dies(stage: Stage) -> None:
     """A BMC is dead, and nobody knows what its machine does. One command brings the server back on another Node."""
-    where = nodes_of(stage, "foundry", "hammer", who=DEMO)
-    node = where["foundry"]
-    states(stage, "available", tuple({"bm1", "bm2", "bm3"} - set(where.values())), SECONDS, failed=("clean failed",))
+    node = nodes_of(stage, "foundry", who=DEMO)["foundry"]
+    states(stage, "available", _others(stage, "foundry", "hammer"), SECONDS, failed=("clean failed",))
     stage.guests.forget("foundry")
     told(stage, "lab", "fault", node, "bmc-dead")
     stage.client.run(ADMIN, "baremetal", "node", "maintenance", "set", node, "--reason", "its BMC is dead")

@@ -140,8 +140,9 @@ def test_killed_at_every_step_of_a_deployment_and_of_cleaning(world: World) -> N
         *names,
     )
     deployed, cleaned = ({place.phase for place in places[name]} for name in names)
-    assert {"network", "boot", "start", "callback", "steps", "switch", "disk"} <= deployed, places
-    assert {"network", "boot", "start", "callback", "steps", "release"} <= cleaned, places
+    assert {"network", "boot", "start", "steps", "switch", "disk"} <= deployed, places
+    assert {"network", "boot", "start", "steps", "release"} <= cleaned, places
+    assert "callback" in deployed | cleaned, places  # one may call while Hagane starts anew for the other
     assert "write-image" in {place.step for place in places["bm1"]}
     world.anvil = world.servers.active(world.anvil)
     world.looker.reaches(world.servers.fixed(world.anvil), seconds=BOOT)
