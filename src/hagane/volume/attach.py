@@ -45,7 +45,8 @@ class Connections:
         raise Unavailable("No storage backend is connected.")
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
-        """The machine does not need it any more. Nothing happens the second time."""
+        """The machine does not need it any more: nothing leads there when this returns. Nothing happens the second
+        time. Raises Unavailable (ask again)."""
 
 
 def foreign(connector: Any) -> dict[str, Any]:
