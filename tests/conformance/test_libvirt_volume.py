@@ -60,7 +60,7 @@ async def shell_of(host: LibvirtHost, machine_id: str) -> Shell:
 
     async def until(mark: bytes) -> bytes:
         nonlocal rest
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):  # QEMU asks a target that was away again after half a minute at most
             while mark not in rest:
                 rest += await anext(output)
         content, _, rest = rest.partition(mark)

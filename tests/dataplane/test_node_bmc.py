@@ -31,6 +31,7 @@ async def _until_done(w: World, node: str) -> None:
 
 
 async def _look(w: World) -> None:
+    w.part.power._silent.clear()  # as if the whole interval had passed
     for number in range(SLICES):
         await w.part.power.look(number)
 
