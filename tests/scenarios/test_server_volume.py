@@ -356,3 +356,22 @@ async def test_one_of_two_volumes_is_refused(tmp_path: Path, monkeypatch: pytest
         assert sorted(one["status"] for one in await w.db.fetch("SELECT status FROM volume")) == ["available", "in-use"]
         assert number == 2
         await end(w, ways, server_id)
+
+
+async def test_a_way_that_is_gone_is_not_taken_for_there(tmp_path: Path) -> None:
+    """The old way is closed, the new one fails, and the Server is back where it was."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        await w.settled(server_id)
+        await attached(w, server_id)
+        made = ways.calls["connect"]
+
+        def strike(call: str, moment: str) -> None:
+            if call == "connect" and ways.calls["connect"] == made + 1:
+                raise DeviceFailed("no")
+
+        ways.strike = strike
+        await migrate(w, server_id)
+        await w.settled(server_id)
+        assert ways.calls["connect"] == made + 2
+        await end(w, ways, server_id)

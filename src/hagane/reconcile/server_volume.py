@@ -88,7 +88,7 @@ class Volumes:
         ways = self._cloud.use(attach.Connections)
         try:
             if _host_of(attachment):
-                await ways.disconnect(volume, attachment["connector"])
+                await self._parted(volume, attachment)
             connection = await ways.connect(volume, connector)
             return await self._db.write(lambda tx: self._note(tx, attachment, connector, connection))
         except (Unavailable, DeviceFailed):
@@ -108,7 +108,12 @@ class Volumes:
         for attachment in await ATTACHMENT.select(self._db, {"id": ids}) if ids else []:
             volume = await VOLUME.get(self._db, id=attachment["volume_id"])
             if volume is not None and _host_of(attachment):
-                await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
+                await self._parted(volume, attachment)
+
+    async def _parted(self, volume: Row, attachment: Row) -> None:
+        """The way is gone, and the row says so: else a Server that comes back to its Host would take it for there."""
+        await self._cloud.use(attach.Connections).disconnect(volume, attachment["connector"])
+        await self._db.write(lambda tx: ATTACHMENT.update(tx, {"id": attachment["id"]}, _UNCONNECTED))
 
     async def reimage(self, row: Row, image: ImageInfo) -> tuple[Row, str]:
         """Have the root volume, which is in no machine now, filled with an image; the row as it is then, and what is
