@@ -375,3 +375,34 @@ async def test_a_way_that_is_gone_is_not_taken_for_there(tmp_path: Path) -> None
         await w.settled(server_id)
         assert ways.calls["connect"] == made + 2
         await end(w, ways, server_id)
+
+
+@pytest.mark.parametrize("name", ["createImage", "confirmResize"])
+@pytest.mark.parametrize("act", [attach, detach])
+async def test_a_device_on_its_way_is_not_forgotten(name: str, act: Act, tmp_path: Path) -> None:
+    """A stopped Server becomes an image or goes to its shelf, a resized one is confirmed, before its Host was told."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=False)
+        await w.settled(server_id)
+        await attached(w, server_id)
+        await (migrated if name == "confirmResize" else stop)(w, server_id)
+        host = w.hosts[(await w.row(server_id))["host"]]
+        host.faults.fail("apply", Unavailable("not now"), times=None)
+        await act(w, server_id)
+        answer = await w.act(server_id, **{name: {"name": "copy"} if name == "createImage" else None})
+        assert answer.is_success, answer.text
+        if name != "shelve":
+
+            async def over() -> bool:
+                return (await w.row(server_id))["task_state"] is None
+
+            await w.until(over)
+        host.faults.clear()
+        await w.settled(server_id)
+        row = await w.row(server_id)
+        assert not any(one.get("new") or one.get("gone") for one in row["devices"]), row["devices"]
+        kept = 2 if act is attach else 0
+        assert [one["status"] for one in await w.db.fetch("SELECT status FROM volume")] == (
+            ["in-use"] * kept or ["available"]
+        )
+        await end(w, ways, server_id)

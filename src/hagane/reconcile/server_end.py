@@ -202,16 +202,22 @@ async def stuck(db: Database, row: Row, steps: Steps, error: HaganeError) -> Out
     return Failed(error.message)
 
 
+def observed(row: Row) -> dict[str, Any]:
+    """That all is done that the row asks for; nothing, while a device is on its way into the machine or out of it."""
+    half = any(one.get("new") or one.get("gone") for one in (*row["nics"], *device.devices(row)))
+    return {} if half else {"observed_generation": row["generation"]}
+
+
 async def taken(db: Database, row: Row, steps: Steps) -> Outcome:
     """The snapshot is an image now."""
-    changes = {"task_state": None, "snapshot": None, "observed_generation": row["generation"]}
+    changes = {"task_state": None, "snapshot": None} | observed(row)
 
     async def write(tx: Tx) -> None:
         if await store_row(tx, row, changes):
             await steps.end(tx)
 
     await db.write(write)
-    return Done()
+    return Done() if observed(row) else Wait(0.0, "A device is still on its way.")
 
 
 async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:

@@ -32,7 +32,7 @@ from hagane.placement.inventory import claim, release, rename, usages
 from hagane.reconcile import server_place
 from hagane.reconcile.engine import Outcome, Wait
 from hagane.reconcile.host_registry import Registry
-from hagane.reconcile.server_end import store_row
+from hagane.reconcile.server_end import observed, store_row
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
 from hagane.state.database import Row, Tx
@@ -268,8 +268,7 @@ async def _undo(tx: Tx, row: Row, steps: Steps, error: HaganeError) -> None:
 
 async def _confirmed(tx: Tx, row: Row, steps: Steps) -> None:
     vm_state = VmState.STOPPED if row["power"] == "off" else VmState.ACTIVE
-    changes = {"task_state": None, "vm_state": vm_state, "move": None, "old_host": None,
-               "observed_generation": row["generation"]}  # fmt: skip
+    changes = {"task_state": None, "vm_state": vm_state, "move": None, "old_host": None} | observed(row)
     if await store_row(tx, row, changes):
         await release(tx, row["move"]["uuid"])
         await quota.settle(tx, row, row["flavor"])
