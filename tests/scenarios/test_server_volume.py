@@ -377,7 +377,7 @@ async def test_a_way_that_is_gone_is_not_taken_for_there(tmp_path: Path) -> None
         await end(w, ways, server_id)
 
 
-@pytest.mark.parametrize("name", ["createImage", "confirmResize"])
+@pytest.mark.parametrize("name", ["createImage", "confirmResize", "shelve"])
 @pytest.mark.parametrize("act", [attach, detach])
 async def test_a_device_on_its_way_is_not_forgotten(name: str, act: Act, tmp_path: Path) -> None:
     """A stopped Server becomes an image or goes to its shelf, a resized one is confirmed, before its Host was told."""

@@ -9,7 +9,7 @@ A Host that refuses ends it: the image goes, and the Server is started again if 
 from typing import Any
 
 from hagane.compute import nic
-from hagane.compute.row import KIND, SHUTDOWN, VmState, fault
+from hagane.compute.row import KIND, SERVER, SHUTDOWN, VmState, fault
 from hagane.errors import HaganeError
 from hagane.placement.inventory import release
 from hagane.reconcile import server_volume
@@ -33,7 +33,11 @@ async def shelved(tx: Tx, row: Row, steps: Steps) -> None:
     }  # fmt: skip
     if await store_row(tx, row, changes):
         await _leave(tx, row)
-        await server_volume.shelved(tx, row)
+        left = await server_volume.settled(
+            tx, row
+        )  # what was to leave its machine has, and what was to come is its own
+        await SERVER.update(tx, {"id": row["id"]}, {"devices": left})
+        await server_volume.shelved(tx, row | {"devices": left})
         await steps.end(tx)
 
 
