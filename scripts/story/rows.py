@@ -4,7 +4,17 @@ import sqlite3
 from pathlib import Path
 
 HISTORY = frozenset(
-    {"event", "work", "identity_revocation", "network_freed", "network_range", "seeded", "migration", "server_past"}
+    {
+        "event",
+        "work",
+        "identity_revocation",
+        "network_freed",
+        "network_range",
+        "seeded",
+        "migration",
+        "server_past",
+        "server_migration",
+    }
 )
 """Tables whose rows stay after what they tell of is gone."""
 
