@@ -53,7 +53,7 @@ class Explanation:
     waits: list[Wait] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
-    whole: bool = True  # for operators; others are told nothing of BMCs, switches, Hosts and tracebacks
+    whole: bool = True  # for operators; others are told nothing of BMCs, switches, Hosts, backends and tracebacks
 
 
 Detail = Callable[[Reader, Row, Explanation], Awaitable[None]]
@@ -207,18 +207,22 @@ async def _node(reader: Reader, row: Row, found: Explanation) -> None:
 
 async def _volume(reader: Reader, row: Row, found: Explanation) -> None:
     if row["host"]:
-        found.facts.append(f"It is on the backend {row['host']}.")
+        if found.whole:
+            found.facts.append(f"It is on the backend {row['host']}.")
         pool = await POOL.get(reader, name=row["host"])
         if pool is None or not is_up(pool):
             why = (pool and pool["reason"]) or "nobody has looked at it lately"
-            found.facts.append(f"That backend does not answer: {why}")
+            found.facts.append(
+                f"That backend does not answer: {why}" if found.whole else "Its backend does not answer."
+            )
     if row["fault"]:
         found.facts.append(f"Fault: {row['fault']}")
         found.advice.append(f"Mend the cause, then delete it, or: openstack volume set --state available {row['id']}")
     if row["status"] == "creating" and row["percent"]:
         found.facts.append(f"{row['percent']} % of its bytes are there.")
     for entry in await attachments(reader, row["id"]):
-        where = entry["instance_uuid"] or entry["attached_host"] or "nobody yet"
+        host = entry["attached_host"] if found.whole or not entry["attached_host"] else "a machine"
+        where = entry["instance_uuid"] or host or "nobody yet"
         found.facts.append(f"It is {entry['attach_status']} to {where}.")
     shots = await SNAPSHOT.select(reader, {"volume_id": row["id"]}, columns=("id",))
     if shots:

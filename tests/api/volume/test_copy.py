@@ -129,6 +129,20 @@ def test_a_backend_that_refuses_leaves_an_error_a_message_and_the_quota(volumes:
     volumes.ask("DELETE", f"/volumes/{key}", status=202)
 
 
+def test_owners_are_told_of_no_backend_and_no_host(volumes: Volumes, root: Volumes) -> None:
+    key = volumes.make()["id"]
+    volumes.act(key, "os-attach", {"host_name": "rack1-07", "mountpoint": "/dev/vdb"})
+
+    def told(who: Volumes) -> str:
+        answer = httpx.get(f"{who.cloud.url}/hagane/v1/explain/volume/{key}", headers=dict(who.http.headers))
+        return "\n".join(answer.json()["facts"])
+
+    backend_name = root.ask("GET", f"/volumes/{key}")["volume"]["os-vol-host-attr:host"]
+    assert "It is attached to rack1-07." in told(root) and backend_name in told(root)
+    assert "It is attached to a machine." in told(volumes)
+    assert "rack1-07" not in told(volumes) and backend_name not in told(volumes)
+
+
 def test_reverting_takes_the_latest_snapshot_alone(volumes: Volumes) -> None:
     key = volumes.make()["id"]
     older, latest = volumes.snapshot(key)["id"], volumes.snapshot(key)["id"]
