@@ -7,7 +7,7 @@ asked of the BMC ─▶ the machine is started anew, its ramdisk with it ─▶ 
 from typing import Any
 
 from hagane.baremetal.node_step import Step
-from hagane.drivers.bmc.base import BmcDesired, Power
+from hagane.drivers.bmc.base import BmcDesired, Power, is_on
 from hagane.errors import DeviceFailed, Invalid
 from hagane.reconcile.node_job import Job, Later, Next, Turn
 from hagane.state import clock
@@ -46,4 +46,11 @@ def settings(step: Step) -> dict[str, Any] | None:
 
 def _lacking(job: Job, wanted: dict[str, Any]) -> list[str]:
     shown = {one["name"]: one["value"] for one in (job.row | job.changes)["seen"].get("bios") or []}
-    return sorted(name for name, value in wanted.items() if shown.get(name, "").lower() != str(value).lower())
+    return sorted(name for name, value in wanted.items() if not is_so(shown.get(name, ""), value))
+
+
+def is_so(shown: str, wanted: object) -> bool:
+    """Whether a BIOS setting is as it was asked for: what is a boolean is asked for in several words."""
+    if shown.lower() in ("true", "false"):
+        return is_on(wanted) == is_on(shown)
+    return shown.lower() == str(wanted).lower()

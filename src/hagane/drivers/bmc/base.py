@@ -135,6 +135,11 @@ class Parts:
     firmware: Mapping[str, str] = field(default_factory=dict)  # component -> version
 
 
+def is_on(value: object) -> bool:
+    """A BIOS setting that is a boolean, in the words that clients of the bare-metal API send."""
+    return str(value).lower() in ("true", "1", "yes", "on", "enabled")
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One that a BMC has not answered yet: when it was asked, and when it counts as unanswered (epoch seconds)."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sushy
 from sushy import exceptions as refused
 
-from hagane.drivers.bmc.base import LIGHT, Parts
+from hagane.drivers.bmc.base import LIGHT, Parts, is_on
 from hagane.errors import DeviceFailed
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def set_bios(name: str, system: Any, settings: Mapping[str, object] | None) -> N
 def _typed(value: object, now: object) -> object:
     """A value as the BMC has it: clients of the bare-metal API often send texts only."""
     if isinstance(now, bool):
-        return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "yes", "on", "enabled")
+        return is_on(value)
     if isinstance(now, int) and str(value).lstrip("-").isdecimal():
         return int(str(value))
     return value
