@@ -146,6 +146,14 @@ def test_a_volume_and_its_snapshot(s: Shop) -> None:
     assert call(s, "GET", "/os-volumes")["volumes"] == []
 
 
+@pytest.mark.parametrize("key", ["x", "summary", f"{uuid4()}%2Fmetadata", f"{uuid4()}%3Ffields=id"])
+def test_what_is_no_id_leads_nowhere(s: Shop, key: str) -> None:
+    for path in ("os-floating-ips", "os-volumes", "os-snapshots", "os-networks", "os-tenant-networks"):
+        assert call(s, "GET", f"/{path}/{key}", 404)["itemNotFound"]["message"]
+    for path in ("os-floating-ips", "os-volumes", "os-snapshots"):
+        call(s, "DELETE", f"/{path}/{key}", 404)
+
+
 def test_properties_of_an_image(s: Shop) -> None:
     made = s.alice.http.post("/image/v2/images", json={"name": "i", "disk_format": "raw", "container_format": "bare"})
     path = f"/images/{made.json()['id']}/metadata"

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 from hagane.api.asgi import Application
 from hagane.api.http import Request
-from hagane.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+from hagane.api.types import is_uuid
+from hagane.errors import Conflict, Forbidden, Invalid, NotFound, QuotaExceeded
 from hagane.state.database import Row
 
 NETWORK, VOLUME, IMAGE = "/network/v2.0", "/volume/v3", "/image/v2"
@@ -28,6 +29,14 @@ async def ask(request: Request, method: str, path: str, body: Any = None, *, med
         raise Forbidden(error.message) from error
     except Conflict as error:
         raise Invalid(error.message) from error
+
+
+def one_of(path: str, noun: str, key: str) -> str:
+    """The path of one thing of the other API; `key` comes from outside, and whatever is no id might lead to another
+    route there. Raises NotFound."""
+    if not is_uuid(key):
+        raise NotFound(f"{noun} {key} could not be found.")
+    return f"{path}/{key}"
 
 
 async def ports_of(request: Request, server: Row) -> list[dict[str, Any]]:

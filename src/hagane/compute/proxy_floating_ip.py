@@ -12,7 +12,7 @@ from hagane.api.types import Ip, Obj
 from hagane.cloud import Cloud
 from hagane.compute.action import Action
 from hagane.compute.base import V21, api, need
-from hagane.compute.proxy import LAST, NETWORK, ask, ports_of
+from hagane.compute.proxy import LAST, NETWORK, ask, one_of, ports_of
 from hagane.compute.server import find, refuse_locked
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound
 from hagane.state.database import Row
@@ -38,7 +38,7 @@ class FloatingIps:
 
     async def show(self, request: Request) -> Response:
         need(request, api("os-floating-ips:show"))
-        found = await ask(request, "GET", f"{_THEIRS}/{request.params['id']}")
+        found = await ask(request, "GET", _path(request))
         return json_response(200, {"floating_ip": _view(found["floatingip"], await _pools(request))})
 
     async def create(self, request: Request) -> Response:
@@ -55,7 +55,7 @@ class FloatingIps:
 
     async def delete(self, request: Request) -> Response:
         need(request, api("os-floating-ips:delete"))
-        await ask(request, "DELETE", f"{_THEIRS}/{request.params['id']}")
+        await ask(request, "DELETE", _path(request))
         return empty(202)
 
     async def pools(self, request: Request) -> Response:
@@ -108,6 +108,10 @@ def actions(cloud: Cloud) -> dict[str, Action]:
         "addFloatingIp": Action(verbs.add, "os-floating-ips:add", until=VERBS_LAST, body=lambda _: ADD),
         "removeFloatingIp": Action(verbs.remove, "os-floating-ips:remove", until=VERBS_LAST, body=lambda _: REMOVE),
     }
+
+
+def _path(request: Request) -> str:
+    return one_of(_THEIRS, "Floating IP", request.params["id"])
 
 
 async def _pools(request: Request) -> dict[str, dict[str, Any]]:

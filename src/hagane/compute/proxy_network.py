@@ -9,7 +9,7 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.compute.base import V21, api, need
-from hagane.compute.proxy import LAST, NETWORK, ask
+from hagane.compute.proxy import LAST, NETWORK, ask, one_of
 from hagane.errors import HaganeError, Invalid
 from hagane.network import attach
 
@@ -54,7 +54,7 @@ def routes(cloud: Cloud) -> list[Route]:
 
         async def show(request: Request, path: str = path, view: Any = view) -> Response:
             need(request, api(f"{path}:show"))
-            found = await ask(request, "GET", f"{NETWORK}/networks/{request.params['id']}")
+            found = await ask(request, "GET", one_of(f"{NETWORK}/networks", "Network", request.params["id"]))
             return json_response(200, {"network": view(request, found["network"])})
 
         name = path.replace("os-", "").replace("-", "_")

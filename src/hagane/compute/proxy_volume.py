@@ -11,7 +11,7 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.compute import query
 from hagane.compute.base import V21, api, need, object_of
-from hagane.compute.proxy import LAST, VOLUME, ask
+from hagane.compute.proxy import LAST, VOLUME, ask, one_of
 from hagane.errors import Invalid
 
 VOLUMES, SNAPSHOTS = V21 + "/os-volumes", V21 + "/os-snapshots"
@@ -67,6 +67,9 @@ class _Things:
     def _rule(self, verb: str) -> str:
         return api(f"os-volumes:{self._word}{verb}")
 
+    def _their(self, request: Request) -> str:
+        return one_of(self._theirs, self._name.capitalize(), request.params["id"])
+
     async def index(self, request: Request) -> Response:
         need(request, self._rule("detail" if request.path.endswith("/detail") else "list"))
         found = (await ask(request, "GET", f"{self._theirs}/detail"))[f"{self._name}s"]
@@ -76,7 +79,7 @@ class _Things:
 
     async def show(self, request: Request) -> Response:
         need(request, self._rule("show"))
-        found = await ask(request, "GET", f"{self._theirs}/{request.params['id']}")
+        found = await ask(request, "GET", self._their(request))
         return json_response(200, {self._name: self._view(found[self._name])})
 
     async def create(self, request: Request) -> Response:
@@ -87,7 +90,7 @@ class _Things:
 
     async def delete(self, request: Request) -> Response:
         need(request, self._rule("delete"))
-        await ask(request, "DELETE", f"{self._theirs}/{request.params['id']}")
+        await ask(request, "DELETE", self._their(request))
         return empty(202)
 
     def routes(self) -> list[Route]:
