@@ -32,8 +32,8 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        moved = {"/moved.raw": "/disk.raw", "/circle": "/circle", "/elsewhere": "ftp://127.0.0.1/disk.raw",
-                 "/inward": "file:///etc/passwd"}.get(path)  # fmt: skip
+        moved = {"/moved.raw": "/disk.raw", "/circle": "/circle", "/inward": "file:///etc/passwd",
+                 "/elsewhere": "ftp://me:secret@127.0.0.1/disk.raw?sign=1"}.get(path)  # fmt: skip
         if moved:
             self._head(302, Location=moved, **{"Content-Length": "0"})
         elif path == "/endless.raw":

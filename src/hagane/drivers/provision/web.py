@@ -41,7 +41,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         target = urlsplit(newurl).scheme
         if target not in SCHEMES or (target == "http" and urlsplit(req.full_url).scheme == "https"):
-            raise refused(req.full_url, f"It redirects to {newurl}, which is not followed.")
+            raise refused(req.full_url, f"It redirects to {shown(newurl)}, which is not followed.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
