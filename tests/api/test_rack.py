@@ -83,6 +83,7 @@ def test_document_is_kept_and_its_secrets_are_not_shown(http: httpx.Client) -> N
         (RACK | {"switches": [SWITCH | {"driver": "eos"}]}, "Switch tor1 needs an address"),
         (RACK | {"switches": [SWITCH, SWITCH]}, "names switch tor1 twice"),
         (RACK | {"gateways": [GATEWAY | {"ovsdb": "gw1"}]}, "is no OVSDB remote"),
+        (RACK | {"gateways": [GATEWAY | {"ovsdb": "ssl:10.0.0.1:6640"}]}, "is no OVSDB remote that can be used"),
         (RACK | {"gateways": [GATEWAY | {"switch": "tor9"}]}, "hangs on switch tor9, which rack rack1 has not"),
         (RACK | {"gateways": [GATEWAY | {"switch_port": ""}]}, "switch and switch_port go together"),
         (RACK | {"name": "rack2"}, "is of rack rack2, and not of rack1"),
