@@ -47,7 +47,7 @@ SWITCH = Table(
         Column("uplinks", "json"),  # ports to other switches of the rack, which carry every VLAN
         Column("state"),  # up or down; NULL: not asked yet
         Column("reason"),
-        Column("seen", "json"),  # model, chassis_id, ports that lack
+        Column("seen", "json"),  # model, chassis_id
         Column("seen_at"),
     ),
     ("unique name", "rack_id", "chassis_id"),

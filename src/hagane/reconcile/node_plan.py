@@ -36,9 +36,10 @@ PATHS: dict[str, tuple[str, ...]] = {
     "service": ("network", "boot", "start", "callback", "steps", "switch", "disk"),
     "delete": ("teardown",),
 }
+"""What is done -> its phases, with a ramdisk on the machine."""
+
 SAN = ("tenant-network", "storage", "switch", "disk")
 """A deployment of a machine that starts from a volume: nothing is written, so no ramdisk is needed."""
-"""What is done -> its phases, with a ramdisk on the machine."""
 
 BARE: dict[str, tuple[str, ...]] = {
     "inspect": ("identity",), "clean": ("steps",), "deploy": ("steps", "disk"), "rescue": ("switch", "disk"),
