@@ -24,6 +24,7 @@ from hagane.reconcile.node_sim import Fleet
 from tests.scenarios import test_node_rack as rack
 from tests.scenarios.node_world import quick, world
 from tests.scenarios.rack_world import RackWorld, authenticate
+from tests.scenarios.server_world import killed
 
 
 class Killer:
@@ -58,14 +59,7 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
         killer = Killer(w.db, number, after=after)
         more = {"rescue_password": "x"} if verb == "rescue" else {}
         assert (await w.ask(node, verb, **more)).status_code == 202
-        ended = asyncio.create_task(w.at(node, state))
-        died = asyncio.create_task(killer.dead.wait())
-        await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        finished = ended.done() and not died.done()
-        for task in (ended, died):
-            task.cancel()
-        await asyncio.gather(ended, died, return_exceptions=True)
-        await _kill(w.hagane)
+        finished = await killed(w, killer.dead, w.at(node, state))
     async with world(folder, fleet=fleet) as w:
         await w.at(node, state)
         row = await w.row(node)
@@ -77,15 +71,6 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
             assert fleet.machines[node].did.count("standby.prepare_image") >= 1
     await fleet.close()
     return not finished
-
-
-async def _kill(hagane: Hagane) -> None:
-    """End everything at once, as a kill does; what was sent to machines has been sent."""
-    tasks = [*hagane.engine._tasks, *hagane.engine._running]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await hagane.cloud.db.close()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
@@ -130,14 +115,7 @@ async def _in_a_rack(folder: Path, number: int) -> bool:
         await w.give(node, vif["id"])
         await rack.with_image(w, node)
         killer = Killer(w.db, number, after=False)
-        ended = asyncio.create_task(rack.reach(w, node, "active", "active"))
-        died = asyncio.create_task(killer.dead.wait())
-        await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        finished = ended.done() and not died.done()
-        for task in (ended, died):
-            task.cancel()
-        await asyncio.gather(ended, died, return_exceptions=True)
-        await _kill(w.hagane)
+        finished = await killed(w, killer.dead, rack.reach(w, node, "active", "active"))
     async with _process(folder, devices) as w:
         w.network_id = (await w.db.fetch("SELECT id FROM network WHERE name = 'provisioning'"))[0]["id"]
         row = await rack.at(w, node, "active")

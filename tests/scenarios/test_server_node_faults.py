@@ -10,6 +10,7 @@ import pytest
 from hagane.baremetal.node import NODE
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.node_sim import Fleet
+from tests.scenarios.server_world import killed
 from tests.scenarios.steel_world import DIRECT, PROJECT, V21, Steel, beside, steel
 
 AGENT = {name: value for name, value in DIRECT.items() if name.endswith("_interface")}
@@ -82,13 +83,6 @@ class Killer:
         return await self._write(work)
 
 
-async def _kill(w: Steel) -> None:
-    for task in [*w.hagane.engine._tasks, *w.hagane.engine._running]:
-        task.cancel()
-    await asyncio.gather(*w.hagane.engine._tasks, *w.hagane.engine._running, return_exceptions=True)
-    await w.db.close()
-
-
 async def _life(folder: Path, number: int, *, after: bool, ending: bool) -> bool:
     """Order (or delete) a Server in a process that dies at its n-th write; False when it had ended before."""
     fleet, server = Fleet(), ""
@@ -103,14 +97,7 @@ async def _life(folder: Path, number: int, *, after: bool, ending: bool) -> bool
             assert (await w.member.delete(f"{V21}/servers/{server}")).status_code == 204
         else:
             server = (await w.create())["id"]
-        ended = asyncio.create_task(w.gone(server) if ending else w.events(server, {"reachable"}))
-        died = asyncio.create_task(killer.dead.wait())
-        await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        finished = ended.done() and not died.done()
-        for task in (ended, died):
-            task.cancel()
-        await asyncio.gather(ended, died, return_exceptions=True)
-        await _kill(w)
+        finished = await killed(w, killer.dead, w.gone(server) if ending else w.events(server, {"reachable"}))
     async with beside(folder, fleet) as w:
         if not ending:
             await w.becomes(server, "ACTIVE")

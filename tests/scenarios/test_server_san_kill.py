@@ -8,8 +8,8 @@ from hagane.baremetal.volume import Targets
 from hagane.errors import Unavailable
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.node_sim import Fleet
+from tests.scenarios.server_world import killed
 from tests.scenarios.steel_world import Steel, beside, steel
-from tests.scenarios.test_server_node_faults import _kill
 from tests.scenarios.test_server_san import CAN, connector, dead, disk, evacuate, has_status, volume
 
 
@@ -47,14 +47,7 @@ async def _life(folder: Path, number: int) -> bool:
         await dead(w, source)
         killer = Killer(w, number)
         assert (await evacuate(w, server)).status_code == 200
-        ended = asyncio.create_task(w.becomes(server, "ACTIVE"))
-        died = asyncio.create_task(killer.dead.wait())
-        await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        finished = ended.done() and not died.done()
-        for task in (ended, died):
-            task.cancel()
-        await asyncio.gather(ended, died, return_exceptions=True)
-        await _kill(w)
+        finished = await killed(w, killer.dead, w.becomes(server, "ACTIVE"))
     async with beside(folder, fleet) as w:
         await w.becomes(server, "ACTIVE")
         row = await w.row(server)
