@@ -57,8 +57,6 @@ class Nodes(BareResource):
 
     def __init__(self, cloud: Any) -> None:
         super().__init__(cloud)
-        if not cloud.has(Secrets):
-            cloud.provide(Secrets, Secrets(cloud.config.state))
         self.secrets: Secrets = cloud.use(Secrets)
 
     # -- who may -----------------------------------------------------------------------------------------------

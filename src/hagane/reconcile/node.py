@@ -219,8 +219,6 @@ class NodePart:
     """A part of the process (see app.py)."""
 
     def __init__(self, cloud: Cloud) -> None:
-        if not cloud.has(Secrets):
-            cloud.provide(Secrets, Secrets(cloud.config.state))
         secrets = cloud.use(Secrets)
         self._cloud, devices = cloud, cloud.use(Devices)
         self._own = devices.fleet is None

@@ -60,8 +60,6 @@ class ProvisionPart:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud, self._devices = cloud, cloud.use(Devices)
-        if not cloud.has(Secrets):
-            cloud.provide(Secrets, Secrets(cloud.config.state))
         self._secrets = cloud.use(Secrets)
         sources = Sources(self._plan, self._kernel, self._ramdisk, self._iso, self._image, self._fetched)
         self.answers = Answers(cloud, sources)
