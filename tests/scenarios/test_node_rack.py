@@ -15,6 +15,7 @@ from hagane.image.store import fill, new_image
 from hagane.network.port_row import PORT
 from hagane.reconcile import node_agent, node_cable
 from hagane.reconcile.node import NodePart
+from hagane.reconcile.rack_drivers import Switches
 from hagane.state import clock, work
 from hagane.state.database import Row
 from tests.scenarios.rack_world import PROJECT, RackWorld, rack_world
@@ -247,6 +248,23 @@ async def test_a_cable_without_a_carrier_is_named(w: RackWorld, monkeypatch: pyt
     w.switches["tor2"].dead = True  # it cannot say
     row = await at(w, await _mute(w), "clean failed")
     assert "not called back yet. There is no carrier on port e1 of switch tor1: is the cable" in row["last_error"]
+
+
+async def test_a_switch_is_asked_for_dark_cables_once_a_minute(w: RackWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_cable, "PATIENCE", 0.0)
+    times = w.cloud.use(NodePart).tools.times
+    times.callback["clean"], times.look = 2.0, 0.05
+    w.switches["tor1"].dark = frozenset({T1[1]})
+    asked: list[str] = []
+    of = node_cable._of
+
+    async def counted(switches: Switches, row: Row, names: list[str]) -> str:
+        asked.append(row["name"])
+        return await of(switches, row, names)
+
+    monkeypatch.setattr(node_cable, "_of", counted)
+    row = await at(w, await _mute(w), "clean failed")
+    assert "no carrier on port e1" in row["last_error"] and sorted(asked) == sorted(set(asked)) and "tor1" in asked
 
 
 async def test_a_dead_switch_is_the_cause_until_it_is_mended(w: RackWorld) -> None:

@@ -248,8 +248,6 @@ def _row(request: Request, order: Order, flavor: Row, boot: device_order.Boot, k
 
 def seal(request: Request, text: str) -> str:
     """A secret as a row keeps it."""
-    if not request.cloud.has(Secrets):
-        request.cloud.provide(Secrets, Secrets(request.cloud.config.state))
     return request.cloud.use(Secrets).encrypt(text)
 
 

@@ -247,8 +247,4 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
 
 def unseal(cloud: Cloud, secret: str | None) -> str | None:
     """A sealed text of a row."""
-    if secret is None:
-        return None
-    if not cloud.has(Secrets):
-        cloud.provide(Secrets, Secrets(cloud.config.state))
-    return cloud.use(Secrets).decrypt(secret)
+    return None if secret is None else cloud.use(Secrets).decrypt(secret)

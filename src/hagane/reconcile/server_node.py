@@ -57,8 +57,6 @@ class NodeServers:
     """The part of the Servers' reconciler for those that are Nodes."""
 
     def __init__(self, cloud: Cloud) -> None:
-        if not cloud.has(Secrets):
-            cloud.provide(Secrets, Secrets(cloud.config.state))
         self._cloud, self._db, self._secrets = cloud, cloud.db, cloud.use(Secrets)
         self._reach = Reach(cloud)
         self._quiet: dict[str, float] = {}  # Server -> when its steps may be written again

@@ -38,7 +38,7 @@ class Volumes:
     """The ways between Hosts and volumes."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self._cloud, self._db = cloud, cloud.db
+        self._cloud, self._db, self._secrets = cloud, cloud.db, cloud.use(Secrets)
 
     async def prepare(self, row: Row, steps: Steps) -> tuple[Row, str]:
         """Reserve the volumes that were made for a Server; its row as it is then, and what it still waits for. Raises
@@ -72,7 +72,7 @@ class Volumes:
                 raise DeviceFailed(f"Its root volume {one['volume_id']} was taken away from it.")
             if one["attachment_id"] in found:
                 attachment = await self._connected(row, one, found[one["attachment_id"]])
-                info = attach.connection_of(self._secrets(), attachment)
+                info = attach.connection_of(self._secrets, attachment)
                 mode = {"access_mode": attachment["attach_mode"] or "rw"}
                 sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
         return sources
@@ -98,7 +98,7 @@ class Volumes:
 
     async def _note(self, tx: Tx, attachment: Row, connector: dict[str, Any], connection: dict[str, Any]) -> Row:
         """A volume that was in the machine before stays in use while that moves."""
-        noted = await attach.connected(tx, self._secrets(), attachment["id"], connector, connection)
+        noted = await attach.connected(tx, self._secrets, attachment["id"], connector, connection)
         if attachment["attach_status"] == ATTACHED:
             noted |= await attach.complete(tx, attachment["id"])
         return noted
@@ -143,11 +143,6 @@ class Volumes:
                 raise DeviceFailed(f"The volume snapshot {key} came to nothing: it is {found.get(key, 'gone')}.")
         waiting = [key for key, status in found.items() if status == "creating"]
         return f"It waits for {len(waiting)} volume snapshot(s): {', '.join(waiting)}." if waiting else ""
-
-    def _secrets(self) -> Secrets:
-        if not self._cloud.has(Secrets):
-            self._cloud.provide(Secrets, Secrets(self._cloud.config.state))
-        return self._cloud.use(Secrets)
 
 
 def connector_of(row: Row, one: Entry) -> dict[str, Any]:

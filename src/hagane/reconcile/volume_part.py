@@ -27,8 +27,7 @@ class VolumePart:
     def __init__(self, cloud: Cloud) -> None:
         devices = cloud.use(Devices)
         self._cloud, self.backends = cloud, Backends(cloud, devices.volumes)
-        secrets = Secrets(cloud.config.state)
-        self._exports = ExportReconciler(cloud.db, self.backends, devices.exports, secrets)
+        self._exports = ExportReconciler(cloud.db, self.backends, devices.exports, cloud.use(Secrets))
         holder = AttachedHolder(cloud.db, devices)
         for driver in devices.volumes.values():
             if isinstance(driver, FileVolumes | BlockVolumes):

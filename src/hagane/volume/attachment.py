@@ -54,7 +54,7 @@ class Attachments:
     """/attachments."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.cloud, self.db, self._secrets = cloud, cloud.db, Secrets(cloud.config.state)
+        self.cloud, self.db, self._secrets = cloud, cloud.db, cloud.use(Secrets)
         self._verbs = {"os-complete": Verb(ANY, self.complete, status=204, since=44)}
 
     def _detail(self, row: Row) -> dict[str, Any]:
