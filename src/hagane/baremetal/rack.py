@@ -19,7 +19,7 @@ from hagane.network import sequence
 from hagane.state import allocation, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.secret import Secrets
-from hagane.state.table import Column, Table
+from hagane.state.table import Column, Table, listed
 
 RACK = Table(
     "rack",
@@ -133,11 +133,11 @@ async def gateways_of(reader: Reader, rack_ids: Collection[str]) -> list[Row]:
     return await GATEWAY.select(reader, {"rack_id": list(rack_ids)}, order="priority DESC, name") if rack_ids else []
 
 
-async def leave(tx: Tx, nic_ids: Iterable[str], *, request_id: str | None = None) -> None:
+async def leave(tx: Tx, nic_ids: Collection[str], *, request_id: str | None = None) -> None:
     """These Nics hang on their SwitchPorts no more: the ports shall carry nothing."""
-    for nic_id in nic_ids:
-        for row in await SWITCH_PORT.select(tx, {"nic_id": nic_id, "gone": False}):
-            await clear(tx, row, request_id=request_id)
+    found = await SWITCH_PORT.select(tx, {"nic_id": list(nic_ids), "gone": False}) if nic_ids else []
+    for row in found:
+        await clear(tx, row, request_id=request_id)
 
 
 async def clear(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
@@ -153,11 +153,12 @@ async def leave_node(tx: Tx, node_id: str, *, request_id: str | None = None) -> 
     await leave(tx, [str(row[0]) for row in found], request_id=request_id)
 
 
+_TRUNKS = "SELECT s.id AS key FROM switch s JOIN rack r ON r.id = s.rack_id WHERE r.physical_network = :name"
+
+
 async def wake_trunks(tx: Tx, physical_network: str | None, *, request_id: str | None = None) -> None:
     """The VLANs of a physical network are others than before: trunks of its racks carry them."""
-    sql = """SELECT s.id FROM switch s JOIN rack r ON r.id = s.rack_id WHERE r.physical_network = :name"""
-    for (switch_id,) in await tx.fetch_tuples(sql, {"name": physical_network}):
-        await work.wake(tx, "switch", str(switch_id), request_id=request_id)
+    await work.wake_all(tx, "switch", _TRUNKS, {"name": physical_network}, request_id=request_id)
 
 
 async def forget_ports(tx: Tx, rows: Iterable[Row], *, of_nics: bool = False) -> None:
@@ -201,13 +202,11 @@ async def guarded_on(reader: Reader, rack_id: str) -> dict[str, tuple[int, str]]
 
 async def plugged_nodes(reader: Reader, port_ids: Collection[str]) -> list[str]:
     """The Nodes whose Nics carry any of these Ports."""
-    found: set[str] = set()
-    for table in ("nic", "nic_group") if port_ids else ():
-        slots = {f"p{number}": port_id for number, port_id in enumerate(port_ids)}
-        listed = ", ".join(f":{slot}" for slot in slots)
-        sql = f"SELECT node_id FROM {table} WHERE plugged IN ({listed})"
-        found |= {str(row[0]) for row in await reader.fetch_tuples(sql, slots)}
-    return sorted(found)
+    if not port_ids:
+        return []
+    among = listed("port", port_ids)
+    sql = " UNION ".join(f"SELECT node_id FROM {table} WHERE plugged IN {among.text}" for table in ("nic", "nic_group"))
+    return sorted(str(node_id) for (node_id,) in await reader.fetch_tuples(sql, among.params))
 
 
 _TAGS = """SELECT sp.vlan FROM switch_port sp JOIN switch s ON s.id = sp.switch_id
