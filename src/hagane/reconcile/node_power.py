@@ -85,9 +85,14 @@ class PowerWatch:
 
     async def look(self, number: int) -> int:
         """Look at the Nodes of one slice; how many there are."""
-        width = 256 // SLICES
-        where: Row = {"provision_state": STATES, "target_power_state": None, "id": Op(">=", f"{number * width:02x}")}
-        rows = await NODE.select(self._db, where, conditions=_below(number, width), columns=COLUMNS)
+        first, end = _bounds(number)
+        where: Row = {"provision_state": STATES, "target_power_state": None, "id": Op(">=", first)}
+        below = [Sql("node.id < :end", {"end": end})] if end else []
+        rows = await NODE.select(self._db, where, conditions=below, columns=COLUMNS)
+        for known in (self._wrong, self._silent):  # what was noted of Nodes that are gone, or at work, ends
+            others = {key for key in known if first <= key and (not end or key < end)} - {row["id"] for row in rows}
+            for key in others:
+                del known[key]
         places, now = asyncio.Semaphore(AT_ONCE), time.monotonic()
         due = [row for row in rows if _ours(row) and self._silent.get(row["id"], 0.0) <= now]
         ended = await asyncio.gather(*(self._one(row, places) for row in due), return_exceptions=True)
@@ -157,10 +162,11 @@ def interval(poll: float, count: int) -> float:
     return min(poll, max(poll / 4, count * SLICES / RATE))
 
 
-def _below(number: int, width: int) -> list[Sql]:
-    """Where a slice ends; the last one has no end."""
+def _bounds(number: int) -> tuple[str, str]:
+    """Where a slice begins and ends; the last one has no end."""
+    width = 256 // SLICES
     end = (number + 1) * width
-    return [] if end > 255 else [Sql("node.id < :end", {"end": f"{end:02x}"})]
+    return f"{number * width:02x}", "" if end > 255 else f"{end:02x}"
 
 
 def _ours(row: Row) -> bool:
