@@ -1,7 +1,7 @@
 """evacuate: a Server whose Host is dead is made anew on another. And what is not offered: moving one while it runs.
 
-The disks are on the Host that is gone, so the new machine starts from the Server's image; its addresses, its id and
-its name are as before. What the dead Host still has of it is swept when that comes back.
+The disks are on the Host that is gone, so the new machine starts from the Server's image, or from its volume; volumes,
+addresses, id and name are as before. What the dead Host still has of it is swept when that comes back.
 """
 
 from typing import Any
@@ -69,10 +69,17 @@ async def _move(request: Request, tx: Tx, value: dict[str, Any], secret: str) ->
     row = await find(tx, request)
     need(request, api("os-evacuate"), row)
     refuse_locked(request, row)
-    target = value.get("host")
     if is_node(row):
-        await evacuate_node.leave(request, tx, row, target, secret)
+        await _leave(request, tx, row, await evacuate_node.wanted(tx, row, value.get("host")), secret, {})
         return
+    wanted = await _wanted(tx, row, value.get("host"))
+    await release(tx, row["id"])
+    await nic.unbind(tx, row)
+    await _leave(request, tx, row, wanted, secret, {"host": None, "disk_image": None})
+
+
+async def _wanted(tx: Tx, row: Row, target: str | None) -> Row | None:
+    """The Host that the Server is to go to, if one is named. Raises Invalid, Conflict, NotFound."""
     if target is not None:
         if await HOST.get(tx, name=target) is None:
             raise NotFound(f"Compute host {target} not found.")
@@ -82,17 +89,16 @@ async def _move(request: Request, tx: Tx, value: dict[str, Any], secret: str) ->
     host = await HOST.get(tx, name=row["host"]) if row["host"] else None
     if host is not None and is_up(host):
         raise Invalid(f"Compute service of {row['host']} is still in use.")
-    await _leave(request, tx, row, {"host": target, "forced": False} if target else None, secret)
+    return {"host": target, "forced": False} if target else None
 
 
-async def _leave(request: Request, tx: Tx, row: Row, target: Row | None, secret: str) -> None:
-    """Nothing of the Server is on its Host any more, as far as this cloud is concerned."""
-    await release(tx, row["id"])
-    await nic.unbind(tx, row)
+async def _leave(request: Request, tx: Tx, row: Row, wanted: Row | None, secret: str, more: Row) -> None:
+    """Another machine is looked for. A Host has nothing of the Server from now on, as far as this cloud is concerned
+    (`more`); a Node is cut off first, by the reconciler."""
     await migration_row.begin(tx, row, "evacuation", new_flavor=row["flavor_id"], status="accepted")
-    changes = {
-        "host": None, "wanted_host": target, "task_state": Task.SCHEDULING, "tried": [], "disk_image": None,
-        "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1, "soft": False, "rescue": None,
+    changes: dict[str, Any] = more | {
+        "wanted_host": wanted, "task_state": Task.SCHEDULING, "tried": [], "soft": False, "rescue": None,
+        "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1,
         "secret": seal(request, secret) if row["config_drive"] else None,
     }  # fmt: skip
     if at(request, 95):

@@ -3,39 +3,23 @@
 A Node that is on and answers is not dead, and keeps its Server: an operator who knows better puts it into maintenance.
 """
 
-from typing import Any
-
-from hagane.api.http import Request
 from hagane.baremetal.node import NODE
 from hagane.baremetal.node_state import possible
-from hagane.compute import migration_row
-from hagane.compute.action import intend, refuse_state
-from hagane.compute.base import at
-from hagane.compute.row import Task, VmState
-from hagane.compute.server_create import seal
+from hagane.compute.action import refuse_state
+from hagane.compute.row import VmState
 from hagane.errors import Invalid, NotFound
 from hagane.state.database import Row, Tx
 from hagane.state.table import Sql
 
 
-async def leave(request: Request, tx: Tx, row: Row, target: str | None, secret: str) -> None:
-    """Raises Invalid, Conflict, NotFound."""
-    wanted = await _wanted(tx, row, target)
+async def wanted(tx: Tx, row: Row, target: str | None) -> Row | None:
+    """The Node that the Server is to go to, if one is named. Raises Invalid, Conflict, NotFound."""
+    found = await _wanted(tx, row, target)
     refuse_state(row, "evacuate", [VmState.ACTIVE, VmState.STOPPED, VmState.ERROR])
     node = await NODE.get(tx, id=row["node_id"]) if row["node_id"] else None
     if node is not None and node["instance_id"] == row["id"]:
         _refuse_living(node)
-    await migration_row.begin(tx, row, "evacuation", new_flavor=row["flavor_id"], status="accepted")
-    changes: dict[str, Any] = {
-        "wanted_host": wanted, "task_state": Task.SCHEDULING, "tried": [], "soft": False, "rescue": None,
-        "disk_version": row["disk_version"] + 1, "boots": row["boots"] + 1,
-        "secret": seal(request, secret) if row["config_drive"] else None,
-    }  # fmt: skip
-    if at(request, 95):
-        changes["power"] = "off"  # from this version on its owner starts it
-    elif row["vm_state"] == VmState.ERROR:
-        changes["power"] = "on"
-    await intend(request, tx, row, "evacuate", changes)
+    return found
 
 
 async def _wanted(tx: Tx, row: Row, target: str | None) -> Row | None:
