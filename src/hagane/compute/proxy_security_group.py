@@ -36,8 +36,7 @@ class SecurityGroups:
         mine = {} if every else {"project_id": request.caller.project_id or ""}
         found = (await ask(request, "GET", _THEIRS, **mine))["security_groups"]
         found.sort(key=lambda group: (group["project_id"], group["name"]))
-        offset, limit = query.whole(request.args.get("offset", "0")) or 0, query.limit(request)
-        return json_response(200, {"security_groups": await self._views(request, found[offset : offset + limit])})
+        return json_response(200, {"security_groups": await self._views(request, query.window(request, found))})
 
     async def show(self, request: Request) -> Response:
         need(request, api("os-security-groups:show"))

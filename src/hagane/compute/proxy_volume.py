@@ -73,8 +73,7 @@ class _Things:
     async def index(self, request: Request) -> Response:
         need(request, self._rule("detail" if request.path.endswith("/detail") else "list"))
         found = (await ask(request, "GET", f"{self._theirs}/detail"))[f"{self._name}s"]
-        offset, limit = query.whole(request.args.get("offset", "0")) or 0, query.limit(request)
-        views = [self._view(one) for one in found[offset : offset + limit]]
+        views = [self._view(one) for one in query.window(request, found)]
         return json_response(200, {f"{self._name}s": views})
 
     async def show(self, request: Request) -> Response:
