@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -309,29 +310,33 @@ async def test_another_process_finds_everything(host: Host) -> None:
     await other.close()
 
 
+async def cut_off(host: Host, wanted: Machine, steps: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Apply, in a process that dies after so many steps; whether it came to the end."""
+    original, done = type(host.driver)._do, 0  # type: ignore[attr-defined]
+
+    async def until_cut(self: Any, *args: Any) -> None:
+        nonlocal done
+        if done == steps:
+            raise asyncio.CancelledError
+        done += 1
+        await original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(host.driver), "_do", until_cut)
+        try:
+            await apply(host, wanted)
+        except asyncio.CancelledError:
+            return False
+    return True
+
+
 async def test_cut_off_between_any_two_steps_it_still_ends_well(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies after the first step, the second, ...; a new one goes on from there."""
     first = machine(config_drive=DRIVE)
     wanted = replace(first, disks=(NEW_ROOT, DATA), nics=(nic(2),), boots=2, vcpus=2)
     for cut in range(12):
         await apply(host, first)
-        original, done = type(host.driver)._do, 0  # type: ignore[attr-defined]
-
-        async def until_cut(self: Any, *args: Any, limit: int = cut, do: Any = original) -> None:
-            nonlocal done
-            if done == limit:
-                raise asyncio.CancelledError
-            done += 1
-            await do(self, *args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(type(host.driver), "_do", until_cut)
-            ended = False
-            try:
-                await apply(host, wanted)
-                ended = True
-            except asyncio.CancelledError:
-                pass
+        ended = await cut_off(host, wanted, cut, monkeypatch)
         agrees(
             await apply(host, wanted),
             {"power": ON, "boots": 2, "vcpus": 2, "nics": {nic(2).port_id}, "disks": {"new-root", "data"}},
@@ -352,19 +357,7 @@ async def test_cut_off_while_volumes_change_under_a_running_machine(
     started = (await apply(host, before)) and host.incarnation(before.id)
     for cut in range(5):
         await apply(host, before)
-        original, done = type(host.driver)._do, 0  # type: ignore[attr-defined]
-
-        async def until_cut(self: Any, *args: Any, limit: int = cut, do: Any = original) -> None:
-            nonlocal done
-            if done == limit:
-                raise asyncio.CancelledError
-            done += 1
-            await do(self, *args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(type(host.driver), "_do", until_cut)
-            with contextlib.suppress(asyncio.CancelledError):
-                await apply(host, wanted)
+        await cut_off(host, wanted, cut, monkeypatch)
         agrees(await apply(host, wanted), {"disks": {"root", "two"}})
         assert host.incarnation(before.id) == started
         agrees(await apply(host, replace(wanted, power=OFF)), {"disks": {"root", "two"}, "power": OFF})
@@ -449,6 +442,20 @@ async def until(output: Any, pattern: bytes | None) -> None:
     assert pattern is None, content
 
 
+async def says(host: Host, machine_id: str, command: str, pattern: bytes) -> None:
+    """Run a command in the guest, by its console, until it prints a line."""
+    output, send = await host.driver.console(machine_id, force=True)
+    async with contextlib.aclosing(output):
+        await send(f"\n{command}\n".encode())
+        content = b""
+        async with asyncio.timeout(30):
+            async for data in output:
+                content += data
+                if re.search(rb"\n" + pattern, content):
+                    return
+    pytest.fail(repr(content))
+
+
 async def test_a_guest_that_listens(host: Host) -> None:
     """It shuts down when asked, lets go of a NIC and a disk, and its console log outlives a reboot."""
     wanted = machine(disks=(Disk("root", 1, "guest"), DATA), nics=(nic(1), nic(2)), memory_mb=256, config_drive=DRIVE)
@@ -461,6 +468,10 @@ async def test_a_guest_that_listens(host: Host) -> None:
     assert await host.driver.disks() == {"root": wanted.id}
     log = await host.driver.console_log(wanted.id)
     assert not isinstance(host, LibvirtHost) or b"metadata=config-drive" in log
+    wanted = replace(wanted, disks=(wanted.disks[0], Disk("later", 1, device="/dev/vdb")))
+    agrees(await apply(host, wanted), {"disks": {"root", "later"}})
+    if isinstance(host, LibvirtHost):
+        await says(host, wanted.id, "until grep later /sys/block/vdb/serial; do sleep 1; done", b"later\r?\n")
     wanted = replace(wanted, soft=True, boots=2)
     agrees(await apply(host, wanted), {"power": ON, "boots": 2})
     assert host.incarnation(wanted.id) != before

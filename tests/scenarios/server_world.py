@@ -1,7 +1,7 @@
 """A small world for scenarios of Servers: some simulated Hosts, the APIs without a socket, everything in one loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -139,20 +139,6 @@ class World:
             "events": open_events,
         }
         return found | {name: what for name, what in parts.items() if what}
-
-
-async def killed(w: Any, dead: asyncio.Event, ending: Coroutine[Any, Any, Any]) -> bool:
-    """Wait for an end, or until the process is `dead`; then end everything at once, as a kill does: what was sent to
-    machines has been sent. Whether the end came first. `w`: a world of any kind."""
-    ended, died = asyncio.create_task(ending), asyncio.create_task(dead.wait())
-    await asyncio.wait({ended, died}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-    finished = ended.done() and not died.done()
-    tasks = [ended, died, *w.hagane.engine._tasks, *w.hagane.engine._running]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await w.db.close()
-    return finished
 
 
 async def _zeros(size: int) -> AsyncIterator[bytes]:

@@ -1,12 +1,8 @@
-"""`kill -9` between any two steps: whoever comes next goes on from the row and the world, and it ends as it would have.
+"""`kill -9` between any two steps: whoever comes next goes on from the row and the world, and it ends as it would have."""
 
-The process is killed at its n-th write of a Node's work, for every n that there is: before the write (what was done to
-the machine is not written), and after it (what is written goes no further).
-"""
-
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +14,32 @@ from hagane.drivers.gateway.base import GatewayAccess
 from hagane.drivers.gateway.sim import SimGateway
 from hagane.drivers.switch.base import SwitchAccess
 from hagane.drivers.switch.sim import SimSwitch
-from hagane.errors import Unavailable
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.node_sim import Fleet
 from tests.scenarios import test_node_rack as rack
+from tests.scenarios.kill import Killer, at_every_write
 from tests.scenarios.node_world import quick, world
 from tests.scenarios.rack_world import RackWorld, authenticate
-from tests.scenarios.server_world import killed
+
+WORK = ("Job._store", "Job.answered", "join", "leave", "teardown")
 
 
-class Killer:
-    """Stops all that a Node's reconciler does at its n-th write; `after`: when the write is in the store."""
-
-    def __init__(self, db: Any, number: int, *, after: bool) -> None:
-        self.left, self.after, self.dead = number, after, asyncio.Event()
-        self._write = db.write
-        self.names = ("Job._store", "Job.answered", "join", "leave", "teardown")
-        db.write = self.write
-
-    async def write(self, work: Any) -> Any:
-        if self.dead.is_set():
-            raise Unavailable("there is no process")
-        ours = any(name in work.__qualname__ for name in self.names)
-        self.left -= ours
-        if ours and self.left == 0:
-            if self.after:
-                await self._write(work)
-            self.dead.set()
-            await asyncio.Event().wait()
-        return await self._write(work)
+def _ours(work: Any) -> bool:
+    """Whether a write is one of a Node's work."""
+    return any(name in work.__qualname__ for name in WORK)
 
 
-async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool) -> bool:
+async def _life(verb: str, state: str, folder: Path, number: int, *, after: bool) -> bool:
     """Run a verb in a process that dies at its n-th write, then in another; False when it had ended before."""
     fleet = Fleet()
     folder.mkdir()
     async with world(folder, fleet=fleet) as w:
         node = await (w.active() if verb in ("deleted", "rescue") else w.available())
         await w.instance(node)
-        killer = Killer(w.db, number, after=after)
+        killer = Killer(w, number, _ours, after=after)
         more = {"rescue_password": "x"} if verb == "rescue" else {}
         assert (await w.ask(node, verb, **more)).status_code == 202
-        finished = await killed(w, killer.dead, w.at(node, state))
+        finished = await killer.spares(w.at(node, state))
     async with world(folder, fleet=fleet) as w:
         await w.at(node, state)
         row = await w.row(node)
@@ -76,11 +56,7 @@ async def _life(folder: Path, verb: str, state: str, number: int, *, after: bool
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize(("verb", "state"), [("active", "active"), ("deleted", "available"), ("rescue", "rescue")])
 async def test_killed_at_every_write(tmp_path: Path, verb: str, state: str, after: bool) -> None:
-    number = 1
-    while await _life(tmp_path / str(number), verb, state, number, after=after):
-        number += 1
-        assert number < 60
-    assert number > 5, "there are more writes than that"
+    await at_every_write(tmp_path, partial(_life, verb, state, after=after), more_than=5)
 
 
 @asynccontextmanager
@@ -114,8 +90,8 @@ async def _in_a_rack(folder: Path, number: int) -> bool:
         vif = await w.port(await w.network("tenant", "10.0.0.0/24", w.member), w.member)
         await w.give(node, vif["id"])
         await rack.with_image(w, node)
-        killer = Killer(w.db, number, after=False)
-        finished = await killed(w, killer.dead, rack.reach(w, node, "active", "active"))
+        killer = Killer(w, number, _ours, after=False)
+        finished = await killer.spares(rack.reach(w, node, "active", "active"))
     async with _process(folder, devices) as w:
         w.network_id = (await w.db.fetch("SELECT id FROM network WHERE name = 'provisioning'"))[0]["id"]
         row = await rack.at(w, node, "active")
@@ -129,8 +105,4 @@ async def _in_a_rack(folder: Path, number: int) -> bool:
 
 
 async def test_killed_at_every_write_in_a_rack(tmp_path: Path) -> None:
-    number = 1
-    while await _in_a_rack(tmp_path / str(number), number):
-        number += 1
-        assert number < 60
-    assert number > 8, "there are more writes than that"
+    await at_every_write(tmp_path, _in_a_rack, more_than=8)

@@ -2,16 +2,16 @@
 once, a process that is killed at each write, and two processes that share the Nodes."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hagane.baremetal.node import NODE
-from hagane.errors import DeviceFailed, Unavailable
+from hagane.errors import DeviceFailed
 from hagane.reconcile.node_sim import Fleet
-from tests.scenarios.server_world import killed
-from tests.scenarios.steel_world import DIRECT, PROJECT, V21, Steel, beside, steel
+from tests.scenarios.kill import Killer, at_every_write, of_module
+from tests.scenarios.steel_world import DIRECT, PROJECT, V21, beside, steel
 
 AGENT = {name: value for name, value in DIRECT.items() if name.endswith("_interface")}
 STEPS = ["schedule", "tenant-network", "provisioning-network", "power-on", "dhcp", "ramdisk", "callback", "write-image",
@@ -62,27 +62,6 @@ async def test_each_failure_leads_to_another_node(tmp_path: Path, broken: str) -
         assert await w.metal_leaks() == {}
 
 
-class Killer:
-    """Ends all writing at the n-th write of a Server that is a Node; `after`: when that write is in the store."""
-
-    def __init__(self, w: Steel, number: int, *, after: bool) -> None:
-        self.left, self.after, self.dead = number, after, asyncio.Event()
-        self._write = w.db.write
-        w.db.write = self.write  # type: ignore[method-assign,assignment]
-
-    async def write(self, work: Any) -> Any:
-        if self.dead.is_set():
-            raise Unavailable("there is no process")
-        ours = str(getattr(work, "__module__", "")).startswith("hagane.reconcile.server_node")
-        self.left -= ours
-        if ours and self.left == 0:
-            if self.after:
-                await self._write(work)
-            self.dead.set()
-            await asyncio.Event().wait()
-        return await self._write(work)
-
-
 async def _life(folder: Path, number: int, *, after: bool, ending: bool) -> bool:
     """Order (or delete) a Server in a process that dies at its n-th write; False when it had ended before."""
     fleet, server = Fleet(), ""
@@ -92,12 +71,12 @@ async def _life(folder: Path, number: int, *, after: bool, ending: bool) -> bool
             server = (await w.create())["id"]
             await w.becomes(server, "ACTIVE")
             await w.events(server, {"reachable"})
-        killer = Killer(w, number, after=after)
+        killer = Killer(w, number, of_module("hagane.reconcile.server_node"), after=after)
         if ending:
             assert (await w.member.delete(f"{V21}/servers/{server}")).status_code == 204
         else:
             server = (await w.create())["id"]
-        finished = await killed(w, killer.dead, w.gone(server) if ending else w.events(server, {"reachable"}))
+        finished = await killer.spares(w.gone(server) if ending else w.events(server, {"reachable"}))
     async with beside(folder, fleet) as w:
         if not ending:
             await w.becomes(server, "ACTIVE")
@@ -112,11 +91,7 @@ async def _life(folder: Path, number: int, *, after: bool, ending: bool) -> bool
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("ending", [False, True], ids=["create", "delete"])
 async def test_killed_at_every_write(tmp_path: Path, ending: bool, after: bool) -> None:
-    number = 1
-    while await _life(tmp_path / str(number), number, after=after, ending=ending):
-        number += 1
-        assert number < 40
-    assert number > 2, "there are more writes than that"
+    await at_every_write(tmp_path, partial(_life, after=after, ending=ending), more_than=2)
 
 
 async def test_two_processes_share_the_nodes(tmp_path: Path, postgres_url: str) -> None:

@@ -1,38 +1,15 @@
 """A Server's Node dies; and while the Server is brought back with its volume, the process dies at each of its writes."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 from hagane.baremetal.volume import Targets
-from hagane.errors import Unavailable
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.node_sim import Fleet
-from tests.scenarios.server_world import killed
-from tests.scenarios.steel_world import Steel, beside, steel
+from tests.scenarios.kill import Killer, at_every_write, of_module
+from tests.scenarios.steel_world import beside, steel
 from tests.scenarios.test_server_san import CAN, connector, dead, disk, evacuate, has_status, volume
 
-
-class Killer:
-    """Ends all writing at the n-th write of a reconciler, when it is in the store or just before that."""
-
-    def __init__(self, w: Steel, number: int) -> None:
-        self.left, self.after, self.dead = number, number % 2 == 0, asyncio.Event()
-        self._write = w.db.write
-        w.db.write = self.write  # type: ignore[method-assign,assignment]
-
-    async def write(self, work: Any) -> Any:
-        if self.dead.is_set():
-            raise Unavailable("there is no process")
-        name = str(getattr(work, "__module__", ""))
-        ours = name.startswith(("hagane.reconcile.server", "hagane.reconcile.node", "hagane.reconcile.volume"))
-        self.left -= ours
-        if ours and self.left == 0:
-            if self.after:
-                await self._write(work)
-            self.dead.set()
-            await asyncio.Event().wait()
-        return await self._write(work)
+OURS = of_module("hagane.reconcile.server", "hagane.reconcile.node", "hagane.reconcile.volume")
 
 
 async def _life(folder: Path, number: int) -> bool:
@@ -45,9 +22,9 @@ async def _life(folder: Path, number: int) -> bool:
         await w.becomes(server, "ACTIVE")
         source = (await w.row(server))["node_id"]
         await dead(w, source)
-        killer = Killer(w, number)
+        killer = Killer(w, number, OURS, after=number % 2 == 0)
         assert (await evacuate(w, server)).status_code == 200
-        finished = await killed(w, killer.dead, w.becomes(server, "ACTIVE"))
+        finished = await killer.spares(w.becomes(server, "ACTIVE"))
     async with beside(folder, fleet) as w:
         await w.becomes(server, "ACTIVE")
         row = await w.row(server)
@@ -65,8 +42,4 @@ async def _life(folder: Path, number: int) -> bool:
 
 
 async def test_evacuation_killed_at_every_write(tmp_path: Path) -> None:
-    number = 1
-    while await _life(tmp_path / str(number), number):
-        number += 1
-        assert number < 60
-    assert number > 5, "there are more writes than that"
+    await at_every_write(tmp_path, _life, more_than=5)
