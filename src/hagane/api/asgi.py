@@ -77,7 +77,7 @@ class Application:
 
     async def _answer(self, request: Request, caller: Caller | None = None) -> Response:
         routes, values = self._router.find((request.scope.get("raw_path") or request.path.encode()).decode("latin-1"))
-        request.service = self._owner[id(routes[0])] if routes else self._service_of(request.path)
+        request.service = self._owner[id(routes[0])] if routes else self.service_of(request.path)
         if versions := request.service.versions:
             request.version = versions.negotiate(request.headers)
         route = self._choose(request, routes)
@@ -122,7 +122,8 @@ class Application:
             )
         raise errors.NotFound("The resource could not be found.", code="NoRoute")
 
-    def _service_of(self, path: str) -> Service:
+    def service_of(self, path: str) -> Service:
+        """The service that answers under a path, whether or not it has a route there."""
         for service in self.services:
             if service.prefix and (path == service.prefix or path.startswith(service.prefix + "/")):
                 return service

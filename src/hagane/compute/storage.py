@@ -3,37 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
+from hagane.api.asgi import Application
 from hagane.api.http import Request
-from hagane.api.policy import Policy
-from hagane.cloud import Cloud
 from hagane.compute import device
 from hagane.compute.base import at
-from hagane.errors import HaganeError, Invalid, NotFound, QuotaExceeded, TooLarge
+from hagane.errors import Invalid, NotFound, QuotaExceeded, TooLarge
 from hagane.state.database import Reader, Row, Tx
 from hagane.volume import attach
-from hagane.volume.base import bad_volume, missing, sees
+from hagane.volume.base import ROOT, bad_volume, missing, sees
 
-NEWEST = (3, 70)
-
-
-class Storage:
-    """What answers for the block storage API: its policy."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        overrides = Path(cloud.config.policy) if cloud.config.policy else None
-        self.service: Any = SimpleNamespace(policy=Policy.load("volume", overrides), prefix="/volume")
+NEWEST = (3, 71)
 
 
 def asking(request: Request) -> Request:
     """The same request, as if it had come to the block storage API."""
-    if not request.cloud.has(Storage):
-        request.cloud.provide(Storage, Storage(request.cloud))
     twin = copy(request)
-    twin.service, twin.version = request.cloud.use(Storage).service, NEWEST
+    twin.service, twin.version = request.cloud.use(Application).service_of(ROOT), NEWEST
     return twin
 
 
@@ -70,6 +56,6 @@ def worded() -> Iterator[None]:
         raise Invalid(f"Invalid input received: {error.message}", code=error.code) from error
 
 
-def refused(error: HaganeError) -> Invalid:
-    """A NotFound about something in a body is a bad request."""
-    return Invalid(error.message, code=error.code) if isinstance(error, NotFound) else Invalid(error.message)
+def refused(error: NotFound) -> Invalid:
+    """What is not found, but was only named in a body, is a bad request."""
+    return Invalid(error.message, code=error.code)
