@@ -9,6 +9,7 @@ the OVN databases, machines from libvirt, files from the disk, allocations from 
 import asyncio
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 
 import libvirt
 
+from hagane.errors import DeviceFailed
 from hagane.lab import central, host, libvirtd, netns
 from hagane.lab.process import run
 from hagane.lab.site import Site
@@ -58,6 +60,7 @@ async def _look(site: Site, database: Path) -> World:
         "machines": asyncio.to_thread(_machines, site),
         "processes": _each(_processes(space) for space in spaces),
         "files": asyncio.to_thread(_files, site),
+        "iSCSI targets": _each(_targets(socket) for socket in _target_sockets(site)),
         "rows": asyncio.to_thread(rows.rows, database),
     }
     looked = dict(zip(parts, await asyncio.gather(*parts.values()), strict=True))
@@ -134,6 +137,19 @@ def plugged(site: Site) -> set[str]:
     words = ("ovn-sbctl", f"--db={central.address(site).sb}", "-f", "json", "--columns=logical_port")
     shown = json.loads(asyncio.run(run(*words, "find", "Port_Binding", "up=true")))
     return {row[0] for row in shown["data"]}
+
+
+def _target_sockets(site: Site) -> list[Path]:
+    """One for each target daemon that runs, or was killed."""
+    return [file.with_suffix("") for file in (site.run_folder / "export").glob("*.0")]
+
+
+async def _targets(socket: Path) -> set[str]:
+    """Names of a daemon's targets, by its own client. One that was killed has none any more."""
+    words = ("env", f"TGT_IPC_SOCKET={socket}", "tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
+    with contextlib.suppress(DeviceFailed):
+        return set(re.findall(r"^Target \d+: (\S+)", await run(*words), re.MULTILINE))
+    return set()
 
 
 def _files(site: Site) -> set[str]:
