@@ -10,11 +10,12 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.compute.base import V21, api, need
+from hagane.compute.host_service import change
 from hagane.compute.row import SERVER
 from hagane.errors import Invalid, NotFound, Unsupported
 from hagane.placement.host import DEFAULT_ZONE, HOST, all_hosts
 from hagane.placement.inventory import usages
-from hagane.state.database import Row, Tx
+from hagane.state.database import Row
 
 PATH, LAST = V21 + "/os-hosts", "2.42"
 ON = {"enable": True, "disable": False}
@@ -40,7 +41,7 @@ class OlderHosts:
         held = (await usages(self.db)).get(row["id"], {})
         total = _amounts(row, "(total)", *(_of(held, name, "total") for name in RESOURCES))
         now = _amounts(row, "(used_now)", *(_of(held, name, "used") for name in RESOURCES))
-        servers = await SERVER.select(self.db, {"host": row["name"]})
+        servers = await SERVER.select(self.db, {"host": row["name"]}, columns=("project_id", "flavor"))
         ordered = [_sum(row, "(used_max)", servers)] + [
             _sum(row, project, [server for server in servers if server["project_id"] == project])
             for project in sorted({server["project_id"] for server in servers})
@@ -55,15 +56,11 @@ class OlderHosts:
         for name, value in given.items():
             if not isinstance(value, str) or value.lower() not in ON:
                 raise Invalid(f"Invalid {name}: '{value}'")
-        await self._find(request)
+        row = await self._find(request)
         if "maintenance_mode" in given:
             raise Unsupported("Virt driver does not implement host maintenance mode.")
         enabled = ON[given["status"].lower()]
-
-        async def write(tx: Tx) -> None:
-            await HOST.update(tx, {"name": request.params["id"]}, {"disabled": not enabled, "disabled_reason": None})
-
-        await self.db.write(write)
+        await self.db.write(lambda tx: change(tx, row, {"disabled": not enabled, "disabled_reason": None}))
         status = "enabled" if enabled else "disabled"
         return json_response(200, {"host": request.params["id"], "status": status})
 

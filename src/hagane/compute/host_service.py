@@ -58,7 +58,7 @@ class HostServices:
             row = await HOST.get(tx, service_id=key)
             if row is None:
                 raise NotFound(f"Service {key} could not be found.")
-            return await _change(tx, row, _wanted(body))
+            return await change(tx, row, _wanted(body))
 
         return json_response(200, {"service": _service(request, await self.db.write(write))})
 
@@ -79,7 +79,7 @@ class HostServices:
             row = await HOST.get(tx, name=body["host"])
             if row is None:
                 raise NotFound(f"Could not find binary {body['binary']} on host {body['host']}.")
-            return await _change(tx, row, _wanted(wanted))
+            return await change(tx, row, _wanted(wanted))
 
         row = await self.db.write(write)
         answer = {"host": row["name"], "binary": COMPUTE}
@@ -148,7 +148,8 @@ def _wanted(body: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-async def _change(tx: Tx, row: Row, changes: dict[str, Any]) -> Row:
+async def change(tx: Tx, row: Row, changes: dict[str, Any]) -> Row:
+    """What an administrator says of a Host; its row as it is then."""
     changes["updated_at"] = clock.now()
     await HOST.update(tx, {"id": row["id"]}, changes)
     return row | changes
