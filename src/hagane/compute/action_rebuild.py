@@ -5,7 +5,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.cloud import Cloud
-from hagane.compute import device, device_image, personality, quota
+from hagane.compute import device, device_image, personality, quota, storage
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, links, need
 from hagane.compute.row import Task, VmState
@@ -17,7 +17,6 @@ from hagane.errors import Conflict, Invalid, NotFound
 from hagane.image.store import ImageInfo, base_image
 from hagane.state.database import Row, Tx
 from hagane.volume import attach
-from hagane.volume.row import VOLUME
 
 _COLUMNS = {"name": "name", "OS-DCF:diskConfig": "disk_config", "accessIPv4": "access_ipv4",
             "accessIPv6": "access_ipv6", "description": "description", "hostname": "hostname", "metadata": "metadata",
@@ -83,8 +82,9 @@ async def _check_volumes(request: Request, tx: Tx, row: Row, root: device.Entry,
                       " server.", code="ImageUnacceptable")  # fmt: skip
     if row["flavor"]["ram"] < image.min_ram:
         raise Invalid("Flavor's memory is too small for requested image.")
+    volumes = await storage.volumes_of(tx, row)
     for one in device.volumes(row):
-        volume = await VOLUME.get(tx, id=one["volume_id"])
+        volume = volumes.get(one["volume_id"])
         if volume and one is root:
             device_image.fits(volume["size"], image.min_disk)
         if volume is None or volume["status"] != "in-use":

@@ -46,11 +46,12 @@ async def freeze(request: Request, tx: Tx, row: Row, name: str) -> tuple[dict[st
     """Ask for a snapshot of each volume; the properties that lead to them, and their ids. Raises Invalid,
     QuotaExceeded."""
     mapping, ids = [], []
+    volumes = await storage.volumes_of(tx, row)
     for one in device.devices(row):
         entry: dict[str, Any] = {label: one[column] for label, column in _KEPT.items()}
         entry |= {"source_type": one["source"], "destination_type": one["destination"], "no_device": None}
         if one["destination"] == "volume":
-            made = await _snapshot(request, tx, one, name)
+            made = await _snapshot(request, tx, volumes.get(one["volume_id"]), one, name)
             ids.append(made["id"])
             entry |= {"source_type": "snapshot", "snapshot_id": made["id"], "volume_size": made["size"]}
         mapping.append(entry)
@@ -58,8 +59,7 @@ async def freeze(request: Request, tx: Tx, row: Row, name: str) -> tuple[dict[st
     return words, ids
 
 
-async def _snapshot(request: Request, tx: Tx, one: device.Entry, name: str) -> Row:
-    volume = await VOLUME.get(tx, id=one["volume_id"])
+async def _snapshot(request: Request, tx: Tx, volume: Row | None, one: device.Entry, name: str) -> Row:
     if volume is None:
         raise bad_volume(f"Volume {one['volume_id']} could not be found.")
     words = {"name": f"snapshot for {name}", "description": volume["description"], "metadata": {}}

@@ -12,6 +12,7 @@ from hagane.errors import Invalid, NotFound, QuotaExceeded, TooLarge
 from hagane.state.database import Reader, Row, Tx
 from hagane.volume import attach
 from hagane.volume.base import ROOT, bad_volume, missing, sees
+from hagane.volume.row import VOLUME
 
 NEWEST = (3, 71)
 
@@ -29,6 +30,12 @@ async def volume_of(request: Request, reader: Reader, volume_id: str) -> Row:
     if not sees(request, row):
         raise missing("Volume", volume_id)
     return row
+
+
+async def volumes_of(reader: Reader, row: Row) -> dict[str, Row]:
+    """The volumes of a Server, as far as they are there, by their ids."""
+    ids = [one["volume_id"] for one in device.volumes(row) if one["volume_id"]]
+    return {volume["id"]: volume for volume in await VOLUME.select(reader, {"id": ids})} if ids else {}
 
 
 async def refuse_twice(tx: Tx, row: Row, volume: Row) -> None:
