@@ -11,7 +11,7 @@ from hagane.compute.base import api, at, links, need
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import changed_view, find, refuse_locked
 from hagane.compute.server_body import rebuild_type
-from hagane.compute.server_create import check_fit, check_image, check_metadata, key_of, password, seal
+from hagane.compute.server_create import check_fit, check_image, check_memory, check_metadata, key_of, password, seal
 from hagane.compute.steel import refuse_steel
 from hagane.errors import Conflict, Invalid, NotFound
 from hagane.image.store import ImageInfo, base_image
@@ -80,8 +80,7 @@ async def _check_volumes(request: Request, tx: Tx, row: Row, root: device.Entry,
     if facts.get("image_id") != image.id and not at(request, 93):
         raise Invalid(f"Image {image.id} is unacceptable: Unable to rebuild with a different image for a volume-backed"
                       " server.", code="ImageUnacceptable")  # fmt: skip
-    if row["flavor"]["ram"] < image.min_ram:
-        raise Invalid("Flavor's memory is too small for requested image.")
+    check_memory(row["flavor"], image.min_ram)
     volumes = await storage.volumes_of(tx, row)
     for one in device.volumes(row):
         volume = volumes.get(one["volume_id"])

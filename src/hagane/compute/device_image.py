@@ -72,7 +72,7 @@ async def _snapshot(request: Request, tx: Tx, volume: Row | None, one: device.En
 
 
 def fits(size: int, min_disk: int) -> None:
-    """Whether an image fits the volume of `size` GiB that is to be made anew of it. Raises Invalid."""
+    """Whether an image fits the volume of `size` GiB that is to be made of it. Raises Invalid."""
     if min_disk > size:
         raise Invalid("Volume is smaller than the minimum size specified in image metadata. Volume size is"
                       f" {size << 30} bytes, minimum size is {min_disk << 30} bytes.")  # fmt: skip

@@ -7,13 +7,14 @@ Where a Server goes is not decided here: reconcile/server.py claims a Host for m
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.baremetal.node import NODE
-from hagane.compute import device_order, flavor_node, nic, personality, quota, server_group, steel
+from hagane.compute import device_image, device_order, flavor_node, nic, personality, quota, server_group, steel
 from hagane.compute import keypair as keypairs
 from hagane.compute.base import api, at, need, own
 from hagane.compute.flavor import find as find_flavor
@@ -177,18 +178,21 @@ def check_boot(request: Request, flavor: dict[str, Any], boot: device_order.Boot
     if root is None:
         if boot.image:
             check_fit(request, flavor, boot.image)
-    elif flavor["ram"] < boot.min_ram:
-        raise Invalid("Flavor's memory is too small for requested image.")
-    elif root["volume_size"] is not None and boot.min_disk > root["volume_size"]:
-        raise Invalid("Volume is smaller than the minimum size specified in image metadata. Volume size is"
-                      f" {root['volume_size'] * GIB} bytes, minimum size is {boot.min_disk * GIB} bytes.")  # fmt: skip
+    else:
+        check_memory(flavor, boot.min_ram)
+        if root["volume_size"] is not None:
+            device_image.fits(root["volume_size"], boot.min_disk)
     device_order.check(flavor, boot.wishes)
+
+
+def check_memory(flavor: Mapping[str, Any], min_ram: int) -> None:
+    if flavor["ram"] < min_ram:
+        raise Invalid("Flavor's memory is too small for requested image.")
 
 
 def check_fit(request: Request, flavor: dict[str, Any], image: ImageInfo) -> None:
     """Whether the image fits the flavor. Raises Invalid, Forbidden."""
-    if flavor["ram"] < image.min_ram:
-        raise Invalid("Flavor's memory is too small for requested image.")
+    check_memory(flavor, image.min_ram)
     disk = flavor["disk"] * GIB
     if not disk:
         if not request.allowed(api("servers:create:zero_disk_flavor"), own(request)):
