@@ -60,24 +60,40 @@ def secret_uuid(machine_id: str, key: str) -> str:
 def disk_xml(machine_id: str, disk: Disk, target: str, folder: str, seen: SeenDisk | None = None) -> ET.Element:
     """One disk. Its key is its serial number, unless another is wanted; a guest finds it by that in /dev/disk/by-id.
     `folder`: of the disks that the Host keeps."""
-    drive = disk.key.startswith(DRIVE)
     if disk.source is None:
         node = ET.Element("disk", type="file", device="disk")
-        sub(node, "driver", name="qemu", type="raw" if drive else "qcow2", discard="unmap")
+        sub(node, "driver", name="qemu", type="qcow2", discard="unmap")
         sub(node, "source", file=f"{folder}/{disk_name(machine_id, disk.key)}")
     else:
         node = _volume(machine_id, disk.key, disk.source)
     sub(node, "target", dev=target, bus=disk.bus)
-    if drive or disk.read_only:
+    if disk.read_only:
         sub(node, "readonly")
     if disk.source and disk.source.data.get("multiattach"):
         sub(node, "shareable")
-    if not drive:
-        sub(node, "serial", text=(disk.serial or disk.key)[:36])
+    sub(node, "serial", text=(disk.serial or disk.key)[:36])
     if disk.source:
         sub(node, "alias", name=_ALIAS + disk.key)
     if seen and seen.address:
         sub(node, "address", **seen.address)
+    return node
+
+
+def drive_xml(machine_id: str, key: str, folder: str, *, q35: bool, taken: set[str]) -> ET.Element:
+    """The config drive: a CD, which takes no letter of the guest's disks. The board `pc` has a controller for it; on
+    `q35` it is SCSI, as the kernels of many cloud images have no driver for SATA. Guests find it by its label."""
+    node = ET.Element("disk", type="file", device="cdrom")
+    sub(node, "driver", name="qemu", type="raw")
+    sub(node, "source", file=f"{folder}/{disk_name(machine_id, key)}")
+    if q35:
+        sub(node, "target", dev="sdz", bus="scsi")
+        sub(node, "readonly")
+        # The last name would be on a second controller, if libvirt counted.
+        sub(node, "address", type="drive", controller=0, bus=0, target=1, unit=0)
+    else:
+        free = next((name for name in ("hdc", "hdd", "hdb", "hda") if name not in taken), "hdc")
+        sub(node, "target", dev=free, bus="ide")
+        sub(node, "readonly")
     return node
 
 

@@ -15,6 +15,7 @@ import hashlib
 import re
 import uuid
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hagane.drivers.hypervisor.base import Disk, Machine, MachineNic
@@ -22,6 +23,7 @@ from hagane.drivers.hypervisor.libvirt_disk import (
     MARK,
     SeenDisk,
     disk_xml,
+    drive_xml,
     free_target,
     seen_disks,
     sub,
@@ -190,8 +192,7 @@ def _firmware(root: ET.Element, machine: Machine, style: Style, kept: Domain | N
 
 
 def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain | None) -> None:
-    drive = drive_key(machine)
-    disks = [*machine.disks, *([Disk(drive, 0)] if drive else [])]
+    disks, drive = machine.disks, drive_key(machine)
     seen = _kept_disks(disks, kept)
     # A first disk that is new (a rebuild) takes the first name, also where an old disk of this machine has it still.
     taken = {seen[disk.key].target for disk in disks if disk.key in seen}
@@ -205,14 +206,17 @@ def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain |
             place = target(disk, taken if disk.device else taken | asked)
         taken.add(place)
         node = disk_xml(machine.id, disk, place, style.disk_dir, seen.get(disk.key))
-        if number == 0 and machine.disks:
+        if number == 0:
             sub(node, "boot", order=1)
         devices.append(node)
-    if style.machine == "q35":
+    q35 = style.machine == "q35"
+    if drive:
+        devices.append(drive_xml(machine.id, drive, style.disk_dir, q35=q35, taken=taken))
+    if q35:
         sub(devices, "controller", type="pci", index=0, model="pcie-root")
         for index in range(1, ROOT_PORTS + 1):
             sub(devices, "controller", type="pci", index=index, model="pcie-root-port")
-    if any(disk.bus == "scsi" for disk in disks):
+    if any(disk.bus == "scsi" for disk in disks) or (drive and q35):
         sub(devices, "controller", type="scsi", model="virtio-scsi")
     sub(devices, "controller", type="usb", model="none")
     for nic in machine.nics:
@@ -224,7 +228,7 @@ def _devices(devices: ET.Element, machine: Machine, style: Style, kept: Domain |
     sub(sub(devices, "rng", model="virtio"), "backend", model="random", text="/dev/urandom")
 
 
-def _kept_disks(disks: list[Disk], kept: Domain | None) -> dict[str, SeenDisk]:
+def _kept_disks(disks: Sequence[Disk], kept: Domain | None) -> dict[str, SeenDisk]:
     """The places that disks keep. The first disk is the guest's first: where it would not be (a rescue system comes in
     front of the others, or goes again), all find new places in their order."""
     seen = kept.disks if kept else {}
