@@ -202,6 +202,9 @@ class World:
                                                    "registered_limits", 0, "id")  # fmt: skip
         kept = {"policy": {"type": "text/plain", "blob": SECRET}}
         self.ids["identity/policies"] = self._make(self.admin, f"{v3}/policies", kept, "policy", "id")
+        group = {"endpoint_group": {"name": SECRET, "filters": {"service_id": service}}}
+        groups = f"{v3}/OS-EP-FILTER/endpoint_groups"
+        self.ids["endpoint_groups"] = self._make(self.admin, groups, group, "endpoint_group", "id")
         limit = about | {"project_id": self.victim.project_id, "resource_limit": 2, "description": SECRET}
         self.ids["limits"] = self._make(self.admin, f"{v3}/limits", {"limits": [limit]}, "limits", 0, "id")
         self.ids |= {

@@ -30,6 +30,8 @@ REF = Str(64, min=1, pattern=r"^[a-zA-Z0-9-]+\Z")
 SECRET = ("password", "original_password", "secret", "blob")  # attributes whose value no error repeats
 CHANGED = "identity"
 """The topic of `tx.notify`: cached tokens are worthless. `identity:<id>` says it of one user, project or token."""
+CATALOG = f"{CHANGED}:catalog"
+"""The topic that says only: what projects see of the catalog has changed."""
 
 _INEXACT = {
     "contains": "REPLACE({column}, {value}, '') <> {column}",

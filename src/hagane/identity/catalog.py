@@ -17,6 +17,8 @@ _BELOW = """WITH RECURSIVE down(id) AS (
   SELECT id FROM identity_region WHERE id = :id
   UNION SELECT r.id FROM identity_region r JOIN down ON r.parent_region_id = down.id)
 SELECT id FROM down"""
+_FORGET_ENDPOINTS = """DELETE FROM identity_project_endpoint
+WHERE endpoint_id IN (SELECT id FROM identity_endpoint WHERE service_id = :service)"""
 
 
 class CatalogResource(IdentityResource):
@@ -121,6 +123,7 @@ class CatalogService(CatalogResource):
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         await super().deleting(request, tx, row)
+        await tx.execute(_FORGET_ENDPOINTS, {"service": row["id"]})
         await Endpoint.table.delete(tx, {"service_id": row["id"]})
         await _forget_limits(tx, "service_id", [row["id"]])
 
@@ -154,6 +157,10 @@ class Endpoint(CatalogResource):
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         await super().updating(request, tx, old, changes)
         await self._places(tx, changes)
+
+    async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
+        await super().deleting(request, tx, row)
+        await tx.execute("DELETE FROM identity_project_endpoint WHERE endpoint_id = :id", {"id": row["id"]})
 
     async def _places(self, tx: Tx, row: Row) -> None:
         """The region and service must exist; a region named the old way is made if it does not."""

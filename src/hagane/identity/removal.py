@@ -50,6 +50,8 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
     await _each(tx, "DELETE FROM identity_limit WHERE domain_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_credential WHERE project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_trust WHERE project_id IN ({})", ids)
+    for table in ("project_endpoint", "project_endpoint_group"):
+        await _each(tx, f"DELETE FROM identity_{table} WHERE project_id IN ({{}})", ids)
     await _each(tx, "UPDATE identity_user SET default_project_id = NULL WHERE default_project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_project WHERE id IN ({})", ids)
     await revoke(tx, *ids, kind="project_id")

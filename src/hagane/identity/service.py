@@ -16,6 +16,8 @@ from hagane.identity.catalog import CatalogService, Endpoint, Region
 from hagane.identity.credential import Credential
 from hagane.identity.domain import Domain
 from hagane.identity.ec2 import Ec2
+from hagane.identity.endpoint_filter import PROJECT_ENDPOINT, PROJECT_GROUP, EndpointFilter
+from hagane.identity.endpoint_group import EndpointGroup
 from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
 from hagane.identity.limit import Limit, RegisteredLimit
@@ -32,9 +34,17 @@ from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
-          RegisteredLimit, Limit, Trust, Credential, StoredPolicy)  # fmt: skip
+          RegisteredLimit, Limit, Trust, Credential, StoredPolicy, EndpointGroup)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
-TABLES: tuple[Table, ...] = (*(resource.table for resource in STORED), MEMBER, IMPLIED, ASSIGNMENT, REVOCATION)
+TABLES: tuple[Table, ...] = (
+    *(resource.table for resource in STORED),
+    MEMBER,
+    IMPLIED,
+    ASSIGNMENT,
+    REVOCATION,
+    PROJECT_ENDPOINT,
+    PROJECT_GROUP,
+)
 
 
 def service(cloud: Cloud) -> Service:
@@ -52,6 +62,7 @@ def service(cloud: Cloud) -> Service:
         RevokeEvents(cloud),
         Grants(cloud),
         AssignmentList(cloud),
+        EndpointFilter(cloud),
     )
     made.routes = [*_versions(), *(route for part in parts for route in part.routes())]
     return made

@@ -16,7 +16,7 @@ from hagane.api.http import Caller, Request
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, Unauthenticated
 from hagane.identity.access_rule import allows
-from hagane.identity.base import CHANGED, UNAUTHORIZED
+from hagane.identity.base import CATALOG, CHANGED, UNAUTHORIZED
 from hagane.identity.catalog_view import Catalog
 from hagane.identity.fernet import EC2_METHOD, TokenCodec
 from hagane.identity.ticket import Ticket, scoped
@@ -98,7 +98,9 @@ class Tokens:
 
     def changed(self, topic: str) -> None:
         """A topic of some transaction, committed here or elsewhere ("*": some may have been missed)."""
-        if topic.startswith(CHANGED + ":"):
+        if topic == CATALOG:
+            self.catalog.forget()
+        elif topic.startswith(CHANGED + ":"):
             self._epoch += 1
             for text in list(self._of.get(topic[len(CHANGED) + 1 :], ())):
                 self._drop(text)

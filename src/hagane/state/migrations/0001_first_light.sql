@@ -303,6 +303,14 @@ CREATE INDEX identity_endpoint_0 ON identity_endpoint (service_id);
 
 CREATE INDEX identity_endpoint_1 ON identity_endpoint (region_id);
 
+CREATE TABLE identity_endpoint_group (
+  id TEXT NOT NULL,
+  name TEXT,
+  description TEXT,
+  filters TEXT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE identity_group (
   id TEXT NOT NULL,
   name TEXT,
@@ -376,6 +384,22 @@ CREATE UNIQUE INDEX identity_project_0 ON identity_project (domain_id, name);
 CREATE INDEX identity_project_1 ON identity_project (parent_id);
 
 CREATE INDEX identity_project_2 ON identity_project (is_domain);
+
+CREATE TABLE identity_project_endpoint (
+  project_id TEXT NOT NULL,
+  endpoint_id TEXT NOT NULL,
+  PRIMARY KEY (project_id, endpoint_id)
+);
+
+CREATE INDEX identity_project_endpoint_0 ON identity_project_endpoint (endpoint_id);
+
+CREATE TABLE identity_project_endpoint_group (
+  project_id TEXT NOT NULL,
+  endpoint_group_id TEXT NOT NULL,
+  PRIMARY KEY (project_id, endpoint_group_id)
+);
+
+CREATE INDEX identity_project_endpoint_group_0 ON identity_project_endpoint_group (endpoint_group_id);
 
 CREATE TABLE identity_region (
   id TEXT NOT NULL,
