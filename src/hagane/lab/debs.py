@@ -1,8 +1,10 @@
-"""Debian packages as files: downloaded from the machine's own mirror, unpacked, never installed.
+"""Debian packages as files: downloaded from the machine's own mirror, unpacked, never installed. Images are made of
+them.
 
 A name may be one that always stands for the newest of a kind ("linux-image-amd64"): then its dependency is taken.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -56,3 +58,18 @@ def closure(folder: Path, packages: tuple[str, ...]) -> list[Path]:
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     tool("apt-get", "-qq", "-y", "--download-only", *PATIENT, *words, "install", *packages, timeout=600)
     return sorted(folder.glob("*.deb"))
+
+
+def modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> None:
+    """Copy kernel modules and what they depend on, and make them known to modprobe. A kernel may lack some."""
+    tree = Path("lib/modules") / version
+    depends = {}
+    for line in (parts / tree / "modules.dep").read_text().splitlines():
+        file, _, needs = line.partition(":")
+        depends[Path(file).stem.replace("-", "_")] = [file, *needs.split()]
+    for file in {file for name in names for file in depends.get(name.replace("-", "_"), ())}:
+        (root / tree / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(parts / tree / file, root / tree / file)
+    for file in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        shutil.copy(parts / tree / file, root / tree / file)
+    tool("depmod", "-b", root, version)

@@ -15,8 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hagane.errors import Unavailable
-from hagane.lab import disk, guest_san
+from hagane.lab import debs, disk, guest_san
+from hagane.lab.guest_san import MULTIARCH
 from hagane.lab.process import tool
 
 CACHE = Path("/var/cache/hagane")
@@ -43,7 +43,6 @@ LATE = (
     *("sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "evdev", "button", "virtio_rng", "virtio_balloon"),
     *("virtio_console", "8021q", "pvpanic_pci", "ext2"),
 )
-MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
 CMDLINE = "console=ttyS0,115200 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check edd=off"
 TOOLS = ("blkid", "curl", "lsblk", "sudo")  # what tests ask guests for and busybox has not
@@ -62,52 +61,26 @@ class GuestImage:
 
 def build(*, variant: str = "a", cache: Path = CACHE) -> GuestImage:
     """The image from the cache, built first if need be. Errors: Unavailable (no packages), DeviceFailed."""
-    kernel_package, *packages = debs(cache / "debs")
-    key = _key([kernel_package, *packages], variant)
+    packages = debs.fetch(cache / "debs", PACKAGES)
+    key = _key(packages, variant)
     image = GuestImage(cache / f"guest-{key}.qcow2", cache / f"vmlinuz-{key}", variant)
     if not (image.path.exists() and image.kernel.exists()):
         with tempfile.TemporaryDirectory(prefix="hagane-guest-") as name:
-            _build(Path(name), [kernel_package, *packages], image)
+            _build(Path(name), packages, image)
     return image
-
-
-def debs(folder: Path) -> list[Path]:
-    """The package files, the kernel's first; what the folder lacks is downloaded from the machine's Debian mirror."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in PACKAGES if not list(folder.glob(f"{_pattern(name)}_*.deb"))]
-    if missing:
-        names = [_kernel_package() if name == PACKAGES[0] else name for name in missing]
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            tool("apt-get", "download", "-qq", "-o", "Acquire::Retries=5", *names, cwd=Path(partial))
-            for file in Path(partial).glob("*.deb"):
-                file.replace(folder / file.name)
-    return [max(folder.glob(f"{_pattern(name)}_*.deb"), key=lambda path: path.stat().st_mtime) for name in PACKAGES]
-
-
-def _pattern(package: str) -> str:
-    return package.replace("linux-image-", "linux-image-[0-9]*")
-
-
-def _kernel_package() -> str:
-    """The package behind the name that always stands for the newest kernel."""
-    for line in tool("apt-cache", "depends", PACKAGES[0]).splitlines():
-        word, _, name = line.strip().partition(": ")
-        if word == "Depends":
-            return name
-    raise Unavailable(f"apt does not know the package {PACKAGES[0]}: run `apt-get update`.")
 
 
 def _key(packages: list[Path], variant: str) -> str:
     digest = hashlib.sha256(repr((variant, [path.name for path in packages])).encode())
-    for path in (*sorted(FILES.iterdir()), Path(__file__), Path(disk.__file__), Path(guest_san.__file__)):
+    own = (Path(module) for module in (__file__, debs.__file__, disk.__file__, guest_san.__file__))
+    for path in (*sorted(FILES.iterdir()), *own):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
 def _build(work: Path, packages: list[Path], image: GuestImage) -> None:
     parts, root = work / "parts", work / "root"
-    for package in packages:
-        tool("dpkg-deb", "-x", package, parts)
+    debs.unpack(packages, parts)
     version = next((parts / "lib/modules").iterdir()).name
     tool("depmod", "-b", parts, version)
     _root(root, parts, version, image.variant)
@@ -141,7 +114,7 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
         # The shortest name is the one that programs ask for; the others are what it points at.
         shutil.copy(min(found, key=lambda file: len(file.name)), root / "lib")
     guest_san.install(root, parts, guest_san.KEEP, guest_san.KEEP_LIBRARIES)
-    _modules(root, parts, version, (*EARLY, *LATE))
+    debs.modules(root, parts, version, (*EARLY, *LATE))
     for file in FILES.iterdir():
         target = root / ("etc/inittab" if file.name == "inittab" else f"etc/hagane/{file.name}")
         shutil.copy(file, target)
@@ -165,21 +138,6 @@ def _busybox(root: Path, parts: Path) -> None:
             (root / "bin" / name).symlink_to("busybox")
 
 
-def _modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> None:
-    """Copy kernel modules and what they depend on, and make them known to modprobe."""
-    tree = Path("lib/modules") / version
-    depends = {}
-    for line in (parts / tree / "modules.dep").read_text().splitlines():
-        file, _, needs = line.partition(":")
-        depends[Path(file).stem.replace("-", "_")] = [file, *needs.split()]
-    for file in {file for name in names for file in depends.get(name, ())}:
-        (root / tree / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(parts / tree / file, root / tree / file)
-    for file in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        shutil.copy(parts / tree / file, root / tree / file)
-    tool("depmod", "-b", root, version)
-
-
 def _ramdisk(root: Path, parts: Path, version: str) -> bytes:
     for name in ("bin", "dev", "etc/iscsi", "proc", "run", "sys", "root", "var/lock"):
         (root / name).mkdir(parents=True)
@@ -187,7 +145,7 @@ def _ramdisk(root: Path, parts: Path, version: str) -> bytes:
     shutil.copy(FILES / "init", root / "init")
     (root / "init").chmod(0o755)
     guest_san.install(root, parts, guest_san.LOGIN, guest_san.LOGIN_LIBRARIES)
-    _modules(root, parts, version, EARLY)
+    debs.modules(root, parts, version, EARLY)
     return disk.cpio(root)
 
 

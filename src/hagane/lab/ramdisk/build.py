@@ -67,7 +67,8 @@ def build(*, variant: str = "virtual", cache: Path = CACHE) -> Ramdisk:
 
 def _key(packages: list[Path], variant: str) -> str:
     digest = hashlib.sha256(repr((variant, [path.name for path in packages])).encode())
-    for path in (*sorted(HERE.glob("rootfs/*")), *sorted(HERE.glob("agent/*.py")), Path(__file__), Path(disk.__file__)):
+    own = (Path(module) for module in (__file__, debs.__file__, disk.__file__))
+    for path in (*sorted(HERE.glob("rootfs/*")), *sorted(HERE.glob("agent/*.py")), *own):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
@@ -81,7 +82,7 @@ def _build(work: Path, packages: list[Path], variant: str, made: Ramdisk) -> Non
         (root / name).mkdir(parents=True)
     _programs(root, parts)
     _python(root, parts)
-    modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
+    debs.modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
     for file in HERE.glob("rootfs/*"):
         folder = {"init": "", "hagane-do": "usr/bin"}.get(file.name, "etc/hagane")
         target = root / folder / file.name
@@ -165,21 +166,6 @@ def _run_python(parts: Path, program: str, *arguments: str) -> str:
             f"The ramdisk's Python does not run: {done.stderr.strip().splitlines()[-1]}", detail=done.stderr
         )
     return done.stdout
-
-
-def modules(root: Path, parts: Path, version: str, names: tuple[str, ...]) -> None:
-    """Copy kernel modules and what they depend on, and make them known to modprobe. A kernel may lack some."""
-    tree = Path("lib/modules") / version
-    depends = {}
-    for line in (parts / tree / "modules.dep").read_text().splitlines():
-        file, _, needs = line.partition(":")
-        depends[Path(file).stem.replace("-", "_")] = [file, *needs.split()]
-    for file in {file for name in names for file in depends.get(name.replace("-", "_"), ())}:
-        (root / tree / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(parts / tree / file, root / tree / file)
-    for file in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-        shutil.copy(parts / tree / file, root / tree / file)
-    tool("depmod", "-b", root, version)
 
 
 _ETC = {

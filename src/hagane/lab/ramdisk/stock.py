@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hagane.lab import debs, disk
 from hagane.lab.process import tool
-from hagane.lab.ramdisk.build import CACHE, COMMON, HERE, KERNELS, METAL, Ramdisk, modules
+from hagane.lab.ramdisk.build import CACHE, COMMON, HERE, KERNELS, METAL, Ramdisk
 
 AGENT = "ironic-python-agent==13.0.0"
 PACKAGES = (
@@ -65,7 +65,12 @@ def build(*, variant: str = "virtual", tls: bool = True, cache: Path = CACHE) ->
     """The ramdisk from the cache, built first if need be. Errors: Unavailable (no packages), DeviceFailed."""
     kernel = debs.fetch(cache / "debs", (KERNELS[variant],))[0]
     digest = hashlib.sha256(repr((kernel.name, AGENT, PACKAGES, variant, tls)).encode())
-    for path in (Path(__file__), HERE / "build.py", *sorted(HERE.glob("rootfs*/*")), Path(disk.__file__)):
+    for path in (
+        Path(__file__),
+        HERE / "build.py",
+        *sorted(HERE.glob("rootfs*/*")),
+        *map(Path, (debs.__file__, disk.__file__)),
+    ):
         digest.update(path.read_bytes())
     key = digest.hexdigest()[:12]
     made = Ramdisk(cache / f"stock-{key}.kernel", cache / f"stock-{key}.gz")
@@ -84,7 +89,7 @@ def _build(work: Path, kernel: Path, variant: str, made: Ramdisk, *, tls: bool) 
     debs.unpack(wanted, root)
     _agent(root)
     (root / "lib/modules").mkdir(parents=True, exist_ok=True)
-    modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
+    debs.modules(root, parts, version, (*COMMON, *METAL) if variant == "metal" else COMMON)
     _own(root, tls=tls)
     archive = work / "ramdisk.gz"
     archive.write_bytes(disk.cpio(root))
