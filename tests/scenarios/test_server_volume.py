@@ -206,6 +206,36 @@ async def test_a_server_waits_for_its_volume_and_says_so(tmp_path: Path) -> None
         await end(w, ways, server_id)
 
 
+async def test_an_image_of_a_volume_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that makes no snapshot now ends the action, the image goes, and the Server runs on."""
+    async with world(tmp_path) as w:
+        ways, server_id = tap(w), await order(w, backed=True)
+        await w.settled(server_id)
+
+        def away(call: str) -> None:
+            if call == "Snapshot":
+                raise Unavailable("The backend is away.")
+
+        storage(w).hook = away
+        monkeypatch.setattr(server, "ACTION_SECONDS", 0.2)
+        answer = await w.act(server_id, createImage={"name": "copy"})
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ACTIVE"
+        image = answer.json()["image_id"]
+        assert (await w.member.get(f"/image/v2/images/{image}")).status_code == 404
+        (event,) = await w.db.fetch("SELECT * FROM event WHERE action = 'createImage' AND step = ''")
+        assert event["result"] == "Error" and event["message"].startswith("It waits for 1 volume snapshot(s)")
+        storage(w).hook = lambda call: None
+        (snapshot,) = await w.db.fetch("SELECT id FROM volume_snapshot")
+
+        async def gone() -> bool:
+            await w.member.delete(f"/volume/v3/snapshots/{snapshot['id']}")
+            return not await w.db.fetch("SELECT id FROM volume_snapshot")
+
+        await w.until(gone)
+        await end(w, ways, server_id)
+
+
 async def test_a_host_that_stays_away_takes_no_volume_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The volume is available again when the wait is over; and the Server, when its Host is back, is without it."""
     async with world(tmp_path) as w:

@@ -275,7 +275,9 @@ class ServerReconciler:
         try:
             if "volumes" in row["snapshot"]:
                 if why := await self._volumes.frozen(row["snapshot"]["volumes"]):
-                    return Wait(1.0, why)
+                    if clock.wall() > _deadline(row):
+                        raise DeviceFailed(f"{why} Given up.")
+                    return Wait(1.0, why, _deadline(row))
                 await store.fill(self._cloud, row["snapshot"]["image_id"], _nothing())
             else:
                 await self._upload(row, steps)
