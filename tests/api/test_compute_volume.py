@@ -350,6 +350,34 @@ def test_an_image_of_volumes(s: Store) -> None:
         s.delete(key)
 
 
+@pytest.mark.parametrize("value", ["a lot", "-1", "1.5", "\u0663", "99999999999", "9" * 5000])
+@pytest.mark.parametrize("name", ["min_ram", "min_disk"])
+def test_what_an_owner_wrote_about_a_volume_is_refused_in_words(s: Store, name: str, value: str) -> None:
+    """Image metadata of a volume is text that its owner writes; here it should be a number."""
+    key = s.volume(imageRef=s.image)
+    s.until(key, "available")
+    body = {"os-set_image_metadata": {"metadata": {name: value}}}
+    s.alice.http.post(f"{V3}/volumes/{key}/action", json=body).raise_for_status()
+    answer = s.backed(source_type="volume", uuid=key, destination_type="volume", boot_index=0)
+    assert answer.status_code == 400
+    assert message(answer) == (
+        f"Invalid image metadata of the volume: {name} must be a whole number from 0 to 2147483647, not '{value[:64]}'."
+    )
+    s.alice.http.delete(f"{V3}/volumes/{key}").raise_for_status()
+
+
+def test_an_image_of_a_server_whose_volume_says_nonsense(s: Store) -> None:
+    device = {"source_type": "image", "uuid": s.image, "destination_type": "volume", "boot_index": 0, "volume_size": 1}
+    server = s.backed(**device, delete_on_termination=True).json()["server"]["id"]
+    s.wait(server)
+    (one,) = s.show(server)["os-extended-volumes:volumes_attached"]
+    body = {"os-set_image_metadata": {"metadata": {"min_ram": "plenty"}}}
+    s.alice.http.post(f"{V3}/volumes/{one['id']}/action", json=body).raise_for_status()
+    answer = s.act(server, createImage={"name": "never"})
+    assert answer.status_code == 400 and "min_ram must be a whole number" in message(answer)
+    s.delete(server)
+
+
 def _wrong(name: str) -> Callable[[Store], tuple[dict[str, Any], str]]:
     """Name of a case -> (what the order says, the words of its refusal)."""
     bad = "Block Device Mapping is Invalid: "

@@ -105,7 +105,7 @@ async def _of_volumes(request: Request, tx: Tx, row: Row, value: dict[str, Any],
     image_id = await new_image(
         tx, name=value["name"], owner=request.caller.project_id,
         properties=kept | inherited(row, None) | value.get("metadata", {}) | mapping,
-        min_disk=int(facts.get("min_disk") or 0), min_ram=int(facts.get("min_ram") or 0),
+        min_disk=device_image.least(facts, "min_disk"), min_ram=device_image.least(facts, "min_ram"),
     )  # fmt: skip
     snapshot = {"image_id": image_id, "volumes": ids}
     await intend(request, tx, row, "createImage", changes | {"snapshot": snapshot})

@@ -6,6 +6,8 @@ A Server that is made of such an image gets volumes that are made of the snapsho
 """
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from hagane.api.http import Request
@@ -16,6 +18,7 @@ from hagane.volume import snapshot
 from hagane.volume.base import bad_volume
 from hagane.volume.row import VOLUME
 
+MOST = 2**31 - 1  # what an image may ask for
 _OF_THE_VOLUME = {
     "image_id",
     "image_name",
@@ -40,6 +43,15 @@ async def facts_of(reader: Reader, row: Row) -> dict[str, str]:
 def properties_of(facts: dict[str, str]) -> dict[str, str]:
     """Those of the facts that were the image's own properties."""
     return {name: value for name, value in facts.items() if name not in _OF_THE_VOLUME}
+
+
+def least(facts: Mapping[str, Any], name: str) -> int:
+    """`min_ram` or `min_disk` of a volume's facts, which its owner may have written. Raises Invalid."""
+    text = str(facts.get(name) or 0)
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > MOST:
+        raise Invalid(f"Invalid image metadata of the volume: {name} must be a whole number from 0 to {MOST}, not"
+                      f" '{text[:64]}'.")  # fmt: skip
+    return int(text)
 
 
 async def freeze(request: Request, tx: Tx, row: Row, name: str) -> tuple[dict[str, str], list[str]]:

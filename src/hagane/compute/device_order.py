@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.compute import device, device_wish, storage
+from hagane.compute import device, device_image, device_wish, storage
 from hagane.compute.base import api, need
 from hagane.compute.device_wish import Wish
 from hagane.errors import Conflict, HaganeError, Invalid, NotFound
@@ -116,7 +116,7 @@ async def _of_devices(request: Request, tx: Tx, given: Asked) -> Boot:
     if not volume["bootable"]:
         raise Invalid(f"Block Device {volume_id} is not bootable.")
     facts = volume["image_metadata"] or {}
-    return Boot(None, facts, int(facts.get("min_ram") or 0), int(facts.get("min_disk") or 0))
+    return Boot(None, facts, device_image.least(facts, "min_ram"), device_image.least(facts, "min_disk"))
 
 
 async def _image(request: Request, tx: Tx, image_id: str) -> ImageInfo:
