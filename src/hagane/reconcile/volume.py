@@ -22,6 +22,7 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import Claim, wake
 from hagane.volume import base, end, message, pool, retype
+from hagane.volume.backup_row import BACKUP
 from hagane.volume.row import SNAPSHOT, VOLUME
 from hagane.volume.task import give_back
 from hagane.volume.type_row import TYPE
@@ -144,7 +145,10 @@ class VolumeReconciler:
         if row["image_id"]:
             return await self._image(row["image_id"])
         if row["backup_id"]:
-            return FromBackup(backup_path(self._cloud, row["backup_id"]))
+            backup = await BACKUP.get(self._db, id=row["backup_id"])
+            if backup is None or not backup["file"]:
+                raise NotFound(f"The backup {row['backup_id']} is gone.")
+            return FromBackup(backup_path(self._cloud, backup["file"]))
         return None
 
     async def _image(self, image_id: str) -> FromImage:
@@ -228,8 +232,9 @@ async def _tell_backup(tx: Tx, row: Row) -> None:
         await wake(tx, base.BACKUP, row["backup_id"])
 
 
-def backup_path(cloud: Cloud, backup_id: str) -> Path:
-    return cloud.config.state / "backups" / backup_id
+def backup_path(cloud: Cloud, file: str) -> Path:
+    """Where the store has a backup's file."""
+    return cloud.config.state / "backups" / file
 
 
 def scratch(cloud: Cloud) -> Path:

@@ -50,6 +50,15 @@ def _status(field: str, value: Any) -> str:
     return value.lower()
 
 
+async def find(request: Request, reader: Reader, key: str) -> Row:
+    """A backup that the caller may know of. Raises NotFound, Forbidden."""
+    row = await BACKUP.get(reader, id=key)
+    if row is None or not sees(request, row):
+        raise missing("Backup", key)
+    need(request, "backup:get", target(row))
+    return row
+
+
 class Backups:
     """/backups."""
 
@@ -57,13 +66,6 @@ class Backups:
         self.cloud, self.db = cloud, cloud.db
         status = Obj(fields={"status": Custom(rule=_status, json_schema={"type": "string"})}, required=("status",))
         self._verbs = {"os-reset_status": Verb(status, self.reset), "os-force_delete": Verb(ANY, self.force_delete)}
-
-    async def _find(self, request: Request, reader: Reader, key: str) -> Row:
-        row = await BACKUP.get(reader, id=key)
-        if row is None or not sees(request, row):
-            raise missing("Backup", key)
-        need(request, "backup:get", target(row))
-        return row
 
     def _summary(self, request: Request, row: Row) -> dict[str, Any]:
         return {"id": row["id"], "name": row["name"], "links": links(request, "backups", row["id"])}
@@ -106,7 +108,7 @@ class Backups:
         return json_response(200, answer)
 
     async def show(self, request: Request) -> Response:
-        row = await self._find(request, self.db, request.params["id"])
+        row = await find(request, self.db, request.params["id"])
         parents = await _parents(self.db, [row["id"]])
         return json_response(200, {"backup": self._view(request, row, parents)})
 
@@ -141,9 +143,10 @@ class Backups:
     async def _make(self, request: Request, tx: Tx, volume: Row, snapshot: Row | None, body: dict[str, Any]) -> Row:
         project, moment = request.caller.project_id or volume["project_id"], clock.now()
         await quota.take(tx, project, {"backups": 1, "backup_gigabytes": volume["size"]}, "backups")
+        key = str(uuid4())
         row = zero(
             BACKUP,
-            id=str(uuid4()), project_id=project, user_id=request.caller.user_id, volume_id=volume["id"],
+            id=key, file=key, project_id=project, user_id=request.caller.user_id, volume_id=volume["id"],
             snapshot_id=snapshot["id"] if snapshot else None, name=body.get("name"), status="creating",
             description=body.get("description"), container=body.get("container"), size=volume["size"],
             object_count=0, metadata=body.get("metadata") or {}, generation=1, parent_id=body["parent_id"],
@@ -166,7 +169,7 @@ class Backups:
             raise Invalid("Missing required element 'backup' in request body.", code="Empty")
 
         async def work(tx: Tx) -> Row:
-            row = await self._find(request, tx, request.params["id"])
+            row = await find(request, tx, request.params["id"])
             need(request, "backup:update", target(row))
             await BACKUP.update(tx, {"id": row["id"]}, body | {"updated_at": clock.now()})
             changed: Row = row | body
@@ -176,7 +179,7 @@ class Backups:
 
     async def delete(self, request: Request) -> Response:
         async def work(tx: Tx) -> None:
-            row = await self._find(request, tx, request.params["id"])
+            row = await find(request, tx, request.params["id"])
             need(request, "backup:delete", target(row))
             if row["status"] not in ("available", "error"):
                 raise bad_backup("Backup status must be available or error")
@@ -195,7 +198,7 @@ class Backups:
         body = (await body_of(request, base.wrapped("restore", _RESTORE)))["restore"]
 
         async def work(tx: Tx) -> Row:
-            row = await self._find(request, tx, request.params["id"])
+            row = await find(request, tx, request.params["id"])
             need(request, "backup:restore", target(row))
             if row["status"] != "available":
                 raise bad_backup("Backup status must be available")
@@ -231,7 +234,7 @@ class Backups:
 
     async def reset(self, request: Request, body: dict[str, Any]) -> Answer:
         async def work(tx: Tx) -> None:
-            row = await self._find(request, tx, request.params["id"])
+            row = await find(request, tx, request.params["id"])
             need(request, _ADMIN + "reset_status", target(row))
             await BACKUP.update(tx, {"id": row["id"]}, body | {"updated_at": clock.now()})
 
@@ -240,7 +243,7 @@ class Backups:
 
     async def force_delete(self, request: Request, body: Any) -> Answer:
         async def work(tx: Tx) -> None:
-            row = await self._find(request, tx, request.params["id"])
+            row = await find(request, tx, request.params["id"])
             need(request, _ADMIN + "force_delete", target(row))
             await self._end(request, tx, row)
 

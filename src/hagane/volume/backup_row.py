@@ -2,6 +2,8 @@
 
 creating ─▶ available ⇄ restoring          error (its cause is in `fail_reason`)
                 └─▶ deleting ─▶ (gone)
+
+A backup that was imported (backup_record.py) may share its file with others; the file goes with the last of them.
 """
 
 from hagane.state.table import Column, Table
@@ -18,6 +20,7 @@ BACKUP = Table(
         Column("name"),
         Column("description"),
         Column("container"),
+        Column("file"),  # its name in the store
         Column("size", "int"),  # GiB
         Column("object_count", "int"),
         Column("status"),
@@ -30,5 +33,5 @@ BACKUP = Table(
         Column("created_at"),
         Column("updated_at"),
     ),
-    ("project_id, created_at", "volume_id", "parent_id"),
+    ("project_id, created_at", "volume_id", "parent_id", "file"),
 )

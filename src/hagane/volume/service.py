@@ -14,6 +14,7 @@ from hagane.state.table import Table
 from hagane.volume import action, extension, metadata
 from hagane.volume.attachment import Attachments
 from hagane.volume.backup import Backups
+from hagane.volume.backup_record import BackupRecords
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import ROOT, V3, envelope, status, wording
 from hagane.volume.export import EXPORT
@@ -38,8 +39,8 @@ TABLES: tuple[Table, ...] = (
     MESSAGE, TRANSFER,
 )  # fmt: skip
 RESOURCES = (
-    Volumes, Snapshots, Attachments, Types, ExtraSpecs, DefaultTypes, QosSpecs, Quotas, Transfers, Backups, Services,
-    Messages,
+    Volumes, Snapshots, Attachments, Types, ExtraSpecs, DefaultTypes, QosSpecs, Quotas, Transfers, Backups,
+    BackupRecords, Services, Messages,
 )  # fmt: skip
 
 

@@ -1509,6 +1509,7 @@ CREATE TABLE volume_backup (
   name TEXT,
   description TEXT,
   container TEXT,
+  file TEXT,
   size BIGINT,
   object_count BIGINT,
   status TEXT,
@@ -1528,6 +1529,8 @@ CREATE INDEX volume_backup_0 ON volume_backup (project_id, created_at);
 CREATE INDEX volume_backup_1 ON volume_backup (volume_id);
 
 CREATE INDEX volume_backup_2 ON volume_backup (parent_id);
+
+CREATE INDEX volume_backup_3 ON volume_backup (file);
 
 CREATE TABLE volume_connector (
   id TEXT NOT NULL,
