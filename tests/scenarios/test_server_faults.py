@@ -251,3 +251,47 @@ def status(shown: dict[str, Any] | None) -> str | None:
 def fail(w: World, operation: str, error: HaganeError, *, after: bool = False, hosts: int = 3) -> None:
     for host in list(w.hosts.values())[:hosts]:
         host.faults.fail(operation, error, after=after)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_nic_that_leaves_while_its_server_goes_to_its_shelf(owned: bool, tmp_path: Path) -> None:
+    """Its Host was not yet told of it when the Server was shelved: the port is gone, or free for another Server. One
+    that is on its way in comes with the Server."""
+    async with world(tmp_path) as w:
+        ports = "/network/v2.0/ports"
+        if owned:
+            wish = {"uuid": w.network_id}
+        else:
+            made = await w.member.post(ports, json={"port": {"network_id": w.network_id}})
+            wish = {"port": made.json()["port"]["id"]}
+        server_id = (await w.create(networks=[wish]))["id"]
+        await w.settled(server_id)
+        await stop(w, server_id)
+        port_id = (await w.row(server_id))["nics"][0]["port_id"]
+        host = w.hosts[(await w.row(server_id))["host"]]
+        host.faults.fail("apply", Unavailable("not now"), times=None)
+        await attach(w, server_id)
+        body = await w.member.delete(f"{V21}/servers/{server_id}/os-interface/{port_id}")
+        assert body.status_code == 202
+        await action(shelve=None)(w, server_id)
+        host.faults.clear()
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "SHELVED_OFFLOADED"
+        nics = (await w.row(server_id))["nics"]
+        assert [(one.get("new"), one.get("gone"), one["port_id"] != port_id) for one in nics] == [(None, None, True)]
+        left = await w.member.get(f"{ports}/{port_id}")
+        assert left.status_code == (404 if owned else 200)
+        if not owned:
+            port = left.json()["port"]
+            assert (port["device_id"], port["device_owner"]) == ("", "")
+            other = (await w.create(networks=[wish]))["id"]
+            shown = await w.settled(other)
+            assert shown and shown["status"] == "ACTIVE"
+            await delete(w, other)
+            await w.settled(other)
+        await action(unshelve=None)(w, server_id)
+        shown = await w.settled(server_id)
+        assert shown and shown["status"] == "ACTIVE"
+        listed = await w.member.get(f"{V21}/servers/{server_id}/os-interface")
+        assert [one["port_id"] for one in listed.json()["interfaceAttachments"]] == [nics[0]["port_id"]]
+        await end(w, server_id)

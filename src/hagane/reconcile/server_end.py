@@ -32,8 +32,16 @@ REVERTED = {  # what an action that failed leaves, where that is not ERROR
 }  # fmt: skip
 
 
-def _plain(one: Row) -> Row:
+def plain_nic(one: Row) -> Row:
+    """A NIC about which nothing is being done."""
     return {name: one[name] for name in ("port_id", "owned", "tag")}
+
+
+async def drop_nics(tx: Tx, row: Row) -> None:
+    """The machine has let go of the NICs that are to leave it, or is no more: their ports go or are free again."""
+    for one in row["nics"]:
+        if one.get("gone"):
+            await nic.drop(tx, row, one["port_id"], owned=one["owned"])
 
 
 async def store_row(tx: Tx, row: Row, changes: dict[str, Any]) -> bool:
@@ -51,16 +59,14 @@ async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list
         changes["fault"] = None
 
     left = {port["id"] for port in ports}
-    changes["nics"] = [_plain(one) for one in row["nics"] if one["port_id"] in left]
+    changes["nics"] = [plain_nic(one) for one in row["nics"] if one["port_id"] in left]
 
     async def write(tx: Tx) -> None:
         if not await store_row(tx, row, changes):
             return
         if row["devices"]:
             await SERVER.update(tx, {"id": row["id"]}, {"devices": await server_volume.settled(tx, row)})
-        for one in row["nics"]:
-            if one.get("gone"):
-                await nic.drop(tx, row, one["port_id"], owned=one["owned"])
+        await drop_nics(tx, row)
         if row["action"] == "evacuate":
             await migration_row.evacuated(tx, row, "done")
         if row["task_state"] == Task.RESIZE_FINISH:
@@ -110,7 +116,7 @@ async def failed(
     changes: dict[str, Any] = {"task_state": None, "observed_generation": row["generation"], "soft": False}
     changes["fault"] = fault(500, error.message, error.detail or error.message, moment)
     # What could not be plugged is given up, what could not be unplugged stays.
-    changes["nics"] = [_plain(one) for one in row["nics"] if not one.get("new")]
+    changes["nics"] = [plain_nic(one) for one in row["nics"] if not one.get("new")]
     if task in REVERTED:
         changes |= REVERTED[task]
     elif not row["move"]:

@@ -13,7 +13,7 @@ from hagane.compute.row import KIND, SERVER, SHUTDOWN, VmState, fault
 from hagane.errors import HaganeError
 from hagane.placement.inventory import release
 from hagane.reconcile import server_volume
-from hagane.reconcile.server_end import store_row
+from hagane.reconcile.server_end import drop_nics, plain_nic, store_row
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
 from hagane.state.database import Row, Tx
@@ -29,13 +29,13 @@ async def shelved(tx: Tx, row: Row, steps: Steps) -> None:
     changes = {
         "vm_state": VmState.SHELVED_OFFLOADED, "task_state": None, "power_state": SHUTDOWN, "host": None,
         "disk_image": image_of(row), "snapshot": None, "observed_generation": row["generation"],
-        "soft": False,
+        "soft": False, "nics": [plain_nic(one) for one in row["nics"] if not one.get("gone")],
     }  # fmt: skip
     if await store_row(tx, row, changes):
+        # What was to leave its machine has, and what was to come is its own.
+        await drop_nics(tx, row)
         await _leave(tx, row)
-        left = await server_volume.settled(
-            tx, row
-        )  # what was to leave its machine has, and what was to come is its own
+        left = await server_volume.settled(tx, row)
         await SERVER.update(tx, {"id": row["id"]}, {"devices": left})
         await server_volume.shelved(tx, row | {"devices": left})
         await steps.end(tx)
