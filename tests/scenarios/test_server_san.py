@@ -9,6 +9,9 @@ import pytest
 from hagane.baremetal.node import NODE
 from hagane.baremetal.volume import Targets
 from hagane.errors import DeviceFailed, Unavailable
+from hagane.reconcile import server_node_volume
+from hagane.reconcile.devices import Devices
+from hagane.state import work
 from hagane.state.database import Row
 from hagane.volume import attach
 from hagane.volume.row import ATTACHMENT, VOLUME
@@ -67,6 +70,8 @@ async def test_a_volume_made_of_an_image_ends_with_its_server(tmp_path: Path) ->
                     "volume_size": 1, "delete_on_termination": True}]  # fmt: skip
         made = await w.create(imageRef="", block_device_mapping_v2=mapping)
         await w.becomes(made["id"], "ACTIVE")
+        (step,) = await w.db.fetch("SELECT * FROM event WHERE step = 'block-device-mapping'")
+        assert step["key"] == made["id"] and step["result"] == "Success" and step["finished_at"]
         await w.end(made["id"])
         await w.all_free()
 
@@ -75,6 +80,33 @@ async def test_a_volume_made_of_an_image_ends_with_its_server(tmp_path: Path) ->
 
         await w.until(gone)
         assert await w.metal_leaks() == {}
+
+
+async def test_a_volume_that_is_not_made_ends_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait is told as a step of the Server's, and is not for ever; the Node is the next one's."""
+    async with steel(tmp_path, 1, **CAN) as w:
+        backend: Any = w.cloud.use(Devices).volumes["sim"]
+
+        def away(call: str) -> None:
+            if call == "Volume":
+                raise Unavailable("The backend is away.")
+
+        backend.hook = away
+        mapping = [{"uuid": w.image_id, "source_type": "image", "destination_type": "volume", "boot_index": 0,
+                    "volume_size": 1, "delete_on_termination": True}]  # fmt: skip
+        server = (await w.create(imageRef="", block_device_mapping_v2=mapping))["id"]
+
+        async def waits() -> bool:
+            return bool(await w.db.fetch("SELECT * FROM event WHERE step = 'block-device-mapping'"))
+
+        await w.until(waits)
+        monkeypatch.setattr(server_node_volume, "PATIENCE", -1)
+        await w.db.write(lambda tx: work.wake(tx, "server", server))
+        shown = await w.becomes(server, "ERROR")
+        assert shown["fault"]["message"].endswith("Given up."), shown
+        backend.hook = lambda call: None
+        await w.end(server)
+        await w.all_free()
 
 
 async def test_nodes_that_cannot_are_told(tmp_path: Path) -> None:

@@ -157,18 +157,18 @@ class NodeServers:
     async def _deploy(self, row: Row, node: Row) -> Outcome:
         """Give the claimed Node its image or its volume, its config drive, and the word."""
         try:
-            row, why = await server_node_volume.prepare(self._cloud, row)
-            if why:
-                return Wait(LOOK, why)
+            row, wait = await server_node_volume.prepare(self._cloud, row)
+            if wait:
+                return wait
             image = await self._image(row)
         except (NotFound, DeviceFailed) as error:
             return await server_node_end.elsewhere(self._cloud, row, error.message, final=True)
         except Overtaken:
             return Wait(0.0, "Something else came between.")
-        return await self._told_to(row, node, "active", image, await self._drive(row) if image else "")
+        return await self._told_to(row, node, "active", image)
 
-    async def _told_to(self, row: Row, node: Row, verb: str, image: ImageInfo | None, drive: str) -> Outcome:
-        wish = wish_of(row["flavor"]) or NodeWish("")
+    async def _told_to(self, row: Row, node: Row, verb: str, image: ImageInfo | None) -> Outcome:
+        wish, drive = wish_of(row["flavor"]) or NodeWish(""), await self._drive(row) if image else ""
         more = facts(row, wish) | (image_facts(image) if image else {})
 
         async def write(tx: Tx) -> bool:
@@ -236,7 +236,7 @@ class NodeServers:
             return await server_node_end.failed(self._db, row, error.message, fatal=True)
         if node is None:
             return Wait(0.0, "Its node went away.")
-        return await self._told_to(row, node, "rebuild", image, await self._drive(row))
+        return await self._told_to(row, node, "rebuild", image)
 
     async def _image(self, row: Row) -> ImageInfo | None:
         """What is written to the Node's disk; None where it boots from a volume. Raises NotFound."""

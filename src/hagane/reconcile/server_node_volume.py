@@ -5,19 +5,23 @@ reconciler (node_san.py), free again, or gone, with the Server. The Node knows i
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hagane.baremetal import san, san_target
 from hagane.cloud import Cloud
 from hagane.compute import device
-from hagane.errors import Conflict
+from hagane.errors import Conflict, DeviceFailed
 from hagane.reconcile import node_volume, server_volume
+from hagane.reconcile.engine import Wait
 from hagane.reconcile.server_steps import Steps
+from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.volume.row import ATTACHMENT
 
 COLUMNS = ("driver", "storage_interface", "boot_interface", "deploy_interface", "network_interface", "properties")
 """What is needed of a Node to tell whether it can boot from a volume."""
+PATIENCE = 900  # seconds from the order until a volume that is still not made ends it
 
 
 def unfit(row: Mapping[str, Any], node: Mapping[str, Any]) -> str:
@@ -51,10 +55,16 @@ async def give(tx: Tx, row: Row, node: Row) -> None:
     await san_target.give(tx, node["id"], row["id"], root["volume_id"])
 
 
-async def prepare(cloud: Cloud, row: Row) -> tuple[Row, str]:
+async def prepare(cloud: Cloud, row: Row) -> tuple[Row, Wait | None]:
     """The Server's volumes are reserved; its row as it is then, and what it still waits for. Raises DeviceFailed,
     Overtaken."""
-    return await server_volume.Volumes(cloud).prepare(row, Steps(row))
+    steps, deadline = Steps(row), clock.seconds(row["acted_at"]) + PATIENCE
+    row, why = await server_volume.Volumes(cloud).prepare(row, steps)
+    if why and clock.wall() > deadline:
+        raise DeviceFailed(f"{why} Given up.")
+    if steps.changed:
+        await cloud.db.write(steps.write if why else partial(steps.end, whole=False))
+    return row, Wait(5.0, why, deadline) if why else None  # whoever makes a volume wakes its Server
 
 
 async def cut(cloud: Cloud, row: Row, node_id: str) -> None:
