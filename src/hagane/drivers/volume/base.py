@@ -155,6 +155,26 @@ def temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.part-{os.getpid()}-{uuid4().hex[:8]}")
 
 
+def into_place(temp: Path, path: Path) -> None:
+    """A file that is whole gets its name; when this returns, a power failure takes neither away. Blocks."""
+    fd = os.open(temp, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temp.rename(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Names that were given in a folder are kept. Blocks."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def clean(folder: Path) -> list[Path]:
     """Remove files in the making whose process is dead; says which."""
     gone = []

@@ -26,6 +26,7 @@ from hagane.drivers.volume.base import (
     Snapshot,
     Space,
     Volume,
+    into_place,
     quiet,
     temporary,
 )
@@ -176,7 +177,7 @@ class BlockVolumes(ABC):
             else:
                 await qemu.run("create", "-q", "-f", "qcow2", "-b", source, "-F", "raw", temp)
                 await qemu.run("rebase", "-f", "qcow2", "-b", parent.name, "-F", "qcow2", temp, moved=moved)
-            await asyncio.to_thread(temp.rename, path)
+            await asyncio.to_thread(into_place, temp, path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 await asyncio.to_thread(temp.unlink)

@@ -42,7 +42,9 @@ from hagane.drivers.volume.base import (
     Snapshot,
     Space,
     Volume,
+    into_place,
     quiet,
+    sync,
     temporary,
 )
 from hagane.errors import DeviceFailed, Unavailable
@@ -154,7 +156,7 @@ class FileVolumes:
             await qemu.run("convert", "-f", form, "-O", "qcow2", source, temp, moved=moved)
             if size and (await self._away(qemu.head, temp)).virtual_size < size:
                 await qemu.run("resize", "-f", "qcow2", temp, str(size))
-            await self._away(_into_place, temp, self._path(name))
+            await self._away(into_place, temp, self._path(name))
         finally:
             await self._away(temp.unlink, True)
 
@@ -164,7 +166,7 @@ class FileVolumes:
         more = ["-u", "-b", below, "-F", "qcow2"] if below else []  # -u: not opened, as somebody may have it open
         try:
             await qemu.run("create", "-q", "-f", "qcow2", *more, temp, str(size))
-            await self._away(_into_place, temp, self._path(name))
+            await self._away(into_place, temp, self._path(name))
         finally:
             await self._away(temp.unlink, True)
 
@@ -197,7 +199,7 @@ class FileVolumes:
                     if await self._away(qemu.is_written, self._path(name)):
                         raise Unavailable("The machine that has the volume open still writes into its snapshot.")
                 if await self._away(file_names.take_over, self._path(name), other, self._temp(), self._temp()):
-                    await self._away(_sync, self._folder)
+                    await self._away(sync, self._folder)
                     break
             else:
                 raise Unavailable("The volume is opened again and again.")
@@ -329,7 +331,7 @@ class FileVolumes:
                 await qemu.run("rebase", "-f", "qcow2", "-b", parent.name, "-F", "qcow2", temp, moved=moved)
             else:
                 await qemu.run("convert", "-f", "qcow2", "-O", form, source, temp, moved=moved)
-            await self._away(_into_place, temp, path)
+            await self._away(into_place, temp, path)
         finally:
             await self._away(temp.unlink, True)
 
@@ -380,23 +382,3 @@ def _held(path: Path) -> bool:
     """Whether the process that makes a temporary file is alive."""
     owner = path.name.removeprefix(TEMP).partition(".")[0]
     return owner.isdecimal() and Path("/proc", owner).exists()
-
-
-def _sync(folder: Path) -> None:
-    """Names that were given are kept."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _into_place(temp: Path, path: Path) -> None:
-    """Durable, then under its name."""
-    fd = os.open(temp, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temp.rename(path)
-    _sync(path.parent)
