@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hagane.drivers.volume.raw import RawViews
-from hagane.drivers.volume.tgt import NO_USER, PREFIX, Mode, Op, Portal, Target, Tgtd, portal_of
+from hagane.drivers.volume.tgt import NO_TARGET, NO_USER, PREFIX, Mode, Op, Portal, Target, Tgtd, portal_of
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
+
+NO_ACL = 13  # what tgtd answers: nobody was let in by that word
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +113,18 @@ class TgtExports:
 
     async def apply(self, exports: Sequence[Export], keep: frozenset[str] = frozenset()) -> None:
         async with self._turn:
-            problems = await self._remove(_by_portal(exports), keep)
+            wanted = _by_portal(exports)
+            problems = await self._remove(wanted, keep)
             fresh, dark = set(), set()
-            for volume_id, file in {
-                export.volume_id: export.file for export in exports if export.form != "raw"
-            }.items():
+            files = {export.volume_id: export.file for export in exports if export.form != "raw"}
+            for volume_id, file in files.items():
                 try:
                     if await self._views.show(volume_id, file):
                         fresh.add(volume_id)
                 except HaganeError as error:
                     problems.append(error)
                     dark.add(volume_id)
-            for portal, here in _by_portal(exports).items():
+            for portal, here in wanted.items():
                 light = {name: export for name, export in here.items() if export.volume_id not in dark}
                 problems += await self._bring(
                     Tgtd(portal, self._folder), light, here.keys() - light.keys(), fresh, keep
@@ -266,7 +268,7 @@ async def _add(daemon: Tgtd, number: int, export: Export, file: Path) -> None:
         who = f"initiator-name={export.initiator}" if export.initiator else "initiator-address=ALL"
         await daemon.ask(Op.BIND, Mode.TARGET, who, target=number)
     except BaseException:
-        await asyncio.shield(daemon.ask(Op.DELETE, Mode.TARGET, target=number, force=True, fine=(4,)))
+        await asyncio.shield(daemon.ask(Op.DELETE, Mode.TARGET, target=number, force=True, fine=(NO_TARGET,)))
         raise
 
 
@@ -283,8 +285,8 @@ async def _drop_but(daemon: Tgtd, names: Collection[str]) -> list[HaganeError]:
 
 
 async def _drop(daemon: Tgtd, target: Target) -> None:
-    await daemon.ask(Op.UNBIND, Mode.TARGET, "initiator-address=ALL", target=target.number, fine=(4, 13))
-    await daemon.ask(Op.DELETE, Mode.TARGET, target=target.number, force=True, fine=(4,))
+    await daemon.ask(Op.UNBIND, Mode.TARGET, "initiator-address=ALL", target=target.number, fine=(NO_TARGET, NO_ACL))
+    await daemon.ask(Op.DELETE, Mode.TARGET, target=target.number, force=True, fine=(NO_TARGET,))
     for user in target.users:
         await daemon.ask(Op.DELETE, Mode.ACCOUNT, f"user={user}", fine=(NO_USER,))
 
