@@ -30,7 +30,7 @@ class BackendConnections(Connections):
         } | ({"multiattach": True} if volume["multiattach"] else {})}  # fmt: skip
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
-        """A file on the same machine needs no farewell."""
+        """A machine on the backend's own Host needs no farewell; what it had when it was elsewhere ends, too."""
         home = self._exports.home(backend_name(volume["host"])) if self._exports and volume["host"] else None
         where = {"volume_id": volume["id"], "machine": export.machine_of(connector)}
         await self._reconciler.end(where, at_home=home is None or connector.get("host") in home.hosts)

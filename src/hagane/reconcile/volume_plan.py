@@ -40,10 +40,8 @@ def volume_step(row: Row, *, snapshots: int) -> Step:
             return Step("wait")
         case "deleting":
             return Step("remove", "error_deleting")
-        case "extending" if (
-            row["previous_status"] == "in-use"
-        ):  # it is as it was: its machine must be able to let it go
-            return Step("grow", "", "extend")
+        case "extending" if row["previous_status"] == "in-use":
+            return Step("grow", "", "extend")  # refused, it is as it was: its machine must be able to let it go
         case status:
             return _STEPS.get(status, REST)
 
