@@ -118,9 +118,7 @@ def used(row: Row) -> set[str]:
     taken = {letter(one["device"]) for one in devices(row) if one["device"]}
     if root(row) is None:
         taken.add("a")
-    for count in unnamed(row):
-        taken.add(count)
-    return taken
+    return taken | set(unnamed(row))
 
 
 def unnamed(row: Row) -> list[str]:
