@@ -94,6 +94,27 @@ def test_an_attachment_has_its_target_until_it_ends(world: World) -> None:
     world.nothing_left()
 
 
+def test_what_is_used_over_iscsi_is_not_extended_until_it_is_detached(world: World) -> None:
+    """Its target would tell nobody of the new size; that is said at once, and nothing changes."""
+    key = world.volume["id"]
+    order = {"volume_uuid": key, "connector": NODE}
+    made = world.ask("POST", "/attachments", attachment=order)["attachment"]["id"]
+    assert world.http.post(f"/attachments/{made}/action", json={"os-complete": {}}).is_success
+    path, body = f"/volumes/{key}/action", {"os-extend": {"new_size": 2}}
+    answer = world.http.post(path, json=body)
+    assert (answer.status_code, answer.json()["badRequest"]["message"]) == (
+        400,
+        f"Invalid volume: Volume {key} is in use over iSCSI, where nobody can be told of a new size: detach it, extend"
+        " it, and attach it again.",
+    )
+    shown = world.ask("GET", f"/volumes/{key}")["volume"]
+    assert (shown["status"], shown["size"]) == ("in-use", 1)
+    assert world.http.delete(f"/attachments/{made}").is_success
+    assert world.http.post(path, json=body).status_code == 202
+    world.wait(lambda: world.ask("GET", f"/volumes/{key}")["volume"]["size"] == 2)
+    world.nothing_left()
+
+
 def test_what_nobody_noted_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     data = world.connect(NODE | {"hagane": {"netns": "a-space", "address": "172.30.16.2"}})
     assert data["target_portal"] == "172.30.16.2:3260"

@@ -45,6 +45,7 @@ class AttachedHolder:
         if row is None:
             return False
         if row["connection"]["driver_volume_type"] == "iscsi":
+            # It came to be exported after the order was taken; see volume/volume_action.py.
             raise DeviceFailed("The volume is in use on another machine: it can be extended when it is detached there.")
         data = row["connection"]["data"]
         source = data.get("device_path") or f"{row['connection']['driver_volume_type']}:{data.get('name')}"

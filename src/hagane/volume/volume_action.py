@@ -14,6 +14,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.work import wake
 from hagane.volume import attach, base, quota, type_row
 from hagane.volume.base import at, bad_volume, invalid, need, target
+from hagane.volume.export import EXPORT
 from hagane.volume.kinds import ANY, BOOLEAN, SIZE, WORD
 from hagane.volume.row import IMAGE, SNAPSHOT, VOLUME, store_items
 from hagane.volume.task import type_counts
@@ -81,6 +82,9 @@ class OwnerActions:
             if row["status"] != expected["status"]:
                 raise bad_volume(f"Volume {row['id']} status must be '{expected}' to extend, currently"
                                  f" {row['status']}.")  # fmt: skip
+            if attached and await EXPORT.count(tx, {"volume_id": row["id"]}):
+                raise bad_volume(f"Volume {row['id']} is in use over iSCSI, where nobody can be told of a new size:"
+                                 " detach it, extend it, and attach it again.")  # fmt: skip
             name = (await type_row.names_of(tx, [row["type_id"]])).get(row["type_id"], "")
             more = quota.with_type({"gigabytes": size - row["size"]}, name)
             await quota.take(tx, row["project_id"], more, "volumes", size=size)

@@ -286,7 +286,7 @@ def test_a_volume_in_use_that_cannot_grow_is_as_it_was(volumes: Volumes) -> None
             raise DeviceFailed("It is in use on another machine.")
 
     key = volumes.make()["id"]
-    order = {"volume_uuid": key, "connector": {"host": "h"}}
+    order = {"volume_uuid": key, "connector": {"host": "sim1"}}
     made = volumes.ask("POST", "/attachments", {"attachment": order})["attachment"]["id"]
     volumes.ask("POST", f"/attachments/{made}/action", {"os-complete": {}}, status=204)
     backend(volumes.cloud).hook = refuse
