@@ -194,6 +194,14 @@ async def test_all_that_a_query_finds_is_woken_at_once(db: Database) -> None:
     assert sorted((c.key, c.wakes, c.request_id) for c in claims) == [("1", 3, "req-1"), ("2", 2, "req-1")]
 
 
+async def test_many_keys_are_woken_at_once(db: Database) -> None:
+    await db.write(lambda tx: work.wake(tx, "port", 'a "quoted" one'))
+    await db.write(lambda tx: work.wake_each(tx, "port", ["2", 'a "quoted" one', "2"], request_id="req-1"))
+    await db.write(lambda tx: work.wake_each(tx, "port", []))
+    claims = await work.claim(db, "port", "me", 10, lease=60)
+    assert sorted((c.key, c.wakes, c.request_id) for c in claims) == [("2", 1, "req-1"), ('a "quoted" one', 2, "req-1")]
+
+
 async def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_is_fenced(db: Database) -> None:
     await db.write(lambda tx: work.wake(tx, "port", "1"))
     dead = await work.claim(db, "port", "dead", 1, lease=-1)

@@ -17,7 +17,6 @@ from hagane.compute.row import KIND, SERVER
 from hagane.errors import NotFound
 from hagane.state import work
 from hagane.state.database import Row, Tx
-from hagane.state.table import listed
 
 NAMES = ("network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted")
 SINCE = ((51, "volume-extended"), (76, "power-update"), (82, "accelerator-request-bound"), (93, "volume-reimaged"))
@@ -51,10 +50,7 @@ async def _tell(request: Request, tx: Tx, events: list[dict[str, Any]]) -> list[
     """Wake the Servers; one code for each event."""
     ids = sorted({event["server_uuid"] for event in events})
     rows = {row["id"]: row for row in await SERVER.select(tx, {"id": ids}, columns=("id", "host"))}
-    if placed := [key for key, row in rows.items() if row["host"]]:
-        among = listed("id", placed)
-        keys = f"SELECT id AS key FROM server WHERE id IN {among.text}"
-        await work.wake_all(tx, KIND, keys, among.params, request_id=request.id)
+    await work.wake_each(tx, KIND, [key for key, row in rows.items() if row["host"]], request_id=request.id)
     return [_code(rows.get(event["server_uuid"])) for event in events]
 
 

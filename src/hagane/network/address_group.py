@@ -20,6 +20,8 @@ from hagane.network.value import Checked, Flag, prefixes
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 
+_NAMING = "SELECT DISTINCT security_group_id AS key FROM security_group_rule WHERE remote_address_group_id = :id"
+
 
 def addresses(field: str, value: Any) -> list[str]:
     return [] if value is None else prefixes(field, value)
@@ -78,8 +80,7 @@ class AddressGroup(NetResource):
             row = await self.find(request, tx, request.params["id"])
             self.check(request, "update", await self.target_of(request, tx, row), row)
             row = await self.store(tx, row, {"addresses": change(row, wanted)})
-            for rule in await RULE.select(tx, {"remote_address_group_id": row["id"]}):
-                await work.wake(tx, "security_group", rule["security_group_id"], request_id=request.id)
+            await work.wake_all(tx, "security_group", _NAMING, {"id": row["id"]}, request_id=request.id)
             return await self.view(request, tx, row)
 
         return json_response(200, {self.name: await self.db.write(act)})

@@ -123,7 +123,7 @@ class HostReconciler:
         differ = await in_turns(list(rows.items()), lambda item: server_plan.differs(item[1], seen.get(item[0])), 500)
         differing = [key for key, differs in zip(rows, differ, strict=True) if differs]
         if differing:
-            await self._db.write(lambda tx: _wake(tx, differing))
+            await self._db.write(lambda tx: work.wake_each(tx, SERVER_KIND, differing))
         orphans = {machine for machine in seen if machine not in rows}
         if clock.monotonic() - self._disks_at.get(row["name"], -self.pace.disks) >= self.pace.disks:
             self._disks_at[row["name"]] = clock.monotonic()
@@ -190,15 +190,8 @@ async def _down(tx: Tx, row: Row, why: str) -> None:
 
 async def _wake_waiting(tx: Tx, host: str) -> None:
     """Wake the Servers of a Host about which something is to be done."""
-    rows = await tx.fetch_tuples(
-        "SELECT id FROM server WHERE host = :host AND (task_state IS NOT NULL OR terminate = 1)", {"host": host}
-    )
-    await _wake(tx, [row[0] for row in rows])
-
-
-async def _wake(tx: Tx, keys: Sequence[str]) -> None:
-    for key in keys:
-        await work.wake(tx, SERVER_KIND, key)
+    waiting = "SELECT id AS key FROM server WHERE host = :host AND (task_state IS NOT NULL OR terminate = 1)"
+    await work.wake_all(tx, SERVER_KIND, waiting, {"host": host})
 
 
 async def _light(db: Reader, host: str) -> dict[str, Row]:

@@ -58,10 +58,11 @@ class Not:
 
 Where = Mapping[str, Any]
 MANY = 4096  # values in a list that are still handed over one by one; the stores take about 32,000 in a statement
-_UNPACKED = {
-    "sqlite": "SELECT value FROM json_each(:{0})",
-    "postgresql": "SELECT jsonb_array_elements_text(CAST(:{0} AS JSONB))",
+UNPACKED = {
+    "sqlite": "SELECT value AS key FROM json_each(:{0})",
+    "postgresql": "SELECT jsonb_array_elements_text(CAST(:{0} AS JSONB)) AS key",
 }
+"""A query for the texts of a list that is one parameter."""
 
 
 _AS_IS = {"text": "{0}", "real": "{0}"}
@@ -246,7 +247,7 @@ class Table:
         if len(known) > MANY and self._kinds[name] in ("text", "json"):
             slot = f"{name}_{len(params)}"
             params[slot] = _text(known)
-            listed = _UNPACKED[dialect].format(slot)
+            listed = UNPACKED[dialect].format(slot)
         else:
             slots = [f"{name}_{len(params) + i}" for i in range(1 << (len(known) - 1).bit_length())]
             params.update({slot: known[min(i, len(known) - 1)] for i, slot in enumerate(slots)})

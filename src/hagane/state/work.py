@@ -9,12 +9,14 @@ when, and until when it may take.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from hagane.state.database import Database, Tx
-from hagane.state.table import Column, Table
+from hagane.state.table import UNPACKED, Column, Table
 
 WORK = Table(
     "work",
@@ -81,6 +83,13 @@ async def wake_all(tx: Tx, kind: str, keys: str, params: Mapping[str, Any], *, r
     own = {"kind": kind, "due": now, "now": now, "request_id": request_id}
     await tx.execute(_WAKE_ALL.format(keys=keys), own | dict(params))
     tx.notify(kind)
+
+
+async def wake_each(tx: Tx, kind: str, keys: Iterable[str], *, request_id: str | None = None) -> None:
+    """`wake` at once for all of these."""
+    if known := sorted(set(keys)):
+        params = {"keys": msgspec.json.encode(known).decode()}
+        await wake_all(tx, kind, UNPACKED[tx.dialect].format("keys"), params, request_id=request_id)
 
 
 async def claim(db: Database, kind: str, owner: str, limit: int, lease: float) -> list[Claim]:
