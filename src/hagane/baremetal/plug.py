@@ -306,11 +306,14 @@ async def move(tx: Tx, cloud: Cloud, rack: Row, gateways: Sequence[Row], *, requ
     alive = [gateway.name for gateway in seen.gateways if gateway.up]
     if not names or not alive:
         return 0
-    count = 0
-    for port in await PORT.select(tx, {"binding_host_id": sorted(names), "binding_vif_type": binding.BOUND}):
-        network = await Network.table.get(tx, id=port["network_id"])
-        able = [gateway.name for gateway in seen.gateways if gateway.up and gateway.reaches(network or {})]
-        if able:
-            await port_row.change(tx, port["id"], {"binding_host_id": able[0]}, request_id=request_id)
-            count += 1
-    return count
+    where = {"binding_host_id": sorted(names), "binding_vif_type": binding.BOUND}
+    ports = await PORT.select(tx, where, columns=("id", "network_id"))
+    ids = {port["network_id"] for port in ports}
+    targets: dict[str, str] = {}  # network -> gateway
+    for network in await Network.table.select(tx, {"id": sorted(ids)}) if ids else []:
+        able = [gateway.name for gateway in seen.gateways if gateway.up and gateway.reaches(network)]
+        targets |= {network["id"]: able[0]} if able else {}
+    for host in sorted(set(targets.values())):
+        moving = [port["id"] for port in ports if targets.get(port["network_id"]) == host]
+        await port_row.rebind(tx, moving, host, request_id=request_id)
+    return sum(port["network_id"] in targets for port in ports)

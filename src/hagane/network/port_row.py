@@ -12,7 +12,7 @@ from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
 from hagane.network.value import Checked, Flag, Id, OneOf, Text, fixed_ips, ids, mac, mapping
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Column, Table
+from hagane.state.table import Column, Table, listed
 
 ATTRS = (
     *standard(tags="c"),
@@ -96,6 +96,17 @@ async def change(tx: Tx, port_id: str, changes: Row, *, request_id: str | None =
         changes = changes | {"dns_assignment": await dns.assignment(tx, row | changes)}
     await PORT.update(tx, {"id": port_id}, changes | {"generation": row["generation"] + 1, "updated_at": clock.now()})
     await work.wake(tx, "port", port_id, request_id=request_id)
+
+
+async def rebind(tx: Tx, port_ids: Sequence[str], host: str, *, request_id: str | None = None) -> None:
+    """`change`, for many Ports at once that go to another host: they are dark until it is written."""
+    among = listed("id", port_ids)
+    await tx.execute(
+        "UPDATE port SET binding_host_id = :host, generation = generation + 1, updated_at = :now"
+        f" WHERE id IN {among.text}",
+        {"host": host, "now": clock.now(), **among.params},
+    )
+    await work.wake_each(tx, "port", port_ids, request_id=request_id)
 
 
 async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
