@@ -1,5 +1,6 @@
 """What administrators do with the compute API: flavors, Hosts, quotas, aggregates; and that nobody else does."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -9,6 +10,9 @@ import pytest
 from tests.api.compute_shop import Shop, message, shop
 from tests.api.people import person
 from tests.support import Running
+
+# A line of uptime(1), as clients take it apart.
+UPTIME = r" \d\d:\d\d:\d\d up (\d+ days?, )?( ?\d+:\d\d|\d+ min), +\d+ users?,  load average: \d+\.\d\d, \d+\.\d\d, \d+\.\d\d"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,11 @@ def test_hypervisors_and_services(s: Shop) -> None:
     newer = s.call("GET", "/os-hypervisors/detail?with_servers=true", who=s.admin).json()["hypervisors"][0]
     assert set(newer) == {"id", "hypervisor_hostname", "state", "status", "hypervisor_type", "hypervisor_version",
                           "host_ip", "service", "uptime", "servers"}  # fmt: skip
+    assert re.fullmatch(UPTIME, newer["uptime"])
+    assert s.call("GET", f"/os-hypervisors/{newer['id']}/uptime", who=s.admin).status_code == 404
+    shown = s.call("GET", "/os-hypervisors/1/uptime", "2.1", who=s.admin).json()["hypervisor"]
+    assert set(shown) == {"id", "hypervisor_hostname", "state", "status", "uptime"}
+    assert shown["id"] == 1 and re.fullmatch(UPTIME, shown["uptime"])
     assert s.call("GET", "/os-hypervisors/statistics", who=s.admin).status_code == 404
     assert (
         s.call("GET", "/os-hypervisors/statistics", "2.87", who=s.admin).json()["hypervisor_statistics"]["count"] == 3
@@ -142,6 +151,10 @@ def test_forced_down(s: Shop) -> None:
     assert states == {"sim1": "up", "sim2": "up", "sim3": "down"}
     zones = s.call("GET", "/os-availability-zone/detail", who=s.admin).json()["availabilityZoneInfo"]
     assert zones[0]["hosts"]["sim3"]["nova-compute"]["available"] is False
+    host = s.call("GET", "/os-hypervisors/detail", who=s.admin).json()["hypervisors"][2]
+    assert (host["state"], host["uptime"]) == ("down", None)
+    answer = s.call("GET", f"/os-hypervisors/{host['id']}/uptime", "2.87", who=s.admin)
+    assert (answer.status_code, message(answer)) == (400, "Compute service of sim3 is unavailable at this time.")
     s.call("PUT", f"/os-services/{service}", who=s.admin, json={"forced_down": False})
 
 

@@ -370,6 +370,7 @@ async def test_facts(host: Host) -> None:
     assert facts.vcpus > 0 and facts.memory_mb > 0 and facts.disk_gb > 0
     assert (facts.kind, facts.cpu["arch"]) == ("QEMU", "x86_64")
     assert facts.version >= 7_000_000
+    assert re.search(r" up .+,  ?\d+ users?,  load average: ", facts.uptime or "")
 
 
 async def test_snapshot(host: Host) -> None:

@@ -119,7 +119,7 @@ class Hypervisors:
             },
         }  # fmt: skip
         if at(request, 88):
-            return view | {"uptime": facts.get("uptime")}
+            return view | {"uptime": facts.get("uptime") if is_up(host) else None}
         view |= _amounts(used)
         cpu = facts["cpu"] or {}
         return view | {

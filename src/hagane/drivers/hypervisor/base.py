@@ -105,6 +105,7 @@ class HostFacts:
     kind: str  # wire name of the hypervisor: "QEMU"
     version: int  # libvirt's coding: major*1000000 + minor*1000 + release
     cpu: dict[str, object] = field(default_factory=dict)
+    uptime: str | None = None  # the line that uptime(1) prints there; None: nobody can ask there
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import secrets
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -23,7 +24,7 @@ from hagane.drivers.hypervisor import plan as step
 from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Machine, Power, Progress, Seen
 from hagane.drivers.hypervisor.libvirt_console import Console
 from hagane.drivers.hypervisor.libvirt_disk import MARK, disk_owner
-from hagane.drivers.hypervisor.libvirt_facts import read_facts
+from hagane.drivers.hypervisor.libvirt_facts import is_local, read_facts
 from hagane.drivers.hypervisor.libvirt_images import Images
 from hagane.drivers.hypervisor.libvirt_link import Link
 from hagane.drivers.hypervisor.libvirt_xml import Style, domain_name
@@ -60,6 +61,7 @@ class Libvirt:
             bridge=bridge,
             userspace=userspace_datapath,
         )
+        self._local = is_local(uri)
         self._link = Link(uri, self._prepare, name)
         self._link.on_change = self._came_or_went
         self._link.on_event = self._event
@@ -75,7 +77,7 @@ class Libvirt:
         await self._link.close()
 
     async def facts(self) -> HostFacts:
-        return await self._link.run(read_facts)
+        return await self._link.run(partial(read_facts, local=self._local))
 
     async def read(self) -> dict[str, Seen]:
         return await self._link.run(domain.seen_all)

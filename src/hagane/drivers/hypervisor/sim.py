@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hagane.drivers.hypervisor import plan as step
 from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Machine, MachineNic, Power, Progress, Seen
-from hagane.drivers.hypervisor.sim_guest import Shell, console_text, empty_qcow2
+from hagane.drivers.hypervisor.sim_guest import Shell, console_text, empty_qcow2, uptime_text
 from hagane.drivers.hypervisor.sim_journal import Journal
 from hagane.drivers.hypervisor.sim_knobs import Delays, Faults
 from hagane.errors import Conflict, DeviceFailed, NotFound, Unavailable
@@ -58,7 +58,7 @@ class SimHypervisor:
         self.delays = delays or Delays()
         self.deaf: set[str] = set()  # machines whose guest answers no request: to shut down, to let go of a device
         self._facts = HostFacts(name, vcpus, memory_mb, disk_gb, "QEMU", 7_002_000, {"arch": "x86_64", "model": "sim"})
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._began = clock, sleep, clock()
         self._records: dict[str, _Record] = {}
         self._images: dict[str, asyncio.Lock] = {}
         self._present: set[str] = set()  # base images brought here
@@ -77,7 +77,7 @@ class SimHypervisor:
 
     async def facts(self) -> HostFacts:
         self.faults.before("facts")
-        return self._facts
+        return replace(self._facts, uptime=uptime_text(self._began, self._clock()))
 
     async def read(self) -> dict[str, Seen]:
         self.faults.before("read")

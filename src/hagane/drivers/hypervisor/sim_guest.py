@@ -1,7 +1,9 @@
-"""What a simulated machine shows of its inside: a console that prints a boot, a shell that echoes, an empty disk."""
+"""What a simulated machine shows of its inside: a console that prints a boot, a shell that echoes, an empty disk; and
+how long a simulated Host says that it is up."""
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncGenerator
 
 from hagane.drivers.hypervisor.base import Machine
@@ -35,6 +37,15 @@ def console_text(machine: Machine, boots: tuple[float, ...], ended: float | None
         "name": machine.name,
     }
     return "\r\n".join(line.format_map(facts) for line in lines).encode()
+
+
+def uptime_text(began: float, now: float) -> str:
+    """As uptime(1) prints it for a Host with nobody on it and nothing to do; in UTC."""
+    minutes = int(now - began) // 60
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    up = f"{days} day{'s' if days > 1 else ''}, " if days else ""
+    up += f"{hours:2}:{minutes:02}" if hours else f"{minutes} min"
+    return f" {time.strftime('%H:%M:%S', time.gmtime(now))} up {up},  0 users,  load average: 0.00, 0.00, 0.00"
 
 
 class Shell:
