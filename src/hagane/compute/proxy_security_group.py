@@ -36,7 +36,8 @@ class SecurityGroups:
         mine = {} if every else {"project_id": request.caller.project_id or ""}
         found = (await ask(request, "GET", _THEIRS, **mine))["security_groups"]
         found.sort(key=lambda group: (group["project_id"], group["name"]))
-        return json_response(200, {"security_groups": await self._views(request, query.window(request, found))})
+        shown = query.window(request, found)
+        return json_response(200, {"security_groups": await self._views(request, shown, found if every else None)})
 
     async def show(self, request: Request) -> Response:
         need(request, api("os-security-groups:show"))
@@ -62,18 +63,21 @@ class SecurityGroups:
         ports = await ports_of(request, row)
         ids = {group for port in ports for group in port["security_groups"]}
         found = (await ask(request, "GET", _THEIRS))["security_groups"] if ids else []
-        return json_response(200, {
-            "security_groups": await self._views(request, [group for group in found if group["id"] in ids])
-        })  # fmt: skip
+        mine = [group for group in found if group["id"] in ids]
+        return json_response(200, {"security_groups": await self._views(request, mine, found)})
 
     async def _one(self, request: Request, answer: Any) -> Response:
         views = await self._views(request, [answer["security_group"]])
         return json_response(200, {"security_group": views[0]})
 
-    async def _views(self, request: Request, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _views(
+        self, request: Request, groups: list[dict[str, Any]], known: list[dict[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """`known`: all groups that the caller may see, where they were asked for already."""
         remote = {rule["remote_group_id"] for group in groups for rule in group["security_group_rules"]} - {None}
-        known = (await ask(request, "GET", _THEIRS))["security_groups"] if remote else []
-        there = {group["id"]: group for group in known}
+        if remote and known is None:
+            known = (await ask(request, "GET", _THEIRS))["security_groups"]
+        there = {group["id"]: group for group in known or ()}
         return [_view(group, there) for group in groups]
 
     async def create_rule(self, request: Request) -> Response:
