@@ -18,7 +18,8 @@ from tests.support import Running
 
 OPEN = {
     "/identity", "/identity/", "/identity/v3", "/identity/v3/", "/identity/v3/auth/tokens",
-    "/identity/v3/users/{id}/password", "/image", "/image/",
+    "/identity/v3/users/{id}/password", "/identity/v3/OS-OAUTH1/request_token", "/identity/v3/OS-OAUTH1/access_token",
+    "/image", "/image/",
     "/image/versions", "/network", "/network/", "/network/v2.0", "/network/v2.0/", "/compute", "/compute/",
     "/compute/v2", "/compute/v2/", "/compute/v2.1", "/compute/v2.1/", "/placement", "/placement/",
     "/baremetal", "/baremetal/", "/baremetal/v1", "/baremetal/v1/", "/baremetal/v1/lookup",

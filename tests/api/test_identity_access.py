@@ -80,6 +80,7 @@ def test_every_route_wants_a_token_or_says_why_not(cloud: Running) -> None:
     assert open_to_all == {
         ("GET", "/identity"), ("GET", "/identity/"), ("GET", V3), ("GET", V3 + "/"),
         ("POST", f"{V3}/auth/tokens"), ("POST", f"{V3}/users/{{id}}/password"),
+        ("POST", f"{V3}/OS-OAUTH1/request_token"), ("POST", f"{V3}/OS-OAUTH1/access_token"),
     }  # fmt: skip
 
 

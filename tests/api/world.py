@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 
 from hagane.api.service import Route, parse
+from tests.api.consumer import Program
 from tests.api.people import PASSWORD, Person, person
 from tests.support import Running
 
@@ -224,6 +225,19 @@ class World:
         trust = {"trustor_user_id": user, "trustee_user_id": administrator, "impersonation": True, "note": SECRET,
                  "project_id": self.victim.project_id, "roles": [{"name": "member"}]}  # fmt: skip
         self.ids["trusts"] = self._make(self.victim.http, f"{v3}/OS-TRUST/trusts", {"trust": trust}, "trust", "id")
+
+        self._program(v3)
+
+    def _program(self, v3: str) -> None:
+        """A program that the administrator lets act for the victim's project, and one that waits for that."""
+        user = self.admin.get(f"{v3}/users?name=admin").json()["users"][0]["id"]
+        grant = f"{v3}/projects/{self.victim.project_id}/users/{user}/roles/{self.ids['roles']}"
+        self._make(self.admin, grant, None, method="PUT")
+        with httpx.Client(base_url=self.cloud.url) as anyone:
+            program = Program.made(self.admin, anyone, SECRET)
+            token = program.granted(self.victim.project_id, [{"id": self.ids["roles"]}])
+            waiting = program.asked(self.victim.project_id)
+        self.ids |= {"consumers": program.id, "access_tokens": token[0], "authorize": waiting[0]}
 
     def _image(self) -> None:
         body = {"name": SECRET, "disk_format": "raw", "container_format": "bare", "tags": [SECRET]}

@@ -1,6 +1,6 @@
 """The text of a token: what it claims, packed, encrypted and signed; no row is stored for it.
 
-    format byte + msgpack [user, methods, issued, expires, audit ids, scope, credential, trust]  →  Fernet  →  text
+    format byte + msgpack [user, methods, issued, expires, audit ids, scope, credential, trust, access] → Fernet → text
 
 Ids that are UUIDs travel as 16 bytes and methods as one bit each, which keeps a project-scoped token at 204 characters
 (the real service's have about as many; some clients keep tokens in columns of 255). The claim says who and until when;
@@ -52,6 +52,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     system: bool = False
     application_credential_id: str | None = None
     trust_id: str | None = None
+    access_token_id: str | None = None
 
     def expired(self, now: float) -> bool:
         return now >= self.expires_at
@@ -69,6 +70,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     scope_id: bytes = b""
     application_credential: bytes | None = None
     trust: bytes | None = None
+    access_token: bytes | None = None
 
 
 class TokenCodec:
@@ -122,8 +124,8 @@ def _pack(token: Token) -> _Packed:
         scope, scope_id = "d", _pack_id(token.domain_id)
     elif token.system:
         scope = "s"
-    delegated = (token.application_credential_id, token.trust_id)
-    application_credential, trust = (None if key is None else _pack_id(key) for key in delegated)
+    delegated = (token.application_credential_id, token.trust_id, token.access_token_id)
+    application_credential, trust, access_token = (None if key is None else _pack_id(key) for key in delegated)
     return _Packed(
         user=_pack_id(token.user_id),
         methods=sum(1 << METHODS.index(method) for method in set(token.methods)),
@@ -134,13 +136,14 @@ def _pack(token: Token) -> _Packed:
         scope_id=scope_id,
         application_credential=application_credential,
         trust=trust,
+        access_token=access_token,
     )
 
 
 def _unpack(packed: _Packed) -> Token:
     scope_id = _unpack_id(packed.scope_id) if packed.scope_id else None
-    delegated = (packed.application_credential, packed.trust)
-    application_credential, trust = (None if key is None else _unpack_id(key) for key in delegated)
+    delegated = (packed.application_credential, packed.trust, packed.access_token)
+    application_credential, trust, access_token = (None if key is None else _unpack_id(key) for key in delegated)
     return Token(
         user_id=_unpack_id(packed.user),
         methods=tuple(method for bit, method in enumerate(METHODS) if packed.methods >> bit & 1),
@@ -152,6 +155,7 @@ def _unpack(packed: _Packed) -> Token:
         system=packed.scope == "s",
         application_credential_id=application_credential,
         trust_id=trust,
+        access_token_id=access_token,
     )
 
 

@@ -15,6 +15,7 @@ from hagane.identity.assignment import roles_of
 from hagane.identity.base import UNAUTHORIZED, expected, refused
 from hagane.identity.login_method import Methods, Proof, denied, domain_of
 from hagane.identity.login_shape import validate
+from hagane.identity.oauth_store import purge_oauth
 from hagane.identity.project import Project
 from hagane.identity.receipt import Insufficient
 from hagane.identity.revocation import purge
@@ -69,6 +70,7 @@ class Login:
     async def _purge(self, tx: Tx) -> None:
         await purge(tx, self._seconds + GRACE)
         await purge_trusts(tx, clock.after(-GRACE))
+        await purge_oauth(tx, GRACE)
 
     async def _consume(self, trust_id: str) -> None:
         """A token of a trust costs one of its uses."""
@@ -91,6 +93,8 @@ class Login:
                 )
             scope: dict[str, Any] = {"project_id": proof.credential["project_id"]}
             scope["application_credential_id"] = proof.credential["id"]
+        elif proof.access is not None:  # it is for one project, whatever scope is asked for
+            scope = {"project_id": proof.access["project_id"], "access_token_id": proof.access["id"]}
         else:
             scope = await self._scope(auth["scope"], proof) if "scope" in auth else await self._default(proof)
         ends = (float(int(started + self._seconds)), proof.expires_at, scope.pop("until", None))

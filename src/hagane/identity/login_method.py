@@ -1,4 +1,7 @@
-"""How a login proves who it is: password, one-time password, an earlier token, or an application credential."""
+"""How a login proves who it is: password, one-time password, an earlier token, or what a user gave to a program.
+
+The latter is an application credential, or an access token of OAuth 1.0.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +15,11 @@ from hagane.cloud import Cloud
 from hagane.errors import NotFound, Unauthenticated
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.base import could_not_find, expected, refused
+from hagane.identity.consumer import Consumer
 from hagane.identity.credential import Credential
+from hagane.identity.oauth import once
+from hagane.identity.oauth_signature import right, signed
+from hagane.identity.oauth_store import ACCESS_TOKEN
 from hagane.identity.one_time import fits
 from hagane.identity.password import Passwords
 from hagane.identity.project import ROOT, Project
@@ -37,6 +44,7 @@ class Proof:
     expires_at: float | None = None
     chain: str | None = None
     credential: Row | None = None
+    access: Row | None = None
     source: Ticket | None = None
     password_hash: str | None = None
 
@@ -64,6 +72,7 @@ class Methods:
             "totp": self._one_time,
             "token": self._token,
             "application_credential": self._application_credential,
+            "oauth1": self._access_token,
         }
 
     async def prove(self, request: Request, identity: dict[str, Any]) -> Proof:
@@ -86,8 +95,12 @@ class Methods:
             raise denied("a one-time password alone")
         merged = proofs[0]
         for proof in proofs[1:]:
-            given = {name: getattr(proof, name) for name in ("chain", "credential", "source", "password_hash")}
+            given = {
+                name: getattr(proof, name) for name in ("chain", "credential", "access", "source", "password_hash")
+            }
             merged = replace(merged, **{name: value for name, value in given.items() if value is not None})
+        if merged.credential is not None and merged.access is not None:
+            raise denied("given to two programs at once")
         ends = [proof.expires_at for proof in proofs if proof.expires_at is not None]
         merged = replace(merged, expires_at=min(ends, default=None))
         merged = replace(merged, methods=tuple(dict.fromkeys(known)))
@@ -182,6 +195,25 @@ class Methods:
         if expires is not None and expires <= time.time():
             raise denied("the application credential has expired")
         return Proof(row["user_id"], ("application_credential",), expires, credential=row)
+
+    async def _access_token(self, request: Request, data: dict[str, Any]) -> Proof:
+        """The request itself is signed, by a consumer with an access token that a user gave it."""
+        given = signed(request)
+        if not given.token:
+            raise expected("oauth_token", "request")
+        row = await ACCESS_TOKEN.get(self.db, id=given.token)
+        if row is None:
+            raise NotFound("Access token not found")
+        consumer = await Consumer.table.get(self.db, id=given.consumer)
+        if consumer is None or row["consumer_id"] != consumer["id"]:
+            raise denied("the access token is none of this consumer's")
+        mine = [self._secrets.decrypt(of["encrypted_secret"]) for of in (consumer, row)]
+        if not right(request, given, *mine, query=False):
+            raise denied("wrong signature")
+        if row["expires_at"] <= clock.now():
+            raise Unauthenticated("Access token is expired")
+        await self.db.write(lambda tx: once(tx, given))
+        return Proof(row["user_id"], ("oauth1",), clock.seconds(row["expires_at"]), access=row)
 
     async def _find_credential(self, data: dict[str, Any]) -> Row:
         if data.get("id"):

@@ -15,6 +15,7 @@ _IDENTITY = Obj(
         "password": Obj(fields={"user": _USER}, open=True),
         "totp": Obj(fields={"user": _CODE}, open=True),
         "token": Obj(fields={"id": Str(None)}, required=("id",), open=True),
+        "oauth1": Obj(open=True),
         "application_credential": Obj(
             fields={"id": Str(None), "name": Str(None), "secret": Str(None), "user": _IN_DOMAIN}, open=True
         ),

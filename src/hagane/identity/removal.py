@@ -50,7 +50,7 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
     await _each(tx, "DELETE FROM identity_limit WHERE domain_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_credential WHERE project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_trust WHERE project_id IN ({})", ids)
-    for table in ("project_endpoint", "project_endpoint_group"):
+    for table in ("project_endpoint", "project_endpoint_group", "request_token", "access_token"):
         await _each(tx, f"DELETE FROM identity_{table} WHERE project_id IN ({{}})", ids)
     await _each(tx, "UPDATE identity_user SET default_project_id = NULL WHERE default_project_id IN ({})", ids)
     await _each(tx, "DELETE FROM identity_project WHERE id IN ({})", ids)
@@ -63,7 +63,7 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
 async def remove_users(tx: Tx, ids: Sequence[str]) -> None:
     """Delete users with memberships, grants and credentials; their tokens end."""
     await _each(tx, "DELETE FROM identity_assignment WHERE actor_id IN ({})", ids)
-    for table in ("member", "application_credential", "access_rule", "credential"):
+    for table in ("member", "application_credential", "access_rule", "credential", "request_token", "access_token"):
         await _each(tx, f"DELETE FROM identity_{table} WHERE user_id IN ({{}})", ids)
     for side in ("trustor", "trustee"):
         await _each(tx, f"DELETE FROM identity_trust WHERE {side}_user_id IN ({{}})", ids)

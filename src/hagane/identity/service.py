@@ -7,12 +7,14 @@ from hagane.api.policy import Policy
 from hagane.api.service import Route, Service
 from hagane.cloud import Cloud
 from hagane.identity.access_rule import AccessRule
+from hagane.identity.access_token import AccessTokens
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import ASSIGNMENT
 from hagane.identity.assignment_list import AssignmentList
 from hagane.identity.auth import Auth
 from hagane.identity.base import PREFIX, V3, envelope, wording
 from hagane.identity.catalog import CatalogService, Endpoint, Region
+from hagane.identity.consumer import Consumer
 from hagane.identity.credential import Credential
 from hagane.identity.domain import Domain
 from hagane.identity.ec2 import Ec2
@@ -21,6 +23,8 @@ from hagane.identity.endpoint_group import EndpointGroup
 from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
 from hagane.identity.limit import Limit, RegisteredLimit
+from hagane.identity.oauth import Oauth
+from hagane.identity.oauth_store import ACCESS_TOKEN, NONCE, REQUEST_TOKEN
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
@@ -34,7 +38,7 @@ from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
-          RegisteredLimit, Limit, Trust, Credential, StoredPolicy, EndpointGroup)  # fmt: skip
+          RegisteredLimit, Limit, Trust, Credential, StoredPolicy, EndpointGroup, Consumer)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (
     *(resource.table for resource in STORED),
@@ -44,6 +48,9 @@ TABLES: tuple[Table, ...] = (
     REVOCATION,
     PROJECT_ENDPOINT,
     PROJECT_GROUP,
+    REQUEST_TOKEN,
+    ACCESS_TOKEN,
+    NONCE,
 )
 
 
@@ -63,6 +70,8 @@ def service(cloud: Cloud) -> Service:
         Grants(cloud),
         AssignmentList(cloud),
         EndpointFilter(cloud),
+        Oauth(cloud),
+        AccessTokens(cloud),
     )
     made.routes = [*_versions(), *(route for part in parts for route in part.routes())]
     return made

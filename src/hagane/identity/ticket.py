@@ -21,7 +21,7 @@ def chain(audit: str) -> str:
 def subjects(ticket: Ticket) -> list[str]:
     """Whose revocation ends this token. The last audit id is that of the token at the start of its chain."""
     ids = (ticket.user_id, ticket.project_id, ticket.domain_id, ticket.application_credential_id, ticket.trust_id,
-           ticket.audit_ids[0])  # fmt: skip
+           ticket.access_token_id, ticket.audit_ids[0])  # fmt: skip
     return [subject for subject in (*ids, chain(ticket.audit_ids[-1])) if subject]
 
 

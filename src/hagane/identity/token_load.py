@@ -11,9 +11,12 @@ from hagane.identity.access_rule import access_rules_of
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.assignment import SYSTEM, Kind, roles_of
 from hagane.identity.base import role_part
+from hagane.identity.oauth_store import ACCESS_TOKEN
 from hagane.identity.revocation import is_revoked
+from hagane.identity.role_pick import with_implied
 from hagane.identity.ticket import Ticket, iso, scoped, subjects
 from hagane.identity.trust_load import Broken, Delegation, delegation
+from hagane.state import clock
 from hagane.state.database import Reader, Row
 
 _encode = msgspec.json.Encoder().encode
@@ -74,6 +77,7 @@ async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0)
         raise Worthless("The token has been revoked")
     roles: list[tuple[str, str]] = []
     credential = await _credential(reader, ticket)
+    access = await _access(reader, ticket)
     if given is not None:
         view["OS-TRUST:trust"] = given.part
         view["roles"] = [role_part(row) for row in given.roles]
@@ -84,6 +88,10 @@ async def load(reader: Reader, text: str, ticket: Ticket, *, grace: float = 0.0)
     if credential is not None:
         roles = [role for role in roles if role[0] in credential["role_ids"]]
         view["application_credential"] = _credential_part(credential)
+    if access is not None:
+        given_roles = await with_implied(reader, access["role_ids"])
+        roles = [role for role in roles if role[0] in given_roles]
+        view["OS-OAUTH1"] = {"access_token_id": access["id"], "consumer_id": access["consumer_id"]}
     if scoped(ticket):
         if not roles:
             raise Worthless(f"User {ticket.user_id} has no access to {_place(ticket)}")
@@ -163,6 +171,17 @@ async def _credential(reader: Reader, ticket: Ticket) -> Row | None:
     if row["expires_at"] is not None and row["expires_at"] <= iso(time.time()).removesuffix("Z"):
         raise Worthless("The application credential has expired")
     row["access_rules"] = await access_rules_of(reader, row["access_rule_ids"])
+    return row
+
+
+async def _access(reader: Reader, ticket: Ticket) -> Row | None:
+    if ticket.access_token_id is None:
+        return None
+    row = await ACCESS_TOKEN.get(reader, id=ticket.access_token_id, user_id=ticket.user_id)
+    if row is None or row["project_id"] != ticket.project_id:
+        raise Worthless("The access token is gone")
+    if row["expires_at"] <= clock.now():
+        raise Worthless("The access token has expired")
     return row
 
 

@@ -242,6 +242,25 @@ CREATE TABLE identity_access_rule (
 
 CREATE UNIQUE INDEX identity_access_rule_0 ON identity_access_rule (user_id, service, path, method);
 
+CREATE TABLE identity_access_token (
+  id TEXT NOT NULL,
+  encrypted_secret TEXT,
+  user_id TEXT,
+  role_ids TEXT,
+  project_id TEXT,
+  consumer_id TEXT,
+  expires_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_access_token_0 ON identity_access_token (consumer_id);
+
+CREATE INDEX identity_access_token_1 ON identity_access_token (user_id);
+
+CREATE INDEX identity_access_token_2 ON identity_access_token (project_id);
+
+CREATE INDEX identity_access_token_3 ON identity_access_token (expires_at);
+
 CREATE TABLE identity_application_credential (
   id TEXT NOT NULL,
   name TEXT,
@@ -273,6 +292,14 @@ CREATE TABLE identity_assignment (
 CREATE INDEX identity_assignment_0 ON identity_assignment (target_id);
 
 CREATE INDEX identity_assignment_1 ON identity_assignment (role_id);
+
+CREATE TABLE identity_consumer (
+  id TEXT NOT NULL,
+  description TEXT,
+  encrypted_secret TEXT,
+  extra TEXT,
+  PRIMARY KEY (id)
+);
 
 CREATE TABLE identity_credential (
   id TEXT NOT NULL,
@@ -357,6 +384,16 @@ CREATE TABLE identity_member (
 
 CREATE INDEX identity_member_0 ON identity_member (group_id);
 
+CREATE TABLE identity_oauth_nonce (
+  consumer_id TEXT NOT NULL,
+  token_id TEXT NOT NULL,
+  timestamp BIGINT NOT NULL,
+  nonce TEXT NOT NULL,
+  PRIMARY KEY (consumer_id, token_id, timestamp, nonce)
+);
+
+CREATE INDEX identity_oauth_nonce_0 ON identity_oauth_nonce (timestamp);
+
 CREATE TABLE identity_policy (
   id TEXT NOT NULL,
   type TEXT,
@@ -420,6 +457,26 @@ CREATE TABLE identity_registered_limit (
 );
 
 CREATE UNIQUE INDEX identity_registered_limit_0 ON identity_registered_limit (service_id, region_id, resource_name);
+
+CREATE TABLE identity_request_token (
+  id TEXT NOT NULL,
+  encrypted_secret TEXT,
+  encrypted_verifier TEXT,
+  user_id TEXT,
+  role_ids TEXT,
+  project_id TEXT,
+  consumer_id TEXT,
+  expires_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_request_token_0 ON identity_request_token (consumer_id);
+
+CREATE INDEX identity_request_token_1 ON identity_request_token (user_id);
+
+CREATE INDEX identity_request_token_2 ON identity_request_token (project_id);
+
+CREATE INDEX identity_request_token_3 ON identity_request_token (expires_at);
 
 CREATE TABLE identity_revocation (
   subject TEXT NOT NULL,
