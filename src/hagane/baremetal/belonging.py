@@ -12,7 +12,7 @@ from hagane.baremetal.resource import BareResource
 from hagane.errors import Invalid, NotFound
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
-from hagane.state.table import Sql
+from hagane.state.table import Sql, listed
 
 
 class Belonging(BareResource):
@@ -107,9 +107,8 @@ class Wired(Belonging):
             found["address"] = Mac().check("address", args["address"])
         if "shard" in args:
             require(request, self.shard_since)
-            slots = {f"shard_{number}": name for number, name in enumerate(args["shard"].split(","))}
-            listed = ", ".join(f":{slot}" for slot in slots)
-            conditions.append(Sql(f"{of_node} shard IN ({listed}))", slots))
+            among = listed("shard", args["shard"].split(","))
+            conditions.append(Sql(f"{of_node} shard IN {among.text})", among.params))
         if "conductor_group" in args:
             require(request, 99)
             conditions.append(Sql(f"{of_node} conductor_group = :cg)", {"cg": args["conductor_group"].lower()}))
