@@ -198,6 +198,8 @@ async def test_many_keys_are_woken_at_once(db: Database) -> None:
     await db.write(lambda tx: work.wake(tx, "port", 'a "quoted" one'))
     await db.write(lambda tx: work.wake_each(tx, "port", ["2", 'a "quoted" one', "2"], request_id="req-1"))
     await db.write(lambda tx: work.wake_each(tx, "port", []))
+    await db.write(lambda tx: work.wake_things(tx, {("server", "1"), ("node", "2"), ("server", "3")}))
+    assert sorted(c.key for c in await work.claim(db, "server", "me", 10, lease=60)) == ["1", "3"]
     claims = await work.claim(db, "port", "me", 10, lease=60)
     assert sorted((c.key, c.wakes, c.request_id) for c in claims) == [("2", 1, "req-1"), ('a "quoted" one', 2, "req-1")]
 

@@ -38,8 +38,7 @@ class News:
             keys, self._keys = self._keys, set()
 
             async def write(tx: Tx, keys: set[tuple[str, str]] = keys) -> None:
-                for kind, key in sorted(keys):
-                    await work.wake(tx, kind, key)
+                await work.wake_things(tx, keys)
 
             try:
                 await self._db.write(write)

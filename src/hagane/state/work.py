@@ -11,6 +11,8 @@ when, and until when it may take.
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -90,6 +92,12 @@ async def wake_each(tx: Tx, kind: str, keys: Iterable[str], *, request_id: str |
     if known := sorted(set(keys)):
         params = {"keys": msgspec.json.encode(known).decode()}
         await wake_all(tx, kind, UNPACKED[tx.dialect].format("keys"), params, request_id=request_id)
+
+
+async def wake_things(tx: Tx, things: Iterable[tuple[str, str]]) -> None:
+    """`wake` at once for all of these, of whatever kinds: (kind, key)."""
+    for kind, some in groupby(sorted(things), itemgetter(0)):
+        await wake_each(tx, kind, (key for _, key in some))
 
 
 async def claim(db: Database, kind: str, owner: str, limit: int, lease: float) -> list[Claim]:

@@ -185,10 +185,8 @@ class NetworkPart:
                 same = [key for key, value in changed.items() if value == status]
                 if same:
                     await PORT.update(tx, {"id": same}, {"status": status})
-            for server in sorted(servers):
-                await work.wake(tx, "server", server)
-            for node in nodes:
-                await work.wake(tx, "node", node)
+            await work.wake_each(tx, "server", servers)
+            await work.wake_each(tx, "node", nodes)
 
         await self._db.write(write)
 
@@ -202,8 +200,7 @@ class NetworkPart:
         for some in _chunks(sorted(set(keys)), CHUNK):
 
             async def write(tx: Tx, some: Sequence[tuple[str, str]] = some) -> None:
-                for kind, key in some:
-                    await work.wake(tx, kind, key)
+                await work.wake_things(tx, some)
 
             await self._db.write(write)
 
