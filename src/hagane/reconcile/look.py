@@ -9,13 +9,30 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from hagane.cloud import Cloud
+from hagane.drivers.metadata.base import Endpoint
+from hagane.errors import HaganeError
 
 log = logging.getLogger(__name__)
 GATHER = 0.2  # seconds in which changes are gathered before a look
 AGAIN, FULL = 2.0, 30.0  # seconds until what failed is tried again; until everything is looked at anyway
+
+
+async def bring(
+    apply: Callable[[Sequence[Endpoint]], Awaitable[dict[str, str]]], those: Sequence[Endpoint],
+    before: Mapping[str, str], service: str,
+) -> dict[str, str]:  # fmt: skip
+    """Serve at all of these: networks that have no service, and why. What was not so `before` is logged."""
+    try:
+        failed = await apply(those)
+    except HaganeError as error:  # the switch does not answer: that concerns all of them
+        failed = {one.network_id: error.message for one in those}
+    for network_id, why in failed.items():
+        if before.get(network_id) != why:
+            log.warning("network %s has no %s service: %s", network_id, service, why)
+    return failed
 
 
 class Looker:

@@ -6,7 +6,6 @@ about, in every process for its own machine (look.py).
     rows change ─▶ look (gathered) ─▶ wanted endpoints ─▶ driver.apply ─▶ what failed is tried again soon
 """
 
-import logging
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -19,15 +18,13 @@ from hagane.drivers.metadata.base import Answer, Endpoint, MetadataDriver, Quest
 from hagane.drivers.metadata.netns import NetnsMetadata
 from hagane.drivers.metadata.plug import Switch
 from hagane.drivers.metadata.sim import SimMetadata
-from hagane.errors import HaganeError
 from hagane.network.metadata import OWNER
 from hagane.network.subnet_row import SUBNET
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
-from hagane.reconcile.look import Looker
+from hagane.reconcile.look import Looker, bring
 from hagane.state.database import Reader
 
-log = logging.getLogger(__name__)
 
 KINDS = frozenset({"port", "network", "*"})  # work whose wakes may change what is wanted
 
@@ -68,14 +65,7 @@ class MetadataPart:
     async def look(self) -> None:
         """Read what is wanted and bring it about; a network that fails is named in `problems`."""
         those = await wanted(self._cloud.db)
-        try:
-            failed = await self.driver.apply(those)
-        except HaganeError as error:  # the switch does not answer: that concerns all of them
-            failed = {one.network_id: error.message for one in those}
-        for network_id, why in failed.items():
-            if self.problems.get(network_id) != why:
-                log.warning("network %s has no metadata service: %s", network_id, why)
-        self.problems = failed
+        self.problems = await bring(self.driver.apply, those, self.problems, "metadata")
 
     async def answer(self, question: Question) -> Reply:
         """Find the machine that asks and say what it may know."""

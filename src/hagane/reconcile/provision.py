@@ -35,7 +35,7 @@ from hagane.network.port_row import PORT
 from hagane.reconcile import node_ansible, provision_boot, provision_url
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Reconciler
-from hagane.reconcile.look import Looker
+from hagane.reconcile.look import Looker, bring
 from hagane.reconcile.metadata import endpoints, prefix
 from hagane.reconcile.provision_answer import BYTES, NOTHING, Answers, Guest, Sources, piece
 from hagane.reconcile.provision_image import HASH, RawImages
@@ -104,13 +104,7 @@ class ProvisionPart:
             await self._cloud.db.write(lambda tx, key=network_id: service_port(tx, key))  # type: ignore[misc]
             self._asked.discard(network_id)
         those = await endpoints(self._cloud.db, await self._cloud.db.fetch_tuples(_WANTED, {"owner": SERVICE_OWNER}))
-        try:
-            failed = await self.driver.apply(those)
-        except HaganeError as error:  # the switch does not answer: that concerns all of them
-            failed = {one.network_id: error.message for one in those}
-        for network_id, why in failed.items():
-            if self.problems.get(network_id) != why:
-                log.warning("network %s has no provisioning service: %s", network_id, why)
+        failed = await bring(self.driver.apply, those, self.problems, "provisioning")
         before, self._served = self._served, {one.network_id for one in those} - failed.keys()
         self.problems = failed
         if self._served - before:  # Nodes that asked too early must not wait for their next attempt
