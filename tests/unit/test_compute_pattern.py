@@ -11,7 +11,7 @@ def test_common_patterns_are_taken(text: str) -> None:
     check(text)
 
 
-@pytest.mark.parametrize("text", ["(a|aa)" * 30 + "x", "(a+)+x", ".*" * 4, r"(a)\1", "(?=a)", "("])
-def test_patterns_that_take_for_ever_are_not(text: str) -> None:
+@pytest.mark.parametrize("text", ["(a|aa)" * 30 + "x", "(a+)+x", ".*" * 4, r"(a)\1", "(?=a)", "(", "[[[[]]]]"])
+def test_patterns_that_take_for_ever_or_mean_two_things_are_not(text: str) -> None:
     with pytest.raises(Invalid):
         check(text)
