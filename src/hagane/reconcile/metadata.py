@@ -25,7 +25,6 @@ from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.look import Looker, bring
 from hagane.state.database import Reader
 
-
 KINDS = frozenset({"port", "network", "*"})  # work whose wakes may change what is wanted
 
 _MACHINE = "EXISTS (SELECT 1 FROM port p WHERE p.network_id = n.id AND p.device_owner {0})"
