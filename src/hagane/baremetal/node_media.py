@@ -46,6 +46,8 @@ class NodeMedia:
         await self.nodes.need(request, self.db, "vmedia:detach")
         given = arguments(await request.json() or {}, ("device_types",))
         kinds = given.get("device_types") or [kind for kind in request.args.get("device_types", "").split(",") if kind]
+        if not isinstance(kinds, list):
+            raise Invalid(f"Schema error for body: {kinds!r} is not of type 'array'")
         await self._want(request, "detach", {_slot(kind): None for kind in kinds or SLOTS})
         return empty(204)
 
@@ -84,7 +86,7 @@ class NodeMedia:
 
 
 def _slot(kind: Any) -> str:
-    if kind not in SLOTS:
+    if not isinstance(kind, str) or kind not in SLOTS:
         raise Invalid(f"Schema error for body: {kind!r} is not one of {list(SLOTS)}")
     return SLOTS[kind]
 

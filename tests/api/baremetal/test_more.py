@@ -58,6 +58,10 @@ def test_media_are_named_by_urls_that_a_bmc_can_read(metal: httpx.Client) -> Non
     for url in ("http://[", "file:///etc/passwd", "http://", "http://a b/", "http://a/\nx", "//a/x.iso"):
         answer = metal.post(f"/nodes/{node}/vmedia", json={"device_type": "cdrom", "image_url": url})
         assert "no http or https URL" in fault(answer, 400), url
+    for kind in ({}, [], 1, "tape"):
+        body = {"device_type": kind, "image_url": "http://a/x.iso"}
+        assert "is not one of" in fault(metal.post(f"/nodes/{node}/vmedia", json=body), 400), kind
+        fault(metal.request("DELETE", f"/nodes/{node}/vmedia", json={"device_types": kind or [{}]}), 400)
 
 
 def test_chassis_and_drivers(metal: httpx.Client) -> None:
