@@ -127,13 +127,7 @@ async def elsewhere(cloud: Cloud, row: Row, why: str, *, final: bool = False) ->
     async def write(tx: Tx) -> None:
         if not await store(tx, row, changes):
             return
-        node = await NODE.get(tx, id=row["node_id"])
-        if node is not None and node["instance_id"] == row["id"]:
-            steps = mirrored(row, node)
-            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], close(row, steps, public_why))
-            await plug.unplug(tx, cloud, node, request_id=row["request_id"])  # its Ports are for the next Node
-            await _let_go(tx, cloud.use(Secrets), row, node)
-        await nic.unbind(tx, row)
+        await _part(tx, cloud, row, public_why)
         if not again:
             await migration_row.evacuated(tx, row, "error")
             await event.end_all(tx, KIND, row["id"], row["request_id"], error=public_why)
@@ -149,16 +143,23 @@ async def fenced(cloud: Cloud, row: Row) -> Outcome:
     await server_node_volume.cut(cloud, row, row["node_id"])
 
     async def write(tx: Tx) -> None:
-        if not await store(tx, row, {"host": None, "node_id": None, "progress": 0}):
-            return
-        node = await NODE.get(tx, id=row["node_id"])
-        if node is not None and node["instance_id"] == row["id"]:
-            await plug.unplug(tx, cloud, node, request_id=row["request_id"])
-            await _let_go(tx, cloud.use(Secrets), row, node)
-        await nic.unbind(tx, row)
+        if await store(tx, row, {"host": None, "node_id": None, "progress": 0}):
+            await _part(tx, cloud, row)
 
     await cloud.db.write(write)
     return Wait(0.0, f"Node {row['node_id']} is cut off; another one is looked for.")
+
+
+async def _part(tx: Tx, cloud: Cloud, row: Row, why: str = "") -> None:
+    """The Server's Node is given up, and its Ports are for the next one. `why`: what its deployment ended with."""
+    node = await NODE.get(tx, id=row["node_id"])
+    if node is not None and node["instance_id"] == row["id"]:
+        if why:
+            steps = close(row, mirrored(row, node), why)
+            await event.record(tx, KIND, row["id"], row["request_id"], row["action"], steps)
+        await plug.unplug(tx, cloud, node, request_id=row["request_id"])
+        await _let_go(tx, cloud.use(Secrets), row, node)
+    await nic.unbind(tx, row)
 
 
 async def _let_go(tx: Tx, secrets: Secrets, row: Row, node: Row) -> None:
