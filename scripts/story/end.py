@@ -1,4 +1,4 @@
-"""Chapter 11: everything is deleted, and nothing is left: this machine looks as it did before the story."""
+"""The end: everything is deleted, and nothing is left: this machine looks as it did before the story."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""Chapter 12: where the cloud answers, who may come in, and what to type next."""
+"""After the end: where the cloud answers, who may come in, and what to type next."""
 
 import os
 import sys
