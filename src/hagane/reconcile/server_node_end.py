@@ -150,11 +150,11 @@ async def fenced(cloud: Cloud, row: Row) -> Outcome:
     return Wait(0.0, f"Node {row['node_id']} is cut off; another one is looked for.")
 
 
-async def _part(tx: Tx, cloud: Cloud, row: Row, why: str = "") -> None:
+async def _part(tx: Tx, cloud: Cloud, row: Row, why: str | None = None) -> None:
     """The Server's Node is given up, and its Ports are for the next one. `why`: what its deployment ended with."""
     node = await NODE.get(tx, id=row["node_id"])
     if node is not None and node["instance_id"] == row["id"]:
-        if why:
+        if why is not None:
             steps = close(row, mirrored(row, node), why)
             await event.record(tx, KIND, row["id"], row["request_id"], row["action"], steps)
         await plug.unplug(tx, cloud, node, request_id=row["request_id"])
