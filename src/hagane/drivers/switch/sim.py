@@ -14,7 +14,7 @@ CHASSIS_ID = "52:54:00:5f:00:01"
 class SimSwitch:
     """Knobs: `delay` (seconds of one exchange), `dead` (it does not answer), `fault` (what the next exchange raises),
     `lost` (the next commit is done, and its answer does not come), `ignored` (ports of which it takes settings and
-    forgets them). Option `ports`: which it has, separated by spaces; without it, any that is asked for."""
+    forgets them), `dark` (ports without a carrier). Option `ports`: which it has, separated by spaces; without it, any that is asked for."""
 
     def __init__(self, access: SwitchAccess) -> None:
         options = access.options
@@ -23,7 +23,7 @@ class SimSwitch:
         self.lost = False
         self.fault: HaganeError | None = None
         self.ignored: frozenset[str] = frozenset()
-        self.dark: frozenset[str] = frozenset()  # ports without a carrier
+        self.dark: frozenset[str] = frozenset()
         self.commits = 0
         self.calls = 0
         self.at_once = 0  # exchanges under way; more than one would be our fault
