@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.api.consumer import Program
 from tests.support import Running, running_cloud
 
 V3 = "/identity/v3"
@@ -74,6 +75,37 @@ def test_the_catalog_follows_in_the_other_process(two: tuple[Running, Running]) 
         while "extra-thing" not in there.get(f"{V3}/auth/catalog").text:
             assert time.monotonic() - started < 5
             time.sleep(0.005)
+        assert interfaces(there) == {"public", "internal", "admin"}
+        group = {"endpoint_group": {"name": "inside", "filters": {"interface": "internal"}}}
+        key = here.post(f"{V3}/OS-EP-FILTER/endpoint_groups", json=group).json()["endpoint_group"]["id"]
+        project = here.get(f"{V3}/projects?name=admin").json()["projects"][0]["id"]
+        pair = f"{V3}/OS-EP-FILTER/endpoint_groups/{key}/projects/{project}"
+        for method, seen in (("PUT", {"internal"}), ("DELETE", {"public", "internal", "admin"})):
+            assert here.request(method, pair).status_code == 204
+            started = time.monotonic()
+            while interfaces(there) != seen:
+                assert time.monotonic() - started < 5
+                time.sleep(0.005)
+
+
+def interfaces(http: httpx.Client) -> set[str]:
+    catalog = http.get(f"{V3}/auth/catalog").json()["catalog"]
+    return {endpoint["interface"] for service in catalog for endpoint in service["endpoints"]}
+
+
+def test_a_program_acts_in_either_process(two: tuple[Running, Running]) -> None:
+    with client(two[0]) as here, client(two[1]) as there, httpx.Client(base_url=two[0].url) as anyone:
+        project = here.get(f"{V3}/projects?name=admin").json()["projects"][0]["id"]
+        program = Program.made(here, anyone)
+        token = program.granted(project, [{"name": "reader"}])
+        text = program.login(token).headers["x-subject-token"]
+        assert there.get(AUTH, headers={"X-Subject-Token": text}).status_code == 200
+        header = program.sign(f"{two[0].url}{AUTH}", token)
+        body = {"auth": {"identity": {"methods": ["oauth1"], "oauth1": {}}}}
+        codes = [http.post(f"{two[0].url}{AUTH}", json=body, headers=header).status_code for http in (anyone, anyone)]
+        assert codes == [201, 401], "once, on this store too"
+        there.delete(f"{V3}/OS-OAUTH1/consumers/{program.id}")
+        assert eventually(here, AUTH, 404, **{"X-Subject-Token": text}) < 2
 
 
 def test_trees_lists_and_cascades_on_postgresql(two: tuple[Running, Running]) -> None:
