@@ -7,6 +7,7 @@ whose path has a part that is not known here fails the tests that use it: whoeve
 import base64
 import json
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 import httpx
@@ -18,7 +19,7 @@ from tests.support import Running
 
 SECRET = "secret-of-the-victim"
 NOBODY = "0b0d1e5a-0000-4000-8000-000000000000"
-LATEST = {"OpenStack-API-Version": "compute latest"}
+LATEST = {"OpenStack-API-Version": "compute latest,volume latest"}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHUCAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e"
 
 
@@ -90,6 +91,18 @@ BODIES: dict[str, list[Any]] = {
         {"os-update_snapshot_status": {"status": "available"}},
     ],
     "backup:action": [{"os-reset_status": {"status": "error"}}, {"os-force_delete": None}],
+    "volume_group:copy": [{"create-from-src": {"source_group_id": NOBODY}}],
+    "volume_group:action": [
+        {"delete": {"delete-volumes": True}},
+        {"reset_status": {"status": "error"}},
+        {"enable_replication": {}},
+        {"disable_replication": {}},
+        {"failover_replication": {}},
+        {"list_replication_targets": {}},
+    ],
+    "group_snapshot:action": [{"reset_status": {"status": "error"}}],
+    "group_type:create": [{"group_type": {"name": "mine"}}],
+    "group_spec:update": [{SECRET: "y"}],
     "volume_type:action": [{"addProjectAccess": {"project": "x"}}, {"removeProjectAccess": {"project": "x"}}],
     "volume_metadata:create": [{"metadata": {"x": "y"}}],
     "volume_metadata:replace": [{"metadata": {"x": "y"}}],
@@ -166,7 +179,8 @@ class World:
             f"image/v2/images?owner={self.victim.project_id}", "network/v2.0/networks", "network/v2.0/subnets",
             "network/v2.0/ports", "network/v2.0/routers", "network/v2.0/floatingips", "network/v2.0/security-groups",
             "network/v2.0/subnetpools", "network/v2.0/address-groups", "network/v2.0/rbac-policies",
-            "volume/v3/volumes/detail", "volume/v3/snapshots/detail", "volume/v3/backups/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
+            "volume/v3/volumes/detail", "volume/v3/snapshots/detail", "volume/v3/backups/detail",
+            "volume/v3/groups/detail", "volume/v3/group_snapshots/detail", "compute/v2.1/servers/detail", "compute/v2.1/os-keypairs", "compute/v2.1/os-server-groups",
             f"identity/v3/users/{self.victim.user_id}/application_credentials", "identity/v3/credentials",
             f"identity/v3/OS-TRUST/trusts?trustor_user_id={self.victim.user_id}",
         ):  # fmt: skip
@@ -323,6 +337,18 @@ class World:
         self.ids["auto-allocated-topology"] = self.victim.project_id
         make("trunks", port_id=pair[0], sub_ports=subports, description=SECRET)
 
+    def _groups(self, make: Callable[..., dict[str, Any]], volume: dict[str, Any]) -> None:
+        """A group of the victim's with a volume and a snapshot of it, and a group type that nobody else sees."""
+        private = {"name": SECRET, "is_public": False, "group_specs": {SECRET: SECRET}}
+        self.ids["group_types"] = make(self.admin, "group_types", group_type=private)["id"]
+        kind = make(self.admin, "group_types", group_type={"name": "together"})["id"]
+        body = {"name": SECRET, "group_type": kind, "volume_types": ["__DEFAULT__"]}
+        self.ids["volume/groups"] = group = make(self.victim.http, "groups", group=body)["id"]
+        make(self.victim.http, "volumes", volume=volume | {"group_id": group, "volume_type": "__DEFAULT__"})
+        shot = {"name": SECRET, "group_id": group}
+        self.ids["group_snapshots"] = make(self.victim.http, "group_snapshots", group_snapshot=shot)["id"]
+        self.ids["group_specs"] = SECRET
+
     def _older(self) -> None:
         """What older clients of the compute API call what others hold."""
         others = {"os-security-groups": "security-groups", "os-security-group-rules": "security-group-rules",
@@ -389,6 +415,7 @@ class World:
         self._make(http, f"/compute/v2.1/servers/{self.ids['servers']}/os-volume_attachments",
                    {"volumeAttachment": {"volumeId": plugged}})  # fmt: skip
         self.ids["attachments"] = make(http, "attachments", attachment={"volume_uuid": key})["id"]
+        self._groups(make, volume)
         private = {"name": SECRET, "os-volume-type-access:is_public": False, "extra_specs": {SECRET: SECRET}}
         self.ids["types"] = kind = make(self.admin, "types", volume_type=private)["id"]
         access = {"addProjectAccess": {"project": self.victim.project_id}}

@@ -225,9 +225,11 @@ class VolumeReconciler:
 
 
 async def _tell_backup(tx: Tx, row: Row) -> None:
-    """A backup may wait for the volume that it is restored into, a Server for one that is made for it."""
+    """A backup may wait for the volume that it is restored into, a Server or a group for one that is made for it."""
     if waiting := (row["task"] or {}).get("server"):
         await wake(tx, "server", waiting)
+    if row["status"] == "creating" and row["group_id"]:
+        await wake(tx, base.GROUP, row["group_id"])
     if row["status"] == "creating" and row["backup_id"]:
         await wake(tx, base.BACKUP, row["backup_id"])
 

@@ -16,6 +16,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.work import wake_all
 from hagane.volume import base
 from hagane.volume.backup_row import BACKUP
+from hagane.volume.group_row import GROUP, GROUP_SNAPSHOT
 from hagane.volume.pool import POOL, SERVICE, backend
 from hagane.volume.row import SNAPSHOT, VOLUME
 
@@ -61,7 +62,8 @@ class Backends:
 
     async def _resume(self, tx: Tx) -> None:
         """Whatever was under way is looked at again; its work rows are there, unless somebody restored a backup."""
-        kinds = ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name), (base.BACKUP, BACKUP.name))
+        kinds = ((base.VOLUME, VOLUME.name), (base.SNAPSHOT, SNAPSHOT.name), (base.BACKUP, BACKUP.name),
+                 (base.GROUP, GROUP.name), (base.GROUP_SNAPSHOT, GROUP_SNAPSHOT.name))  # fmt: skip
         for kind, table in kinds:
             await wake_all(tx, kind, f"SELECT id AS key FROM {table} WHERE status LIKE '%ing'", {})
 

@@ -14,6 +14,7 @@ from hagane.reconcile.volume_backends import Backends
 from hagane.reconcile.volume_backup import BackupReconciler
 from hagane.reconcile.volume_connection import BackendConnections
 from hagane.reconcile.volume_export import ExportReconciler
+from hagane.reconcile.volume_group import GroupReconciler, GroupSnapshotReconciler
 from hagane.reconcile.volume_holder import AttachedHolder
 from hagane.reconcile.volume_snapshot import SnapshotReconciler
 from hagane.state.secret import Secrets
@@ -37,6 +38,8 @@ class VolumePart:
             VolumeReconciler(cloud, self.backends),
             SnapshotReconciler(cloud, self.backends),
             BackupReconciler(cloud, self.backends),
+            GroupReconciler(cloud),
+            GroupSnapshotReconciler(cloud, self.backends),
             self._exports,
         ]
 

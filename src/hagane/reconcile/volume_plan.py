@@ -65,6 +65,8 @@ def grown(row: Row) -> Row:
 
 def snapshot_step(row: Row) -> Step:
     match row["status"]:
+        case "creating" if row["group_snapshot_id"]:
+            return REST  # it is taken with the others of its group
         case "creating":
             return Step("freeze", "error", "create_snapshot")
         case "deleting":

@@ -23,6 +23,7 @@ MOST = 1000  # rows of one page
 ZONE = "nova"  # the one availability zone, called as a fresh installation calls it
 HOST = "hagane"
 VOLUME, SNAPSHOT, BACKUP, SWEEP = "volume", "snapshot", "backup", "volume_sweep"  # kinds of work
+GROUP, GROUP_SNAPSHOT = "volume_group", "volume_group_snapshot"
 EXPORT = "volume_export"  # all of them are one key
 
 _FAULTS = {400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 405: "badMethod",

@@ -24,18 +24,30 @@ async def delete(
         words = "" if force else f"status must be {_either(DELETABLE)} and "
         raise bad_volume(f"Volume {words}must not be migrating, attached, belong to a group, have snapshots, awaiting"
                          " a transfer, or be disassociated from snapshots after volume transfer.")  # fmt: skip
-    await give_back(tx, row)
-    now = clock.now()
     for snapshot in snapshots:
-        await SNAPSHOT.update(tx, {"id": snapshot["id"]}, {"status": "deleting", "updated_at": now})
-        await wake(tx, base.SNAPSHOT, snapshot["id"], request_id=request_id)
-    changes: Row = {"status": "deleting", "updated_at": now, "generation": row["generation"] + 1}
+        await begin_snapshot(tx, snapshot, request_id=request_id)
+    await begin(tx, row, request_id=request_id)
+
+
+async def begin(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
+    """A volume that may go goes."""
+    await give_back(tx, row)
+    changes: Row = {"status": "deleting", "updated_at": clock.now(), "generation": row["generation"] + 1}
     await VOLUME.update(tx, {"id": row["id"]}, changes)
     await wake(tx, base.VOLUME, row["id"], request_id=request_id)
 
 
+async def begin_snapshot(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
+    """A snapshot that may go goes."""
+    changes: Row = {"status": "deleting", "updated_at": clock.now(), "generation": row["generation"] + 1}
+    await SNAPSHOT.update(tx, {"id": row["id"]}, changes)
+    await wake(tx, base.SNAPSHOT, row["id"], request_id=request_id)
+
+
 def _may_end(row: Row, snapshots: list[Row], *, cascade: bool, force: bool, admin: bool) -> bool:
     if row["attach_status"] == "attached" or row["migration_status"] not in (None, "deleting", "error", "success"):
+        return False
+    if row["group_id"] or any(snapshot["group_snapshot_id"] for snapshot in snapshots):
         return False
     if not force and row["status"] not in DELETABLE:
         return False
@@ -54,20 +66,20 @@ def _either(words: tuple[str, ...]) -> str:
 
 async def delete_snapshot(tx: Tx, row: Row, *, force: bool = False, request_id: str | None = None) -> None:
     """Ask for the end of a snapshot. Raises Invalid."""
-    if not force and row["status"] not in DELETABLE_SNAPSHOT:
+    if row["group_snapshot_id"] or (not force and row["status"] not in DELETABLE_SNAPSHOT):
         text = (
             f"Invalid snapshot: Snapshot status must be {_either(DELETABLE_SNAPSHOT)} and must not be part of a group."
         )
         raise Invalid(text, code="InvalidSnapshot")
-    changes: Row = {"status": "deleting", "updated_at": clock.now(), "generation": row["generation"] + 1}
-    await SNAPSHOT.update(tx, {"id": row["id"]}, changes)
-    await wake(tx, base.SNAPSHOT, row["id"], request_id=request_id)
+    await begin_snapshot(tx, row, request_id=request_id)
 
 
 async def forget(tx: Tx, row: Row) -> None:
     """A volume is gone: its row, and what hangs on it. Nothing happens the second time."""
     if not await VOLUME.delete(tx, {"id": row["id"]}):
         return
+    if row["group_id"]:
+        await wake(tx, base.GROUP, row["group_id"])
     await ITEM.delete(tx, {"owner_id": row["id"]})
     await export.give_back(tx, {"volume_id": row["id"]})
     for table in (ATTACHMENT, TRANSFER):
@@ -81,6 +93,8 @@ async def forget_snapshot(tx: Tx, row: Row) -> None:
     """A snapshot is gone. Nothing happens the second time."""
     if not await SNAPSHOT.delete(tx, {"id": row["id"]}):
         return
+    if row["group_snapshot_id"]:
+        await wake(tx, base.GROUP_SNAPSHOT, row["group_snapshot_id"])
     await ITEM.delete(tx, {"owner_id": row["id"]})
     name = (await names_of(tx, [row["type_id"]])).get(row["type_id"], "")
     changes = quota.with_type({"snapshots": -1, "gigabytes": -row["size"]}, name)

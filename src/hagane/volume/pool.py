@@ -4,6 +4,7 @@ A pool is called host@backend#pool. The API answers from these rows and never as
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hagane.state import clock
@@ -84,13 +85,21 @@ def _matches(value: Any, wanted: str) -> bool:
 
 async def choose(reader: Reader, kind: Row, size: int) -> tuple[str | None, str]:
     """The emptiest pool that suits, or none and the reason in words."""
+    return await choose_for_all(reader, [kind])
+
+
+async def choose_for_all(reader: Reader, kinds: Sequence[Row]) -> tuple[str | None, str]:
+    """The emptiest pool that suits several types at once, or none and the reason in words."""
     rows = await POOL.select(reader, order="name")
     refused = await disabled(reader)
     open_ = [row for row in rows if is_up(row) and backend(row["name"]) not in refused]
     if not open_:
         return None, "no storage backend answers"
-    suitable = [row for row in open_ if fits(kind["extra_specs"] or {}, row)]
+    suitable = [row for row in open_ if all(fits(kind["extra_specs"] or {}, row) for kind in kinds)]
     if not suitable:
-        return None, f"no storage backend offers what the volume type {kind['name']} asks for"
+        names = ", ".join(kind["name"] for kind in kinds)
+        nouns = "type" if len(kinds) == 1 else "types"
+        verb = "asks" if len(kinds) == 1 else "together ask"
+        return None, f"no storage backend offers what the volume {nouns} {names} {verb} for"
     best = max(suitable, key=lambda row: row["free_gb"])
     return best["name"], ""

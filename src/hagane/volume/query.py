@@ -38,6 +38,7 @@ class Filters:
     items: Mapping[str, str] = field(default_factory=dict)  # filter -> kind of ITEM
     like: tuple[str, ...] = ()
     sorts: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()  # words of a query that are no filters
     noun: str = "Volume"
 
 
@@ -132,7 +133,11 @@ def conditions_of(request: Request, filters: Filters) -> list[Sql]:
     found, wrong = [], []
     admin = is_admin(request)
     for number, (name, text) in enumerate(request.query):
-        if name in CONTROL or (name in filters.since and not at(request, filters.since[name])):
+        if (
+            name in CONTROL
+            or name in filters.ignored
+            or (name in filters.since and not at(request, filters.since[name]))
+        ):
             continue
         base = name.removesuffix("~")
         if not name.isascii():

@@ -60,6 +60,9 @@ def with_type(changes: Mapping[str, int], type_name: str) -> dict[str, int]:
 
 async def add(tx: Tx, project_id: str, changes: Mapping[str, int]) -> None:
     """Count in, or out where negative. Rows that come to nothing go: the project may be gone."""
+    changes = {resource: more for resource, more in changes.items() if more}
+    if not changes:
+        return
     params: dict[str, str | int] = {"project": project_id}
     for number, (resource, more) in enumerate(changes.items()):
         params |= {f"resource_{number}": resource, f"more_{number}": more}
@@ -70,8 +73,8 @@ async def add(tx: Tx, project_id: str, changes: Mapping[str, int]) -> None:
 
 
 async def take(tx: Tx, project_id: str, changes: Mapping[str, int], what: str, *, size: int = 0) -> None:
-    """Count in what a new thing (`what`: volumes, snapshots, backups) needs; `size` is that of a single volume, which
-    has a limit of its own. Raises TooLarge in the service's words."""
+    """Count in what a new thing (`what`: volumes, snapshots, backups, groups) needs; `size` is that of a single volume,
+    which has a limit of its own. Raises TooLarge in the service's words."""
     limits, used = await limits_of(tx, project_id), await usage_of(tx, project_id)
     if 0 <= limits["per_volume_gigabytes"] < size:
         text = f"Requested volume size {size}G is larger than maximum allowed limit {limits['per_volume_gigabytes']}G."
@@ -99,5 +102,7 @@ def _refusal(what: str, resource: str, limit: int, used: int, more: int) -> Exce
     if what == "volumes":
         text = f"Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."
         return over("VolumeLimitExceeded", text)
-    name = {"snapshots": "SnapshotLimitExceeded", "backups": "BackupLimitExceeded"}[what]
+    name = {"snapshots": "SnapshotLimitExceeded", "backups": "BackupLimitExceeded", "groups": "GroupLimitExceeded"}[
+        what
+    ]
     return over(name, f"Maximum number of {what} allowed ({limit}) exceeded")

@@ -38,6 +38,7 @@ VOLUME = Table(
         Column("source_volid"),
         Column("image_id"),
         Column("backup_id"),
+        Column("group_id"),
         Column("metadata", "json"),
         Column("admin_metadata", "json"),
         Column("image_metadata", "json"),
@@ -48,7 +49,7 @@ VOLUME = Table(
         Column("created_at"),
         Column("updated_at"),
     ),
-    ("project_id, created_at", "status", "snapshot_id", "source_volid", "type_id", "created_at, id"),
+    ("project_id, created_at", "status", "snapshot_id", "source_volid", "type_id", "created_at, id", "group_id"),
 )
 SNAPSHOT = Table(
     "volume_snapshot",
@@ -57,6 +58,7 @@ SNAPSHOT = Table(
         Column("project_id"),
         Column("user_id"),
         Column("volume_id"),
+        Column("group_snapshot_id"),
         Column("name"),
         Column("description"),
         Column("size", "int"),
@@ -70,7 +72,7 @@ SNAPSHOT = Table(
         Column("created_at"),
         Column("updated_at"),
     ),
-    ("volume_id, created_at", "project_id, created_at", "status"),
+    ("volume_id, created_at", "project_id, created_at", "status", "group_snapshot_id"),
 )
 ATTACHMENT = Table(
     "volume_attachment",

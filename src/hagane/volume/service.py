@@ -18,6 +18,10 @@ from hagane.volume.backup_record import BackupRecords
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import ROOT, V3, envelope, status, wording
 from hagane.volume.export import EXPORT
+from hagane.volume.group import Groups
+from hagane.volume.group_row import GROUP, GROUP_SNAPSHOT, GROUP_TYPE, VOLUME_TYPE
+from hagane.volume.group_snapshot import GroupSnapshots
+from hagane.volume.group_type import GroupSpecs, GroupTypes
 from hagane.volume.message import MESSAGE
 from hagane.volume.message_api import Messages
 from hagane.volume.pool import POOL, SERVICE
@@ -36,11 +40,11 @@ from hagane.volume.volume import Volumes
 OLDEST, NEWEST, UPDATED = "3.0", "3.71", "2023-08-31T00:00:00Z"
 TABLES: tuple[Table, ...] = (
     VOLUME, SNAPSHOT, ATTACHMENT, ITEM, TYPE, ACCESS, PROJECT_DEFAULT, QOS, LIMIT, USAGE, BACKUP, POOL, SERVICE, EXPORT,
-    MESSAGE, TRANSFER,
+    MESSAGE, TRANSFER, GROUP, GROUP_SNAPSHOT, GROUP_TYPE, VOLUME_TYPE,
 )  # fmt: skip
 RESOURCES = (
     Volumes, Snapshots, Attachments, Types, ExtraSpecs, DefaultTypes, QosSpecs, Quotas, Transfers, Backups,
-    BackupRecords, Services, Messages,
+    BackupRecords, Services, Messages, Groups, GroupSnapshots, GroupTypes, GroupSpecs,
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ _SAME = {name: name for name in (
 FILTERS = query.Filters(
     "snapshot", SNAPSHOT,
     columns=_SAME | {"description": "description", "size": "size", "volume_size": "size", "display_name": "name",
-                     "volume_type_id": "type_id"},
+                     "volume_type_id": "type_id", "group_snapshot_id": "group_snapshot_id"},
     usual=("name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"),
     since={"metadata": 22, "consumes_quota": 65},
     items={"metadata": USER},
@@ -57,7 +57,7 @@ def view(request: Request, row: Row, *, detail: bool = True, shown: bool = False
     found["metadata"] = row["metadata"] or {}
     if detail:
         if at(request, 14):
-            found["group_snapshot_id"] = None
+            found["group_snapshot_id"] = row["group_snapshot_id"]
         if at(request, 41):
             found["user_id"] = row["user_id"]
         if at(request, 65):
@@ -159,7 +159,8 @@ class Snapshots:
 
 
 async def make(tx: Tx, request: Request, volume: Row, words: Row, *, in_use: bool) -> Row:
-    """Ask for a snapshot of a volume; `words`: name, description, metadata. Raises Invalid, TooLarge."""
+    """Ask for a snapshot of a volume; `words`: name, description, metadata, and the group snapshot that it is part of,
+    which then has it taken. Raises Invalid, TooLarge."""
     if volume["status"] == "error":
         raise bad_volume("The snapshot cannot be created when the volume is in error status.")
     if not volume["host"]:
@@ -180,5 +181,6 @@ async def make(tx: Tx, request: Request, volume: Row, words: Row, *, in_use: boo
     )  # fmt: skip
     await SNAPSHOT.insert(tx, row)
     await store_items(tx, row["id"], USER, {}, row["metadata"])
-    await wake(tx, base.SNAPSHOT, row["id"], request_id=request.id)
+    if not row["group_snapshot_id"]:
+        await wake(tx, base.SNAPSHOT, row["id"], request_id=request.id)
     return row

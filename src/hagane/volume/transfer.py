@@ -111,9 +111,11 @@ class Transfers:
             need(request, "volume:create_transfer", target(volume))
             if volume["status"] != "available":
                 raise bad_volume("status must be available")
+            if volume["group_id"]:
+                raise bad_volume(f"Volume {volume['id']} must not be part of a group.")
             if not body.get("no_snapshots"):
                 for snapshot in await SNAPSHOT.select(tx, {"volume_id": volume["id"]}):
-                    if snapshot["status"] != "available":
+                    if snapshot["status"] != "available" or snapshot["group_snapshot_id"]:
                         text = f"Invalid snapshot: snapshot: {snapshot['id']} status must be available"
                         raise Invalid(text, code="InvalidSnapshot")
             name = body.get("name")

@@ -16,6 +16,7 @@ from hagane.state.database import Duplicate, Row, Tx
 from hagane.state.table import Sql
 from hagane.volume import base, query
 from hagane.volume.base import at, body_of, both, is_admin, need, next_links, target
+from hagane.volume.group_row import VOLUME_TYPE as GROUP_TAKES
 from hagane.volume.kinds import BOOLEAN, WORD
 from hagane.volume.row import VOLUME
 from hagane.volume.type_row import ACCESS, DEFAULT, PROJECT_DEFAULT, TYPE, by_id, default_of, find
@@ -181,7 +182,7 @@ class Types:
             if row["name"] == DEFAULT or await PROJECT_DEFAULT.get(tx, type_id=row["id"]) is not None:
                 raise Invalid(f"The volume type {row['id']} is a default volume type and cannot be deleted.",
                               code="VolumeTypeDefaultDeletionError")  # fmt: skip
-            if await VOLUME.get(tx, type_id=row["id"]) is not None:
+            if await VOLUME.get(tx, type_id=row["id"]) or await GROUP_TAKES.get(tx, type_id=row["id"]):
                 raise Invalid("Target volume type is still in use.", code="VolumeTypeInUse")
             await ACCESS.delete(tx, {"type_id": row["id"]})
             await TYPE.delete(tx, {"id": row["id"]})

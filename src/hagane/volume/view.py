@@ -81,7 +81,7 @@ def _newer(request: Request, view: dict[str, Any], row: Row) -> None:
     """What microversions added."""
     admin = is_admin(request)
     if at(request, 13):
-        view["group_id"] = None
+        view["group_id"] = row["group_id"]
     if admin and at(request, 21):
         view["provider_id"] = None
     if at(request, 48):

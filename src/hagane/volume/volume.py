@@ -44,7 +44,7 @@ _COLUMNS = {"display_name": "name", "display_description": "description", "name"
 FILTERS = query.Filters(
     "volume", VOLUME,
     columns=_SAME | {"description": "description", "volume_type_id": "type_id", "display_name": "name",
-                     "display_description": "description", "tenant_id": "project_id"},
+                     "display_description": "description", "tenant_id": "project_id", "group_id": "group_id"},
     usual=("name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size",
            "created_at", "updated_at", "consumes_quota", "glance_metadata"),
     since={"glance_metadata": 4, "group_id": 10, "created_at": 60, "updated_at": 60, "consumes_quota": 65},

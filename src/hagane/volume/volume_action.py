@@ -146,7 +146,7 @@ class OwnerActions:
                                   f" {row['status']}.")  # fmt: skip
                 if multiattach:
                     need(request, "volume:multiattach", target(row))
-            if row["status"] not in ("available", "in-use") or new["id"] == row["type_id"]:
+            if row["status"] not in ("available", "in-use") or new["id"] == row["type_id"] or row["group_id"]:
                 raise bad_volume(_NO_RETYPE)
             await quota.take(tx, row["project_id"], await type_counts(tx, row, new["name"]), "volumes")
             await self._begin(tx, row, "retyping", {"type_id": new["id"]}, request)

@@ -17,7 +17,7 @@ from hagane.image.store import ImageInfo, base_image
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.work import wake
-from hagane.volume import base, pool, quota, type_row
+from hagane.volume import base, group_row, pool, quota, type_row
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import at, invalid, missing, need, sees
 from hagane.volume.row import IMAGE, SNAPSHOT, USER, VOLUME, store_items, zero
@@ -39,6 +39,8 @@ class Order:
     source_volid: str | None = None
     image_ref: str | None = None
     backup_id: str | None = None
+    group_id: str | None = None
+    group: Row | None = None  # that is being made together with the volume
 
 
 @dataclass
@@ -68,7 +70,8 @@ async def create(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Row:
         fits(source.image, size)
     kind = chosen or await _type_of(request, tx, source)
     await _compatible(tx, source, chosen)
-    row = await _row(request, tx, order, source, kind, size)
+    group = order.group or await _group(request, tx, order.group_id, chosen)
+    row = await _row(request, tx, order, source, kind, size) | _together(group, await _host(tx, source))
     if row["multiattach"]:
         need(request, "volume:multiattach")
     counts = quota.with_type({"volumes": 1, "gigabytes": size}, kind["name"])
@@ -208,6 +211,31 @@ async def _compatible(tx: Tx, source: Source, chosen: Row | None) -> None:
         raise invalid(f"Invalid volume_type provided: {chosen['id']} (requested type is not compatible; {advice}).")
 
 
+async def _group(request: Request, tx: Tx, key: str | None, chosen: Row | None) -> Row | None:
+    """The group that a volume is made in, which must take its type. Raises Invalid, NotFound."""
+    if key is None:
+        return None
+    group = await group_row.find(request, tx, key)
+    if group["status"] != "available":
+        raise group_row.bad_group("Originating group status must be one of 'available' values")
+    if chosen is None:
+        raise invalid("volume_type must be provided when creating a volume in a group.")
+    if chosen["id"] not in (await group_row.types_of(tx, [group["id"]]))[group["id"]]:
+        raise invalid(f"Invalid volume_type provided: {chosen['id']} (requested type must be supported by this group).")
+    if group["project_id"] != request.caller.project_id:
+        raise group_row.bad_group(f"Group {group['id']} belongs to another project.")
+    return group
+
+
+def _together(group: Row | None, host: str | None) -> Row:
+    """The changes of a new volume that belongs to a group: it is where the group is. Raises Invalid."""
+    if group is None:
+        return {}
+    if host is not None and host != group["host"]:
+        raise invalid("The volume's source is on another storage backend than its group.")
+    return {"group_id": group["id"], "host": group["host"]}
+
+
 async def _host(tx: Tx, source: Source) -> str | None:
     """Where the source is."""
     if source.volume:
@@ -256,9 +284,6 @@ def order_of(request: Request, body: dict[str, Any]) -> Order:
             " Contact your administrator to create a multiattach enabled volume type and use it to create multiattach"
             " volumes.", code="Multiattach",
         )  # fmt: skip
-    for name in ("consistencygroup_id", "group_id" if at(request, 13) else "consistencygroup_id"):
-        if body.get(name) is not None:
-            raise missing("Group", body[name])
     return Order(
         size=body.get("size"),
         name=body.get("name", body.get("display_name")),
@@ -270,4 +295,5 @@ def order_of(request: Request, body: dict[str, Any]) -> Order:
         source_volid=body.get("source_volid"),
         image_ref=body.get("image_id") or body.get("imageRef"),
         backup_id=body.get("backup_id") if at(request, 47) else None,
+        group_id=(body.get("group_id") if at(request, 13) else None) or body.get("consistencygroup_id"),
     )

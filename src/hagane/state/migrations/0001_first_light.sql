@@ -1508,6 +1508,7 @@ CREATE TABLE volume (
   source_volid TEXT,
   image_id TEXT,
   backup_id TEXT,
+  group_id TEXT,
   metadata TEXT,
   admin_metadata TEXT,
   image_metadata TEXT,
@@ -1531,6 +1532,8 @@ CREATE INDEX volume_3 ON volume (source_volid);
 CREATE INDEX volume_4 ON volume (type_id);
 
 CREATE INDEX volume_5 ON volume (created_at, id);
+
+CREATE INDEX volume_6 ON volume (group_id);
 
 CREATE TABLE volume_attachment (
   id TEXT NOT NULL,
@@ -1618,6 +1621,75 @@ CREATE TABLE volume_export (
 
 CREATE INDEX volume_export_0 ON volume_export (volume_id, machine);
 
+CREATE TABLE volume_group (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  name TEXT,
+  description TEXT,
+  status TEXT,
+  type_id TEXT,
+  availability_zone TEXT,
+  host TEXT,
+  group_snapshot_id TEXT,
+  source_group_id TEXT,
+  fault TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_group_0 ON volume_group (project_id, created_at);
+
+CREATE INDEX volume_group_1 ON volume_group (type_id);
+
+CREATE INDEX volume_group_2 ON volume_group (source_group_id);
+
+CREATE INDEX volume_group_3 ON volume_group (group_snapshot_id);
+
+CREATE TABLE volume_group_snapshot (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  user_id TEXT,
+  group_id TEXT,
+  type_id TEXT,
+  name TEXT,
+  description TEXT,
+  status TEXT,
+  marks TEXT,
+  fault TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX volume_group_snapshot_0 ON volume_group_snapshot (project_id, created_at);
+
+CREATE INDEX volume_group_snapshot_1 ON volume_group_snapshot (group_id);
+
+CREATE INDEX volume_group_snapshot_2 ON volume_group_snapshot (type_id);
+
+CREATE TABLE volume_group_type (
+  id TEXT NOT NULL,
+  name TEXT,
+  description TEXT,
+  is_public BIGINT,
+  specs TEXT,
+  created_at TEXT,
+  updated_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE UNIQUE INDEX volume_group_type_0 ON volume_group_type (name);
+
+CREATE TABLE volume_group_volume_type (
+  group_id TEXT NOT NULL,
+  type_id TEXT NOT NULL,
+  PRIMARY KEY (group_id, type_id)
+);
+
+CREATE INDEX volume_group_volume_type_0 ON volume_group_volume_type (type_id);
+
 CREATE TABLE volume_item (
   owner_id TEXT NOT NULL,
   kind TEXT NOT NULL,
@@ -1688,6 +1760,7 @@ CREATE TABLE volume_snapshot (
   project_id TEXT,
   user_id TEXT,
   volume_id TEXT,
+  group_snapshot_id TEXT,
   name TEXT,
   description TEXT,
   size BIGINT,
@@ -1708,6 +1781,8 @@ CREATE INDEX volume_snapshot_0 ON volume_snapshot (volume_id, created_at);
 CREATE INDEX volume_snapshot_1 ON volume_snapshot (project_id, created_at);
 
 CREATE INDEX volume_snapshot_2 ON volume_snapshot (status);
+
+CREATE INDEX volume_snapshot_3 ON volume_snapshot (group_snapshot_id);
 
 CREATE TABLE volume_target (
   id TEXT NOT NULL,

@@ -1,0 +1,78 @@
+"""POST /groups/action (create-from-src): a group whose volumes are copies of another's, or of its snapshots'.
+
+The new volumes are rows of one transaction and are made like any others; the group is there when they are.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from hagane.api.http import Request
+from hagane.api.types import BadValue, Obj, Type
+from hagane.cloud import Cloud
+from hagane.errors import Invalid
+from hagane.state import clock
+from hagane.state.database import Row, Tx
+from hagane.state.work import wake
+from hagane.volume import base, quota
+from hagane.volume.base import body_of, need
+from hagane.volume.group_row import GROUP, VOLUME_TYPE, bad_group, find, find_snapshot, types_of
+from hagane.volume.kinds import ID, NAME, TEXT
+from hagane.volume.row import SNAPSHOT, VOLUME, zero
+from hagane.volume.volume_create import Order, create
+
+_VERB = "create-from-src"
+_FIELDS: dict[str, Type] = {"name": NAME, "description": TEXT, "source_group_id": ID, "group_snapshot_id": ID}
+
+
+async def from_source(request: Request, cloud: Cloud) -> Row:
+    """Make the group that a request asks for. Raises Invalid, NotFound, TooLarge."""
+    whole = await body_of(request, Type())
+    if list(whole) != [_VERB]:
+        raise Invalid("Malformed request body", code="MalformedBody")
+    body = Obj(fields={_VERB: Obj(fields=_FIELDS)}).check("", whole)[_VERB]
+    if ("source_group_id" in body) == ("group_snapshot_id" in body):
+        raise BadValue(_VERB, body, f"{body!r} is not valid under any of the given schemas")
+    need(request, "group:create")
+    return await cloud.db.write(lambda tx: _make(request, cloud, tx, body))
+
+
+async def _make(request: Request, cloud: Cloud, tx: Tx, body: dict[str, Any]) -> Row:
+    source, orders = await _orders(request, tx, body)
+    row = zero(
+        GROUP, id=str(uuid4()), project_id=request.caller.project_id, user_id=request.caller.user_id,
+        name=body.get("name"), description=body.get("description"), status="creating", type_id=source["type_id"],
+        availability_zone=source["availability_zone"], host=source["host"], created_at=clock.now(),
+        group_snapshot_id=body.get("group_snapshot_id"), source_group_id=body.get("source_group_id"),
+    )  # fmt: skip
+    await quota.take(tx, row["project_id"], {"groups": 1}, "groups")
+    await GROUP.insert(tx, row)
+    for type_id in (await types_of(tx, [source["id"]]))[source["id"]]:
+        await VOLUME_TYPE.insert(tx, {"group_id": row["id"], "type_id": type_id})
+    for order in orders:
+        order.group = row
+        await create(request, cloud, tx, order)
+    await wake(tx, base.GROUP, row["id"], request_id=request.id)
+    return row
+
+
+async def _orders(request: Request, tx: Tx, body: dict[str, Any]) -> tuple[Row, list[Order]]:
+    """The group that is copied, and a volume for each of its own, or of its snapshots. Raises Invalid, NotFound."""
+    if key := body.get("group_snapshot_id"):
+        shot = await find_snapshot(request, tx, key)
+        if shot["status"] != "available":
+            raise bad_group(f"Group snapshot {key} must be available, but current status is: {shot['status']}.")
+        source = await find(request, tx, shot["group_id"])
+        parts = await SNAPSHOT.select(tx, {"group_snapshot_id": key}, order="created_at, id")
+        orders = [Order(size=part["size"], snapshot_id=part["id"]) for part in parts]
+        noun = "Group snapshot"
+    else:
+        source = await find(request, tx, body["source_group_id"])
+        if source["status"] != "available":
+            raise bad_group(f"Source Group {source['id']} must be available, but current status is:"
+                            f" {source['status']}.")  # fmt: skip
+        parts = await VOLUME.select(tx, {"group_id": source["id"]}, order="created_at, id")
+        orders = [Order(size=part["size"], source_volid=part["id"]) for part in parts]
+        noun = "Source Group"
+    if not orders:
+        raise bad_group(f"{noun} is empty. No group will be created.")
+    return source, orders
