@@ -258,6 +258,15 @@ async def test_a_host_that_stays_away_takes_no_volume_with_it(tmp_path: Path, mo
             return (await status(w, key)) == "available"
 
         await w.until(free)
+
+        async def endless() -> bool:
+            await w.db.write(lambda tx: work.wake(tx, "server", server_id))
+            rows = await w.db.fetch("SELECT * FROM work WHERE kind = 'server'")
+            return any("is down" in row["reason"] and "given up" not in row["reason"] for row in rows) and all(
+                row["deadline"] is None for row in rows
+            )
+
+        await w.until(endless)  # nothing is left that could be given up
         listed = await w.member.get(f"{V21}/servers/{server_id}/os-volume_attachments")
         assert listed.json() == {"volumeAttachments": []}
         host.revive()

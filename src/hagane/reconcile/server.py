@@ -121,8 +121,10 @@ class ServerReconciler:
         """The Host is away. A Server that was being built is tried elsewhere; anything else waits for it."""
         if row["vm_state"] == VmState.BUILDING:
             return await server_end.failed(self._db, row, Steps(row), DeviceFailed(why))
+        if row["task_state"] is None and not under_way(row):
+            return Wait(10.0, why)  # nothing is to be done that could be given up
         deadline = _deadline(row)
-        if (row["task_state"] is not None or under_way(row)) and clock.wall() > deadline:
+        if clock.wall() > deadline:
             return await self._refused(row, Steps(row), DeviceFailed(f"{why}; given up."))
         return Wait(10.0, why, deadline)
 
