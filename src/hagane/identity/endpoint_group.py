@@ -50,6 +50,11 @@ class EndpointGroup(IdentityResource):
         if not row["filters"]:
             raise Invalid("filters field is required and cannot be empty")
 
+    def parse_update(self, request: Request, body: dict[str, Any]) -> Row:
+        """`openstack endpoint group set` sends null for filters that it shall leave alone."""
+        given = {label: value for label, value in body.items() if label != "filters" or value is not None}
+        return super().parse_update(request, given)
+
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         await super().updating(request, tx, old, changes)
         tx.notify(CATALOG)
