@@ -68,6 +68,18 @@ async def test_a_lost_bmc_is_a_fault_until_it_answers_again(tmp_path: Path) -> N
         assert any("answers again" in line for line in await w.history(node))
 
 
+async def test_of_a_node_that_is_gone_nothing_is_kept(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        node, other = await w.active(), await w.active()
+        for one in (node, other):
+            w.machine(one).fail_always = Unavailable("no route to the BMC")
+        await _look(w)
+        await w.db.write(lambda tx: NODE.delete(tx, {"id": node}))
+        for number in range(SLICES):
+            await w.part.power.look(number)
+        assert w.part.power._wrong.keys() == w.part.power._silent.keys() == {other}
+
+
 async def test_a_ramdisk_that_is_being_put_away_is_not_switched_on_again(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         node = await w.active()
