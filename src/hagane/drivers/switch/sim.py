@@ -14,7 +14,8 @@ CHASSIS_ID = "52:54:00:5f:00:01"
 class SimSwitch:
     """Knobs: `delay` (seconds of one exchange), `dead` (it does not answer), `fault` (what the next exchange raises),
     `lost` (the next commit is done, and its answer does not come), `ignored` (ports of which it takes settings and
-    forgets them), `dark` (ports without a carrier). Option `ports`: which it has, separated by spaces; without it, any that is asked for."""
+    forgets them), `dark` (ports without a carrier). Option `ports`: which it has, separated by spaces; without it, any
+    that is asked for."""
 
     def __init__(self, access: SwitchAccess) -> None:
         options = access.options
