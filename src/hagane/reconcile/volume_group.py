@@ -112,15 +112,13 @@ class GroupSnapshotReconciler:
             await self._db.write(lambda tx: GROUP_SNAPSHOT.update(tx, {"id": row["id"]}, {"marks": marks}))
             row = row | {"marks": marks}
         found = await asyncio.gather(*(self._freeze(part, volumes) for part in todo), return_exceptions=True)
-        failed = {part["id"]: error for part, error in zip(todo, found, strict=True) if error is not None}
+        failed = _failures(todo, found)
         taken = [part["id"] for part in todo if part["id"] not in failed]
         await self._db.write(lambda tx: _taken(tx, taken))
-        for error in failed.values():
-            if not isinstance(error, FINAL):
-                raise error
+        if again := [error for error in failed.values() if not isinstance(error, FINAL)]:
+            raise again[0]
         if failed:
-            whys = {key: error.message for key, error in failed.items() if isinstance(error, HaganeError)}
-            lost = [part for part in todo if part["id"] in failed]
+            lost, whys = [part for part in todo if part["id"] in failed], {k: e.message for k, e in failed.items()}
             return await self._failed(row, lost, next(iter(whys.values())), claim, whys)
         if insists and _marks(await self._volumes(parts)) != row["marks"]:
             return await self._failed(row, [], TOUCHED, claim)
@@ -180,6 +178,17 @@ class GroupSnapshotReconciler:
             return Failed(why)
         await self._db.write(lambda tx: GROUP_SNAPSHOT.delete(tx, where))
         return Done()
+
+
+def _failures(todo: list[Row], found: Sequence[BaseException | None]) -> dict[str, HaganeError]:
+    """id -> what a backend said of a snapshot that it did not take. Raises whatever no backend says."""
+    failed = {}
+    for part, error in zip(todo, found, strict=True):
+        if isinstance(error, HaganeError):
+            failed[part["id"]] = error
+        elif error is not None:
+            raise error
+    return failed
 
 
 def _marks(volumes: Mapping[str, Row]) -> dict[str, str]:
