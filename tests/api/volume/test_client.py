@@ -67,3 +67,30 @@ def test_the_sdk_lives_with_volumes(cloud: Running, volumes: Volumes) -> None:
     cloud.settle()
     assert list(block.volumes()) == []
     connection.close()
+
+
+def test_the_sdk_lives_with_groups(cloud: Running, volumes: Volumes) -> None:
+    connection = cloud.connect()
+    block = connection.block_storage
+    block.default_microversion = "3.70"
+    kind = block.create_group_type(name="sdk-groups")
+    block.create_group_type_group_specs(kind, {"a": "b"})
+    group = block.create_group(name="g", group_type=kind.id, volume_types=["__DEFAULT__"])
+    disk = block.create_volume(name="sdk-disk", size=1, volume_type="__DEFAULT__")
+    block.wait_for_status(disk, "available", wait=30)
+    block.update_group(group, add_volumes=disk.id)
+    shot = block.create_group_snapshot(group_id=group.id, name="s")
+    cloud.settle()
+    assert block.get_group_snapshot(shot.id).status == "available"
+    copies = [block.create_group_from_source(group_snapshot_id=one, source_group_id=other, name="copy")
+              for one, other in ((shot.id, None), (None, group.id))]  # fmt: skip
+    cloud.settle()
+    assert {one.status for one in block.groups()} == {"available"}
+    block.delete_group_snapshot(shot)
+    cloud.settle()
+    for one in (group, *copies):
+        block.delete_group(one, delete_volumes=True)
+    cloud.settle()
+    assert [*block.groups(), *block.volumes()] == []
+    block.delete_group_type(kind)
+    connection.close()
