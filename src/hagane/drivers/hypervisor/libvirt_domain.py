@@ -196,8 +196,11 @@ def ask_out(connection: Any, machine_id: str, device: str) -> bool:
     try:
         domain.detachDeviceAlias(found.alias, _LIVE)
     except libvirt.libvirtError as error:
-        # The guest has been asked already, or it let go this moment.
-        if "in the process of unplug" not in str(error) and not is_code(error, libvirt.VIR_ERR_DEVICE_MISSING):
+        # The guest has been asked already, or it let go while this waited for its turn: libvirt has several words and
+        # codes for that, so it is looked for again.
+        if is_out(connection, machine_id, device):
+            return True
+        if "in the process of unplug" not in str(error):
             raise
     return False
 
