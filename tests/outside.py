@@ -25,6 +25,7 @@ class Process:
     """`hagane up --sim` with its own state folder (or one that it shares with others)."""
 
     alive: ClassVar[list["Process"]] = []
+    module = "hagane"  # that is run; a test may have one that does more
 
     def __init__(self, state: Path, **settings: Any) -> None:
         self.state = state
@@ -45,7 +46,7 @@ class Process:
         began = time.monotonic()
         self.state.mkdir(exist_ok=True)
         log = (self.state / f"log-{self.port}").open("ab")
-        command = [sys.executable, "-m", "hagane", "up", "--config", str(self.config)]
+        command = [sys.executable, "-m", self.module, "up", "--config", str(self.config)]
         self._child = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
         Process.alive.append(self)

@@ -97,6 +97,7 @@ class Libvirt:
                 stuck[error.device] = error
         if stuck:
             raise next(iter(stuck.values()))
+        await self._closed(machine.id)
         seen = await self._link.run(domain.seen, machine.id)
         if seen is None:
             raise Unavailable(f"{self._link.host}: machine {machine.id} vanished while it was being changed")
@@ -230,6 +231,14 @@ class Libvirt:
             if await self._until(machine.id, min(PRESS_SECONDS, left), domain.is_off, machine.id):
                 return
         await self._link.run(domain.kill, machine.id)
+
+    async def _closed(self, machine_id: str) -> None:
+        """What has left the machine is open in its QEMU no more. Whoever took a target away before would leave QEMU
+        asking for it for ever, and the guest frozen."""
+        if not await self._until(machine_id, LET_GO_SECONDS, domain.is_idle, machine_id):
+            raise Unavailable(
+                f"{self._link.host}: QEMU has not done yet what it was told; a volume's iSCSI target may not answer"
+            )
 
     async def _ask_out(self, machine_id: str, device: str, words: str) -> None:
         """Ask the guest again and again; libvirt can take nothing out by force that a guest holds on to. (Disks on the

@@ -210,6 +210,15 @@ def is_out(connection: Any, machine_id: str, device: str) -> bool:
     return what is None or what.live is None or (device not in what.live.nics and device not in what.live.disks)
 
 
+def is_idle(connection: Any, machine_id: str) -> bool:
+    """Whether QEMU has done all that it was told. A disk leaves the XML before QEMU closes it, which by iSCSI takes as
+    long as the target says nothing."""
+    domain = find(connection, machine_id)
+    if domain is None or not domain.isActive():
+        return True
+    return bool(domain.controlInfo()[0] != libvirt.VIR_DOMAIN_CONTROL_OCCUPIED)
+
+
 def start_copy(connection: Any, machine_id: str, key: str, path: str) -> None:
     """Let the running machine copy a disk, as it is at this moment, into the empty file at `path`."""
     domain = connection.lookupByUUIDString(domain_uuid(machine_id))
