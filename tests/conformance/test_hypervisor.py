@@ -409,6 +409,27 @@ async def test_a_disk_is_made_of_the_copy_of_another(host: Host, tmp_path: Path)
     assert "move-copy" in await host.driver.sweep_images(set())
 
 
+@pytest.mark.real
+async def test_a_running_machine_is_held_to_the_limits_of_its_volumes(place: RealPlace, tmp_path: Path) -> None:
+    import libvirt
+
+    limits = {"read_iops_sec": "500", "total_bytes_sec": "1000000", "vendor": "x"}
+    slow = replace(ONE, source=Source(ONE.source.kind, {**ONE.source.data, "qos_specs": limits})) if ONE.source else ONE
+    async with libvirt_host(tmp_path, place) as host:
+        await host.volumes()
+        wanted = machine()
+        await apply(host, wanted)
+        await apply(host, replace(wanted, disks=(ROOT, slow, TWO)))
+        connection = libvirt.open(place.uri)
+        try:
+            domain = connection.lookupByUUIDString(wanted.id)
+            found = [domain.blockIoTune(device) for device in ("vda", "vdb", "vdc")]
+        finally:
+            connection.close()
+        held = [(tune["read_iops_sec"], tune["total_bytes_sec"], tune["write_iops_sec"]) for tune in found]
+        assert held == [(0, 0, 0), (500, 1_000_000, 0), (0, 0, 0)]
+
+
 async def test_console(host: Host) -> None:
     wanted = machine(disks=(Disk("root", 1, "guest"),), memory_mb=256, config_drive=DRIVE)
     await host.driver.apply(wanted, {"guest": host.guest()}, lambda _step, _percent: None)

@@ -26,7 +26,10 @@ FULL = Machine(
     config_drive=b"iso",
 )
 _SOURCES = {
-    "boot": Source("local", {"device_path": "/var/lib/libvirt/images/volumes/volume.v1", "format": "qcow2"}),
+    "boot": Source("local", {
+        "device_path": "/var/lib/libvirt/images/volumes/volume.v1", "format": "qcow2",
+        "qos_specs": {"read_iops_sec": "500", "total_bytes_sec": "1000000", "total_bytes_sec_max": "2000000", "a": "b"},
+    }),
     "lv": Source("local", {"device_path": "/dev/vg/volume-v2", "format": "raw"}),
     "iscsi": Source("iscsi", {
         "target_portal": "172.30.0.11:3260", "target_iqn": "iqn.2026-01.org.hagane:v3.a", "target_lun": 1,

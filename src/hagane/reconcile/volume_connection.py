@@ -6,16 +6,16 @@ from hagane.drivers.volume.export import Exports, connection
 from hagane.errors import Conflict
 from hagane.reconcile.volume_backends import Backends, backend_name
 from hagane.reconcile.volume_export import ExportReconciler, export_of
-from hagane.state.database import Row
-from hagane.volume import export
+from hagane.state.database import Database, Row
+from hagane.volume import export, qos_limits
 from hagane.volume.attach import Connections
 
 
 class BackendConnections(Connections):
     """See volume/attach.py."""
 
-    def __init__(self, backends: Backends, exports: Exports | None, reconciler: ExportReconciler) -> None:
-        self._backends, self._exports, self._reconciler = backends, exports, reconciler
+    def __init__(self, db: Database, backends: Backends, exports: Exports | None, reconciler: ExportReconciler) -> None:
+        self._db, self._backends, self._exports, self._reconciler = db, backends, exports, reconciler
 
     async def connect(self, volume: Row, connector: dict[str, Any]) -> dict[str, Any]:
         if not volume["host"]:
@@ -25,8 +25,9 @@ class BackendConnections(Connections):
         if self._exports and home and connector.get("host") not in home.hosts:
             row = await self._reconciler.begin(volume["id"], connector)
             info = connection(export_of(row, info, home, self._exports, self._reconciler.secrets))
+        limits = await qos_limits.of(self._db, volume)
         return {"driver_volume_type": info["driver_volume_type"], "data": info["data"] | {
-            "access_mode": "rw", "encrypted": False, "qos_specs": None, "cacheable": False,
+            "access_mode": "rw", "encrypted": False, "qos_specs": limits, "cacheable": False,
         } | ({"multiattach": True} if volume["multiattach"] else {})}  # fmt: skip
 
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class VolumePart:
         for driver in devices.volumes.values():
             if isinstance(driver, FileVolumes | BlockVolumes):
                 driver.holder = holder
-        cloud.provide(Connections, BackendConnections(self.backends, devices.exports, self._exports))
+        cloud.provide(Connections, BackendConnections(cloud.db, self.backends, devices.exports, self._exports))
         self.reconcilers: Sequence[Reconciler] = [
             VolumeReconciler(cloud, self.backends),
             SnapshotReconciler(cloud, self.backends),

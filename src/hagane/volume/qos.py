@@ -1,5 +1,6 @@
 """/qos-specs: how fast a volume may be, for types that share it. `consumer` says who holds to it: the machine's Host
-(front-end), the backend (back-end), or both."""
+(front-end), from the next time that a volume is attached to a machine there; the backend (back-end), of which none of
+ours can; or both."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from hagane.errors import Conflict, HaganeError, Invalid, NotFound
 from hagane.state import clock
 from hagane.state.database import Duplicate, Reader, Row, Tx
 from hagane.state.table import Sql
-from hagane.volume import query
+from hagane.volume import qos_limits, query
 from hagane.volume.base import body_of, both, links, need, next_links
 from hagane.volume.kinds import yes
 from hagane.volume.type import SPECS
@@ -82,6 +83,7 @@ class QosSpecs:
         body = (await body_of(request, _CREATE))["qos_specs"]
         need(request, _RULE + "create")
         consumer = _consumer(body["specs"].pop("consumer", "back-end"))
+        qos_limits.check(consumer, body["specs"])
         row: Row = {"id": str(uuid4()), "name": body["name"], "consumer": consumer, "specs": body["specs"]}
 
         async def work(tx: Tx) -> None:
@@ -101,8 +103,9 @@ class QosSpecs:
 
         async def work(tx: Tx) -> None:
             row = await self._find(tx, request.params["id"])
-            changes: Row = {"specs": (row["specs"] or {}) | specs}
+            changes: Row = {"specs": (row["specs"] or {}) | specs, "consumer": row["consumer"]}
             changes |= {"consumer": _consumer(consumer)} if consumer is not None else {}
+            qos_limits.check(changes["consumer"], changes["specs"])
             await QOS.update(tx, {"id": row["id"]}, changes)
 
         await self.db.write(work)

@@ -22,6 +22,8 @@ from hagane.errors import DeviceFailed
 MARK = "hagane"
 MOVED = "urn:hagane:moved:1"
 _BUS = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd", "usb": "sd"}
+_STEMS = tuple(f"{way}_{unit}" for unit in ("bytes_sec", "iops_sec") for way in ("total", "read", "write"))
+IOTUNE = (*_STEMS, *(f"{stem}_max" for stem in _STEMS), "size_iops_sec")
 _ALIAS = "ua-"
 _SECRETS = uuid.UUID("5f0c1d1e-8a3f-4f5e-9c56-6f5a3c1a7d10")
 
@@ -71,12 +73,22 @@ def disk_xml(machine_id: str, disk: Disk, target: str, folder: str, seen: SeenDi
         sub(node, "readonly")
     if disk.source and disk.source.data.get("multiattach"):
         sub(node, "shareable")
+    if tuned := _tuned(disk.source):
+        tune = sub(node, "iotune")
+        for name, limit in tuned.items():
+            sub(tune, name, text=limit)
     sub(node, "serial", text=(disk.serial or disk.key)[:36])
     if disk.source:
         sub(node, "alias", name=_ALIAS + disk.key)
     if seen and seen.address:
         sub(node, "address", **seen.address)
     return node
+
+
+def _tuned(source: Source | None) -> dict[str, str]:
+    """How fast the volume may be: those of its limits that are for a Host."""
+    limits = source.data.get("qos_specs") if source else None
+    return {name: str(limits[name]) for name in IOTUNE if name in limits} if limits else {}
 
 
 def drive_xml(machine_id: str, key: str, folder: str, *, q35: bool, taken: set[str]) -> ET.Element:
