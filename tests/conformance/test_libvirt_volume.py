@@ -93,7 +93,7 @@ class Guest:
         with (self.folder / "out").open("rb") as file:
             return file.read(16).partition(b"\n")[0]
 
-    async def has(self, size: int, disk: str = "vdc") -> None:
+    async def has(self, size: int, disk: str = "vdb") -> None:
         """Wait until the guest has noticed a disk of so many GB."""
         async with asyncio.timeout(30):
             while str(size << 21) not in await self.shell(f"cat /sys/block/{disk}/size"):
@@ -112,7 +112,7 @@ async def test_beneath_a_running_guest(host: LibvirtHost, place: RealPlace, tmp_
 
 async def _layers(guest: Guest) -> None:
     """A snapshot that was cut off and done again, a copy, growth: and the guest reads all that it wrote."""
-    shell, files, path, out = guest.shell, guest.host.files, "/dev/vdc", guest.folder / "out"
+    shell, files, path, out = guest.shell, guest.host.files, "/dev/vdb", guest.folder / "out"
     forget = "sync; echo 3 > /proc/sys/vm/drop_caches"
     await apply(guest.host, replace(guest.wanted, disks=(*guest.wanted.disks, ONE)))
     await guest.has(1)
@@ -164,10 +164,10 @@ async def _by_iscsi(guest: Guest, place: RealPlace) -> None:
         seen = await apply(host, replace(guest.wanted, disks=(*guest.wanted.disks, disk)))
         assert seen.disks == {"root", "net"}
         await guest.has(1)
-        await guest.shell("echo first > /dev/vdc; sync; echo 3 > /proc/sys/vm/drop_caches")
+        await guest.shell("echo first > /dev/vdb; sync; echo 3 > /proc/sys/vm/drop_caches")
         os.kill(int((folder / f"{portal.name}.pid").read_text()), signal.SIGKILL)
         await exports.apply([export])
-        assert "first" in await guest.shell("head -c 6 /dev/vdc")
+        assert "first" in await guest.shell("head -c 6 /dev/vdb")
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 assert b"correct-horse" not in process.read_bytes()
