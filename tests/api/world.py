@@ -132,7 +132,13 @@ BODIES: dict[str, list[Any]] = {
 }
 """Bodies of routes that declare none."""
 
-STRICTER = {"metadata:update", "attachment:update", "volume_metadata:update", "snapshot_metadata:update"}
+STRICTER = {
+    "metadata:update",
+    "attachment:update",
+    "volume_metadata:update",
+    "snapshot_metadata:update",
+    "group_spec:update",
+}
 """Routes whose own rules ask more of a body than the declared one says."""
 
 

@@ -21,8 +21,8 @@ async def delete(
     """Ask for the end of a volume, with its snapshots where `cascade`. Raises Invalid."""
     snapshots = await SNAPSHOT.select(tx, {"volume_id": row["id"]})
     if not _may_end(row, snapshots, cascade=cascade, force=force, admin=admin):
-        words = "" if force else f"status must be {_either(DELETABLE)} and "
-        raise bad_volume(f"Volume {words}must not be migrating, attached, belong to a group, have snapshots, awaiting"
+        words = "" if force else f"status must be {' or '.join(DELETABLE)} and"
+        raise bad_volume(f"Volume {words} must not be migrating, attached, belong to a group, have snapshots, awaiting"
                          " a transfer, or be disassociated from snapshots after volume transfer.")  # fmt: skip
     for snapshot in snapshots:
         await begin_snapshot(tx, snapshot, request_id=request_id)
@@ -60,17 +60,11 @@ def _may_end(row: Row, snapshots: list[Row], *, cascade: bool, force: bool, admi
     return all(snapshot["status"] in allowed for snapshot in snapshots) and (admin or not foreign)
 
 
-def _either(words: tuple[str, ...]) -> str:
-    return ", ".join(words[:-1]) + f" or {words[-1]}"
-
-
 async def delete_snapshot(tx: Tx, row: Row, *, force: bool = False, request_id: str | None = None) -> None:
     """Ask for the end of a snapshot. Raises Invalid."""
     if row["group_snapshot_id"] or (not force and row["status"] not in DELETABLE_SNAPSHOT):
-        text = (
-            f"Invalid snapshot: Snapshot status must be {_either(DELETABLE_SNAPSHOT)} and must not be part of a group."
-        )
-        raise Invalid(text, code="InvalidSnapshot")
+        words = f"status must be {' or '.join(DELETABLE_SNAPSHOT)} and must not be part of a group."
+        raise Invalid(f"Invalid snapshot: Snapshot {words}", code="InvalidSnapshot")
     await begin_snapshot(tx, row, request_id=request_id)
 
 

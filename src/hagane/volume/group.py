@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
-from hagane.api.types import ListOf, Str, Type
+from hagane.api.types import BadValue, Custom, ListOf, Str, Type
 from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.state import clock
@@ -18,16 +18,35 @@ from hagane.state.database import Reader, Row, Tx
 from hagane.volume import base, group_end, pool, query, quota, type_row
 from hagane.volume.base import at, bad_volume, body_of, both, invalid, need, next_links, sees, target
 from hagane.volume.group_row import GROUP, VOLUME_TYPE, bad_group, find, find_type, types_of
-from hagane.volume.group_source import from_source
-from hagane.volume.kinds import NAME, TEXT, WORD, yes
+from hagane.volume.group_source import SOURCE, from_source
+from hagane.volume.kinds import BARE, WORD, yes
 from hagane.volume.row import VOLUME, zero
+from hagane.volume.verb import Answer, Verb, act
 
 SINCE = "3.13"
+_TYPES = ListOf(item=Str(255), min=1, max=1000, unique=True)
+
+
+def _group_type(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadValue(field, value, f"{value!r} is not of type 'string'")
+    text = value.strip()
+    if not 0 < len(text) < 256:
+        raise BadValue(field, value, f"{value!r} is not a 'group_type'")
+    return str(Str(255).check(field, text))
+
+
+def _types(field: str, value: Any) -> list[str]:
+    if value == []:
+        raise BadValue(field, value, "[] should be non-empty")
+    return list(_TYPES.check(field, value))
+
+
 _CREATE: dict[str, Type] = {
-    "name": NAME, "description": TEXT, "group_type": Str(255, min=1), "availability_zone": WORD,
-    "volume_types": ListOf(item=Str(255), min=1, max=1000, unique=True),
+    "name": BARE, "description": BARE, "group_type": Custom(rule=_group_type, json_schema={"type": "string"}),
+    "volume_types": Custom(rule=_types, json_schema=_TYPES.schema()), "availability_zone": WORD,
 }  # fmt: skip
-_CHANGE: dict[str, Type] = {"name": NAME, "description": TEXT, "add_volumes": WORD, "remove_volumes": WORD}
+_CHANGE: dict[str, Type] = dict.fromkeys(("name", "description", "add_volumes", "remove_volumes"), BARE)
 _SAME = {name: name for name in ("id", "name", "status", "availability_zone", "created_at", "updated_at",
                                  "project_id", "user_id")}  # fmt: skip
 FILTERS = query.Filters(
@@ -94,7 +113,7 @@ class Groups:
             views = [summary(row) for row in found.rows]
         answer: dict[str, Any] = {"groups": views}
         last = found.rows[-1]["id"] if found.rows else None
-        if links := next_links(request, "groups/detail" if detail else "groups", last, len(views), found.limit):
+        if links := next_links(request, "groups", last, len(views), found.limit):
             answer["group_links"] = links
         return json_response(200, answer)
 
@@ -110,7 +129,7 @@ class Groups:
             raise invalid(f"Availability zone '{zone}' is invalid.")
 
         async def work(tx: Tx) -> Row:
-            kind = await find_type(request, tx, body["group_type"].strip(), by_name=True)
+            kind = await find_type(request, tx, body["group_type"], by_name=True)
             found = [await type_row.find(request, tx, key) for key in body["volume_types"]]
             types = list({row["id"]: row for row in found}.values())
             host, why = await pool.choose_for_all(tx, types)
@@ -127,7 +146,12 @@ class Groups:
 
     async def copy(self, request: Request) -> Response:
         """POST /groups/action: from a group snapshot or another group."""
-        return json_response(202, {"group": summary(await from_source(request, self.cloud))})
+        return await act(request, {"create-from-src": Verb(SOURCE, self._copy)})
+
+    async def _copy(self, request: Request, body: dict[str, Any]) -> Answer:
+        need(request, "group:create")
+        row = await self.db.write(lambda tx: from_source(request, self.cloud, tx, body))
+        return {"group": summary(row)}
 
     async def update(self, request: Request) -> Response:
         body = (await body_of(request, base.wrapped("group", _CHANGE)))["group"]
@@ -189,7 +213,7 @@ def _row(request: Request, body: Mapping[str, Any], type_id: str, zone: str, hos
 
 def _ids(text: str | None) -> list[str]:
     """Ids between commas, each once."""
-    return list(dict.fromkeys((text or "").strip(",").split(","))) if text and text.strip(",") else []
+    return list(dict.fromkeys(text.strip(",").split(","))) if text else []
 
 
 async def _may_join(request: Request, reader: Reader, row: Row, ids: list[str]) -> None:

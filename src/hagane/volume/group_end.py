@@ -3,10 +3,11 @@
 No backend here replicates, so the verbs of replication say that the group's type asks for none.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from hagane.api.http import Request, Response
-from hagane.api.types import BadValue, Custom, Obj, Str, Type
+from hagane.api.types import Obj, Str, Type
 from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.database import Database, Row, Tx
@@ -18,24 +19,30 @@ from hagane.volume.kinds import BOOLEAN
 from hagane.volume.row import SNAPSHOT, VOLUME
 from hagane.volume.verb import Answer, Verb, act
 
-STATUSES = ("error", "available", "creating", "deleting", "deleted", "updating", "in-use", "error_deleting")
+STATUSES = ("error", "available", "creating", "deleting", "deleted", "updating", "error_deleting")
+_SENTENCE = f"Group status: {{}} is invalid, valid status are: {(*STATUSES[:6], 'in-use', STATUSES[6])}."
 _REPLICATION = ("enable_replication", "disable_replication", "failover_replication", "list_replication_targets")
 
 
-def status_type(noun: str, error: str, known: tuple[str, ...]) -> Type:
-    """The body of reset_status, in the service's words."""
+@dataclass(frozen=True)
+class Status(Str):
+    """The word of reset_status. `sentence` refuses one, for a group even a word that it names itself."""
 
-    def rule(field: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise BadValue(field, value, f"{value!r} is not of type 'string'")
-        if not value.strip():
-            raise Invalid(f"Invalid {error} Status: The 'status' can not be empty.", code="InvalidStatus")
-        if value.lower() not in known:
-            raise Invalid(f"Invalid {error} Status: {noun} status: {value} is invalid, valid statuses are: {known}.",
-                          code="InvalidStatus")  # fmt: skip
-        return value.lower()
+    error: str = ""
+    sentence: str = ""
 
-    return Obj(fields={"status": Custom(rule=rule, json_schema={"type": "string"})}, required=("status",))
+    def convert(self, field: str, value: Any) -> str:
+        text = str(super().convert(field, value)).lower()
+        if not text.strip():
+            raise Invalid(f"Invalid {self.error} Status: The 'status' can not be empty.", code="InvalidStatus")
+        if text not in STATUSES:
+            raise Invalid(f"Invalid {self.error} Status: {self.sentence.format(value)}", code="InvalidStatus")
+        return text
+
+
+def status_type(error: str, sentence: str) -> Type:
+    """The body of reset_status."""
+    return Obj(fields={"status": Status(None, error=error, sentence=sentence)}, required=("status",))
 
 
 async def act_on_group(request: Request, db: Database) -> Response:
@@ -56,7 +63,7 @@ async def act_on_group(request: Request, db: Database) -> Response:
 
     verbs = {
         "delete": Verb(Obj(fields={"delete-volumes": BOOLEAN}), delete),
-        "reset_status": Verb(status_type("Group", "Group", STATUSES), reset, since=20),
+        "reset_status": Verb(status_type("Group", _SENTENCE), reset, since=20),
     }
     targets = {"allow_attached_volume": BOOLEAN, "secondary_backend_id": Str(None, nullable=True)}
     for name in _REPLICATION:

@@ -20,7 +20,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.work import wake
 from hagane.volume import base, end, query, snapshot
 from hagane.volume.base import at, bad_volume, body_of, both, need, next_links, target
-from hagane.volume.group_end import status_type
+from hagane.volume.group_end import STATUSES, status_type
 from hagane.volume.group_row import (
     CONSISTENT,
     GROUP,
@@ -31,12 +31,12 @@ from hagane.volume.group_row import (
     find,
     find_snapshot,
 )
-from hagane.volume.kinds import ID, NAME, TEXT
+from hagane.volume.kinds import ID, TEXT_OR_NULL
 from hagane.volume.row import SNAPSHOT, VOLUME, zero
 from hagane.volume.verb import Answer, Verb, act
 
 SINCE = "3.14"
-_CREATE: dict[str, Type] = {"group_id": ID, "name": NAME, "description": TEXT}
+_CREATE: dict[str, Type] = {"group_id": ID, "name": TEXT_OR_NULL, "description": TEXT_OR_NULL}
 _SAME = {name: name for name in ("id", "name", "status", "group_id", "created_at", "updated_at", "project_id",
                                  "user_id")}  # fmt: skip
 FILTERS = query.Filters(
@@ -44,7 +44,7 @@ FILTERS = query.Filters(
     columns=_SAME | {"description": "description", "group_type_id": "type_id"},
     usual=("name", "status", "group_id"), like=("name", "status"), sorts=_SAME, noun="GroupSnapshot",
 )  # fmt: skip
-STATUSES = ("error", "available", "creating", "deleting", "deleted", "updating", "error_deleting")
+_SENTENCE = f"Group snapshot status: {{}} is invalid, valid statuses are: {STATUSES}."
 
 
 def summary(row: Row) -> dict[str, Any]:
@@ -64,9 +64,7 @@ class GroupSnapshots:
 
     def __init__(self, cloud: Cloud) -> None:
         self.db = cloud.db
-        self._verbs = {
-            "reset_status": Verb(status_type("Group snapshot", "GroupSnapshot", STATUSES), self.reset, since=19)
-        }
+        self._verbs = {"reset_status": Verb(status_type("GroupSnapshot", _SENTENCE), self.reset, since=19)}
 
     async def index(self, request: Request) -> Response:
         return await self._list(request, detail=False)
@@ -80,8 +78,7 @@ class GroupSnapshots:
         views = [view(request, row) if detail else summary(row) for row in found.rows]
         answer: dict[str, Any] = {"group_snapshots": views}
         last = found.rows[-1]["id"] if found.rows else None
-        collection = "group_snapshots/detail" if detail else "group_snapshots"
-        if links := next_links(request, collection, last, len(views), found.limit):
+        if links := next_links(request, "group_snapshots", last, len(views), found.limit):
             answer["group_snapshot_links"] = links
         return json_response(200, answer)
 

@@ -1,5 +1,6 @@
 """/group_types and their group_specs (3.11): what a group asks of its backend. Administrators make them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -16,12 +17,11 @@ from hagane.state.table import Sql
 from hagane.volume import base, query
 from hagane.volume.base import body_of, both, is_admin, need, next_links, own
 from hagane.volume.group_row import GROUP, GROUP_SNAPSHOT, GROUP_TYPE, find_type
-from hagane.volume.kinds import BOOLEAN, WORD, yes
-from hagane.volume.type import SPECS
+from hagane.volume.kinds import BOOLEAN, PAIRS_OR_NULL, WORD, yes
+from hagane.volume.type import NAME
 
 _RULE, SINCE = "group:group_types:", "3.11"
-_NAME = Str(255, min=1)
-_CREATE: dict[str, Type] = {"name": _NAME, "description": WORD, "is_public": BOOLEAN, "group_specs": SPECS}
+_CREATE: dict[str, Type] = {"name": NAME, "description": WORD, "is_public": BOOLEAN, "group_specs": PAIRS_OR_NULL}
 _CHANGE: dict[str, Type] = {"name": WORD, "description": WORD, "is_public": BOOLEAN}
 _SAME = {name: name for name in ("id", "name", "description", "is_public", "created_at", "updated_at")}
 
@@ -62,8 +62,6 @@ class GroupTypes:
     async def create(self, request: Request) -> Response:
         body = (await body_of(request, base.wrapped("group_type", _CREATE, ("name",))))["group_type"]
         need(request, _RULE + "create")
-        if not body["name"].strip():
-            raise Invalid("Group type name can not be empty.", code="EmptyName")
         row: Row = {
             "id": str(uuid4()), "name": body["name"], "description": body.get("description"),
             "is_public": body.get("is_public", True), "specs": body.get("group_specs") or {},
@@ -105,7 +103,8 @@ class GroupTypes:
             row = await find_type(request, tx, request.params["id"])
             for table in (GROUP, GROUP_SNAPSHOT):
                 if await table.get(tx, type_id=row["id"]) is not None:
-                    raise Invalid("Target group type is still in use.", code="GroupTypeInUse")
+                    words = f"Group Type {row['id']} deletion is not allowed with groups present with the type."
+                    raise Invalid(f"Target group type is still in use. {words}", code="GroupTypeInUse")
             await GROUP_TYPE.delete(tx, {"id": row["id"]})
 
         await self.db.write(work)
@@ -138,16 +137,32 @@ def _asked(request: Request) -> list[Sql]:
 # -- specs -----------------------------------------------------------------------------------------------------------
 
 
-def _specs(field: str, value: Any) -> dict[str, str]:
-    """Specs of their own have names without blanks."""
+def _specs(field: str, value: Any) -> dict[str, str | None]:
+    """Names without blanks; a value may be null."""
     if not isinstance(value, dict):
         raise BadValue(field, value, f"{value!r} is not of type 'object'")
     for name in value:
-        Str(255, min=1, pattern=r"^[a-zA-Z0-9-_:.]{1,255}\Z").check(field, name)
-    return dict(SPECS.check(field, value))
+        if not _KEY.match(name):
+            reason = f"{name!r} does not match any of the regexes: '^[a-zA-Z0-9-_:.]{{1,255}}$'"
+            raise BadValue(field, value, reason)
+    return {name: _VALUE.check(f"{field}.{name}", text) for name, text in value.items()}
 
 
-_SPECS = Custom(rule=_specs, json_schema={"type": "object", "additionalProperties": {"type": "string"}})
+def _one(field: str, value: Any) -> dict[str, str | None]:
+    if value == {}:
+        raise BadValue(field, value, "{} should be non-empty")
+    return _specs(field, value)
+
+
+def _value(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadValue(field, value, f"{value!r} is not of type 'string', 'null'")
+    return str(Str(255).check(field, value))
+
+
+_KEY, _VALUE = re.compile(r"[a-zA-Z0-9-_:.]{1,255}\Z"), Custom(rule=_value, nullable=True)
+_OBJECT = {"type": "object", "additionalProperties": {"type": "string"}}
+_SPECS, _ONE = Custom(rule=_specs, json_schema=_OBJECT), Custom(rule=_one, json_schema=_OBJECT)
 _SPECS_RULE = "group:group_types_specs:"
 
 
@@ -176,7 +191,7 @@ class GroupSpecs:
         return json_response(202, body)
 
     async def update(self, request: Request) -> Response:
-        body: dict[str, Any] = await body_of(request, _SPECS)
+        body: dict[str, Any] = await body_of(request, _ONE)
         need(request, _SPECS_RULE + "update")
         if len(body) > 1:
             raise Invalid(f"{body} has too many properties", code="TooMany")
@@ -185,7 +200,7 @@ class GroupSpecs:
         await self._write(request, body)
         return json_response(200, body)
 
-    async def _write(self, request: Request, more: dict[str, str]) -> None:
+    async def _write(self, request: Request, more: dict[str, str | None]) -> None:
         async def work(tx: Tx) -> None:
             row = await find_type(request, tx, request.params["id"])
             changes = {"specs": (row["specs"] or {}) | more, "updated_at": clock.now()}
@@ -214,6 +229,6 @@ class GroupSpecs:
             *both("GET", many, self.index, "group_spec:list", rule=rule + "get_all", **since),
             *both("POST", many, self.create, "group_spec:create", rule=rule + "create", status=202, body=body, **since),
             *both("GET", one, self.show, "group_spec:show", rule=rule + "get", **since),
-            *both("PUT", one, self.update, "group_spec:update", rule=rule + "update", body=_SPECS, **since),
+            *both("PUT", one, self.update, "group_spec:update", rule=rule + "update", body=_ONE, **since),
             *both("DELETE", one, self.delete, "group_spec:delete", rule=rule + "delete", status=202, **since),
         ]

@@ -64,6 +64,11 @@ def _trimmed(most: int, word: str) -> Any:
     return rule
 
 
+def _bare(field: str, value: Any) -> str:
+    """Text of bounded length, kept without its outer blanks."""
+    return str(Str(255).check(field, value)).strip()
+
+
 def _either(rule: Rule) -> Rule:
     """What a schema of alternatives says of a value that fits none."""
 
@@ -101,6 +106,8 @@ PAIRS_OR_NULL = Custom(rule=_or_null(_pairs), json_schema=_PAIRS_SCHEMA, nullabl
 NAME = Custom(rule=_trimmed(255, "name"), json_schema={"type": "string"}, nullable=True)
 TEXT = Custom(rule=_trimmed(255, "description"), json_schema={"type": "string"}, nullable=True)
 WORD = Str(255, nullable=True)
+TEXT_OR_NULL = Custom(rule=_or_null(Str(255).check), json_schema={"type": "string", "maxLength": 255}, nullable=True)
+BARE = Custom(rule=_or_null(_bare), json_schema={"type": "string", "maxLength": 255}, nullable=True)
 ID = Uuid()
 ID_OR_NULL = Custom(rule=_either(ID.check), json_schema={"type": "string", "format": "uuid"}, nullable=True)
 ANY = Type(nullable=True)

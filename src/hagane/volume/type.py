@@ -47,8 +47,9 @@ def _specs(field: str, value: Any) -> dict[str, str]:
 
 
 SPECS = Custom(rule=_specs, json_schema={"type": "object", "additionalProperties": {"type": "string"}})
+NAME = Custom(rule=_name, kind="text", json_schema={"type": "string", "minLength": 1, "maxLength": 255})
 _CREATE: dict[str, Type] = {
-    "name": Custom(rule=_name, kind="text", json_schema={"type": "string", "minLength": 1, "maxLength": 255}),
+    "name": NAME,
     "description": WORD, "extra_specs": SPECS, "os-volume-type-access:is_public": BOOLEAN,
 }  # fmt: skip
 _CHANGE: dict[str, Type] = {"name": Str(255, min=1, nullable=True), "description": WORD, "is_public": BOOLEAN}

@@ -6,7 +6,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.types import Obj, Type
-from hagane.errors import Invalid
+from hagane.errors import Invalid, NotFound
 from hagane.volume.base import body_of
 
 Answer = dict[str, Any] | None
@@ -23,13 +23,15 @@ class Verb:
 
 
 async def act(request: Request, verbs: Mapping[str, Verb]) -> Response:
-    """Find the verb of a request and run it. Raises Invalid."""
+    """Find the verb of a request and run it. Raises Invalid, NotFound (the microversion does not have it yet)."""
     body = await body_of(request, Type())
     if len(body) != 1:
         raise Invalid("Malformed request body", code="MalformedBody")
     name = next(iter(body))
     verb = verbs.get(name)
-    if verb is None or request.version < (3, verb.since):
+    if verb is not None and request.version < (3, verb.since):
+        raise NotFound("The resource could not be found.", code="NoRoute")
+    if verb is None:
         raise Invalid(
             f"There is no such action: {name}. Verify the request body and Content-Type header and try again.",
             code="NoAction",

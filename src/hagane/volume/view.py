@@ -85,7 +85,7 @@ def _newer(request: Request, view: dict[str, Any], row: Row) -> None:
     if admin and at(request, 21):
         view["provider_id"] = None
     if at(request, 48):
-        view["shared_targets"] = row["host"] is None  # not known before
+        view["shared_targets"] = row["host"] is None or row["status"] == "creating"  # not known before
         view["service_uuid"] = None
     if admin and at(request, 61):
         view["cluster_name"] = None
