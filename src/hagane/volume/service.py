@@ -10,8 +10,9 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Microversions, Route, Service
 from hagane.cloud import Cloud
+from hagane.identity.removal import on_project_deleted
 from hagane.state.table import Table
-from hagane.volume import action, extension, metadata
+from hagane.volume import action, extension, metadata, project
 from hagane.volume.attachment import Attachments
 from hagane.volume.backup import Backups
 from hagane.volume.backup_record import BackupRecords
@@ -55,6 +56,7 @@ def service(cloud: Cloud) -> Service:
         "volume", ROOT, Policy.load("volume", overrides), envelope, versions=Microversions("volume", OLDEST, NEWEST),
         wording=wording, status=status, id_header="x-compute-request-id", title="Block Storage",
     )  # fmt: skip
+    on_project_deleted(cloud, project.deleted)
     made.routes += _documents()
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()

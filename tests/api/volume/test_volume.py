@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -196,3 +197,20 @@ def test_a_root_that_is_made_anew_is_nobody_elses(volumes: Volumes) -> None:
     assert "status must be available to reserve, but the current status is downloading" in str(said)
     volumes.ask("POST", "/attachments", {"attachment": other | {"volume_uuid": fresh}})
     assert volumes.ask("GET", f"/attachments?volume_id={key}")["attachments"][0]["instance"] == NOBODY
+
+
+def test_what_was_said_of_a_project_goes_with_it(root: Volumes) -> None:
+    name, project = uuid4().hex, uuid4().hex
+    identity = f"{root.cloud.url}/identity/v3/projects"
+    token = {"X-Auth-Token": root.cloud.token()}
+    made = httpx.post(identity, json={"project": {"name": project}}, headers=token).json()["project"]["id"]
+    kind = {"name": name, "os-volume-type-access:is_public": False}
+    key = root.ask("POST", "/types", {"volume_type": kind})["volume_type"]["id"]
+    root.ask("POST", f"/types/{key}/action", {"addProjectAccess": {"project": made}}, status=202)
+    root.ask("PUT", f"/default-types/{made}", {"default_type": {"volume_type": name}})
+    root.ask("PUT", f"/os-quota-sets/{made}", {"quota_set": {"volumes": 3, "groups": 2}})
+    assert httpx.delete(f"{identity}/{made}", headers=token).status_code == 204
+    assert root.ask("GET", f"/types/{key}/os-volume-type-access")["volume_type_access"] == []
+    assert made not in [one["project_id"] for one in root.ask("GET", "/default-types")["default_types"]]
+    assert root.ask("GET", f"/os-quota-sets/{made}")["quota_set"]["volumes"] == 10
+    root.ask("DELETE", f"/types/{key}", status=202)
