@@ -1,13 +1,14 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test test-agent test-faults interop lint check format bench lock
+.PHONY: help setup up demo down test test-agent test-faults test-volume-faults interop lint check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
 	@echo "make down    stop and remove everything that make demo or hagane up started"
 	@echo "make test-agent  one deployment with the original ironic-python-agent"
 	@echo "make test-faults  every fault of the lab at every step of a Node's work; an hour or two"
+	@echo "make test-volume-faults  every fault at every step of what is done with volumes; half an hour"
 	@echo "make interop the official interop list by Tempest, on real machines and networks (root)"
 	@echo "make test    all tests; make check: format, lint, types, layers, fast tests"
 	@echo "make bench   measure, beside the limit of this machine"
@@ -44,6 +45,10 @@ test-agent: setup
 # Every fault of the lab at every step of a Node's work: a table, after an hour or two.
 test-faults: setup
 	@$(PY) -m tests.dataplane.fault_matrix
+
+# Hagane and tgtd killed, the network cut, at every step of attach, detach, snapshot, copy and boot by iSCSI: a table.
+test-volume-faults: setup
+	@$(PY) -m tests.dataplane.volume_faults
 
 lint: setup
 	@$(PY) -m ruff format --check src tests scripts bench

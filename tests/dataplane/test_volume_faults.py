@@ -1,4 +1,4 @@
-"""A volume's target without a network, or killed, at four steps of what is done with volumes; a guest writes all the
+"""A volume's target without a network, or killed, at some steps of what is done with volumes; a guest writes all the
 while. `make test-volume-faults` tries each fault at each step."""
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.dataplane.volume_world import VolumeWorld, volume_world
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 CELLS = (
+    Cell("tgt", "write", "running"),
     Cell("blip", "write", "running"),
     Cell("blip", "attach", "plug"),
     Cell("blip", "detach", "unplug"),

@@ -207,7 +207,7 @@ class VolumeWorld:
         exports = {f"{volume}.{user}": user for volume, user in self.sql("SELECT volume_id, id FROM volume_export")}
         assert sorted(name.rpartition(".")[0] for name in exports) == sorted(attached), exports
         assert {target.name: target.users for target in self._targets()} == {n: (u,) for n, u in exports.items()}
-        assert all(len(target.sessions) == 1 for target in self._targets()), self._targets()
+        assert all(target.sessions for target in self._targets()), self._targets()  # one that lost its network counts
         views = {path.stem for path in self._exports.glob("raw/*.pid")}
         assert views == set(attached), views
         assert sorted(self._sources()) == sorted((server, key) for key, server in attached.items()), self._sources()
