@@ -24,8 +24,12 @@ from hagane.state import clock, event
 from hagane.state.database import Reader, Row
 from hagane.state.work import WORK
 from hagane.volume.attach import attachments
+from hagane.volume.backup_row import BACKUP
 from hagane.volume.pool import POOL, is_up
 from hagane.volume.row import SNAPSHOT
+
+_SHOT = ("id", "name", "status", "fault")
+_BACKUP = ("id", "name", "status", "volume_id", "task", "fail_reason")
 
 
 @dataclass
@@ -116,11 +120,8 @@ async def _server(reader: Reader, row: Row, found: Explanation) -> None:
     for tried in (row["tried"] or ()) if found.whole else ():
         what = f"Node {tried['name']}" if "name" in tried else f"Host {tried['host']}"
         found.facts.append(f"{what} was tried: {tried['why']}")
-    if fault := row["fault"]:
-        found.facts.append(f"Fault: {fault['message']}")
-        if fault.get("details") and found.whole:
-            found.facts.extend(str(fault["details"]).splitlines()[:8])
-        found.advice.append("Mend the cause, then: openstack server rebuild (or delete it and create it again).")
+    if row["fault"]:
+        _fault(row, found)
     ports = [nic["port_id"] for nic in row["nics"] or ()]
     for port in await PORT.select(reader, {"id": ports}):
         addresses = ", ".join(f["ip_address"] for f in port["fixed_ips"] or ()) or "no address"
@@ -129,6 +130,20 @@ async def _server(reader: Reader, row: Row, found: Explanation) -> None:
     found.steps = [_step(entry) for entry in (await event.of(reader, "server", row["id"]))[-20:]]
     if row["vm_state"] == "stopped" and not row["task_state"]:
         found.advice.append("It is stopped. Start it: openstack server start " + row["id"])
+
+
+def _fault(row: Row, found: Explanation) -> None:
+    """A Server that is not in error lost nothing by what failed: nobody is sent to build it anew."""
+    message, lost = row["fault"]["message"], row["vm_state"] == "error"
+    found.facts.append(f"Fault: {message}" if lost else f"The last thing that failed: {message}")
+    if found.whole:
+        details = str(row["fault"].get("details") or "").splitlines()
+        found.facts.extend(line for line in details[:8] if line != message)
+    found.advice.append(
+        "Mend the cause, then: openstack server rebuild (or delete it and create it again)."
+        if lost
+        else "The Server itself is well: mend the cause, then ask for the same again."
+    )
 
 
 def _step(row: Row) -> dict[str, Any]:
@@ -217,16 +232,53 @@ async def _volume(reader: Reader, row: Row, found: Explanation) -> None:
             )
     if row["fault"]:
         found.facts.append(f"Fault: {row['fault']}")
-        found.advice.append(f"Mend the cause, then delete it, or: openstack volume set --state available {row['id']}")
+        found.advice.append(
+            f"Mend the cause, then delete it, or: openstack volume set --state available {row['id']}"
+            if row["host"]
+            else "It has no bytes anywhere: mend the cause, delete it and order it again."
+        )
     if row["status"] == "creating" and row["percent"]:
         found.facts.append(f"{row['percent']} % of its bytes are there.")
     for entry in await attachments(reader, row["id"]):
         host = entry["attached_host"] if found.whole or not entry["attached_host"] else "a machine"
         where = entry["instance_uuid"] or host or "nobody yet"
         found.facts.append(f"It is {entry['attach_status']} to {where}.")
-    shots = await SNAPSHOT.select(reader, {"volume_id": row["id"]}, columns=("id",))
+    shots = await SNAPSHOT.select(reader, {"volume_id": row["id"]}, columns=_SHOT)
+    for shot in shots:
+        if shot["fault"]:
+            found.facts.append(f"Its snapshot {shot['name'] or shot['id']} is in error: {shot['fault']}")
     if shots:
         found.facts.append(f"It has {len(shots)} snapshots, and cannot be deleted without them.")
+    await _waits(reader, found, "snapshot", [shot["id"] for shot in shots])
+    await _backups_of(reader, row, found)
+
+
+async def _backups_of(reader: Reader, row: Row, found: Explanation) -> None:
+    """Those of a volume that failed, and the one that it waits for: made of it, or going back over it."""
+    for backup in await BACKUP.select(reader, {"volume_id": row["id"], "status": "error"}, columns=_BACKUP):
+        found.facts.append(f"Its backup {backup['name'] or backup['id']} is in error: {backup['fail_reason']}")
+    if row["status"] not in ("backing-up", "restoring-backup"):
+        return
+    for backup in await BACKUP.select(reader, {"status": ["creating", "restoring"]}, columns=_BACKUP):
+        of = backup["volume_id"] if backup["status"] == "creating" else (backup["task"] or {}).get("volume_id")
+        if of == row["id"]:
+            found.facts.append(f"Its backup {backup['name'] or backup['id']} is {backup['status']}.")
+            await _waits(reader, found, "backup", [backup["id"]])
+
+
+async def _backup(reader: Reader, row: Row, found: Explanation) -> None:
+    found.facts.append(f"It is a backup of the volume {row['volume_id']}.")
+    if row["parent_id"]:
+        found.facts.append(f"It builds on the backup {row['parent_id']}.")
+    if row["fail_reason"]:
+        found.facts.append(f"Fault: {row['fail_reason']}")
+        if row["status"] == "error":
+            found.advice.append(f"Mend the cause, then: openstack volume backup delete {row['id']}, and order another.")
+
+
+async def _group(reader: Reader, row: Row, found: Explanation) -> None:
+    if row["fault"]:
+        found.facts.append(f"Fault: {row['fault']}")
 
 
 async def _snapshot(reader: Reader, row: Row, found: Explanation) -> None:
@@ -246,4 +298,7 @@ DETAILS: dict[str, Detail] = {
     "host": _host,
     "volume": _volume,
     "snapshot": _snapshot,
+    "backup": _backup,
+    "volume_group": _group,
+    "volume_group_snapshot": _group,
 }

@@ -9,6 +9,7 @@ from hagane.cloud import Cloud
 from hagane.compute.row import SERVER
 from hagane.image.store import missing
 from hagane.operate.finding import Finding
+from hagane.operate.kinds import KINDS
 from hagane.placement.host import all_hosts, is_up
 from hagane.reconcile.metadata import MetadataPart
 from hagane.reconcile.ovn.part import NetworkPart
@@ -21,6 +22,7 @@ from hagane.state.work import WORK
 RECENT = 600.0  # seconds for which a repaired change of a switch is told of
 _NODE = ("id", "name", "provision_state", "fault", "last_error", "maintenance_reason")
 LONG = 60.0  # seconds after which a wait is worth a line
+_TRIED_AGAIN = "It is tried again by itself: hagane status"
 
 
 async def findings(cloud: Cloud) -> list[Finding]:
@@ -118,7 +120,7 @@ async def _waits(cloud: Cloud) -> AsyncIterator[Finding]:
             seconds = int(now - row["since"])
             yield Finding(
                 f"{row['kind']} {row['key']} waits for {seconds} s: {row['reason']}",
-                f"hagane explain {row['kind']} {row['key']}",
+                f"hagane explain {row['kind']} {row['key']}" if row["kind"] in KINDS else _TRIED_AGAIN,
             )
 
 

@@ -16,6 +16,8 @@ from hagane.network.subnet_row import SUBNET
 from hagane.placement.host import HOST, is_up
 from hagane.state.database import Row
 from hagane.state.table import Table
+from hagane.volume import group_row
+from hagane.volume.backup_row import BACKUP
 from hagane.volume.row import SNAPSHOT, VOLUME
 
 
@@ -54,6 +56,10 @@ def _part_state(row: Row) -> str:
     return f"{row['state'] or 'not reached yet'}" + (f": {row['reason']}" if row["reason"] else "")
 
 
+def _is_available(row: Row) -> bool:
+    return bool(row["status"] == "available")
+
+
 KINDS = {
     kind.name: kind
     for kind in (
@@ -69,7 +75,10 @@ KINDS = {
         Kind("switch", SWITCH, owner_column="", state=_part_state, settled=lambda row: row["state"] == UP),
         Kind("node", NODE, owner_column="owner", state=_node_state, settled=_node_settled),
         Kind("volume", VOLUME, settled=lambda row: row["status"] in ("available", "in-use")),
-        Kind("snapshot", SNAPSHOT, settled=lambda row: row["status"] == "available"),
+        Kind("snapshot", SNAPSHOT, settled=_is_available),
+        Kind("backup", BACKUP, settled=_is_available),
+        Kind("volume_group", group_row.GROUP, settled=_is_available),
+        Kind("volume_group_snapshot", group_row.GROUP_SNAPSHOT, settled=_is_available),
         Kind("host", HOST, owner_column="", state=_host_state, settled=is_up),
     )
 }
