@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from hagane.cloud import Cloud
 from hagane.drivers.volume.base import GIB, Absent, VolumeDriver
-from hagane.errors import HaganeError, Unavailable
+from hagane.errors import HaganeError, NotFound, Unavailable
 from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake_all
@@ -42,8 +42,10 @@ class Backends:
         self._task: asyncio.Task[None] | None = None
 
     def of(self, host: str | None) -> VolumeDriver:
-        """The driver of a pool. Raises Unavailable."""
-        name = backend_name(host or "")
+        """The driver of a pool. Raises Unavailable; NotFound where there is no pool, for which nobody need wait."""
+        if not host:
+            raise NotFound("The volume is on no storage backend: it has no bytes anywhere.")
+        name = backend_name(host)
         if name not in self._drivers:
             raise Unavailable(f"The storage backend {host} is not known to this process.")
         return self._drivers[name]

@@ -80,6 +80,9 @@ def test_a_volume_without_a_place_is_not_to_be_made_available(volumes: Volumes, 
     assert explained(volumes, "volume", key)["advice"] == [
         "It has no bytes anywhere: mend the cause, delete it and order it again."
     ]
+    root.act(key, "os-reset_status", {"status": "available"})  # somebody does it all the same
+    volumes.act(key, "os-extend", {"new_size": 2})
+    assert volumes.show(key)["status"] == "error_extending"
     volumes.ask("DELETE", f"/volumes/{key}", status=202)
     volumes.cloud.settle()
     root.ask("DELETE", f"/types/{lost}", status=202)
