@@ -101,6 +101,10 @@ def test_a_port_bound_elsewhere_cannot_be_claimed_here(world: World) -> None:
     with pytest.raises(AssertionError):
         stray.dhcp(seconds=1.0)
     stray.end()
+    # Where a stray ends in the same moment as its Port, OVN 23.03 forgets to take back what it installed for it, and the
+    # next Port with that number is filtered by it. So host2 looks once in between.
+    honest.unplug()
+    world.tenant.status(honest, "DOWN")
     world.tenant.drop(honest)
     world.tenant.api.delete_port(port)
 
