@@ -115,7 +115,7 @@ class VolumeReconciler:
 
         async def work(tx: Tx) -> tuple[str | None, str]:
             kind = await TYPE.get(tx, id=row["type_id"])
-            name, why = await pool.choose(tx, kind or {"extra_specs": {}, "name": ""}, row["size"])
+            name, why = await pool.choose(tx, kind or {"extra_specs": {}, "name": ""})
             where = {"id": row["id"], "status": "creating", "host": None}
             if name is not None:
                 await VOLUME.update(tx, where, {"host": name})

@@ -52,10 +52,17 @@ async def suits(reader: Reader, kind: Row, name: str | None) -> bool:
     return row is None or fits(kind["extra_specs"] or {}, row)
 
 
-def capabilities(row: Row) -> dict[str, Any]:
+async def allocated(reader: Reader) -> dict[str, int]:
+    """GiB of volumes that there are in each pool, however few of them have been written."""
+    text = "SELECT host, sum(size) AS gb FROM volume WHERE host IS NOT NULL GROUP BY host"
+    return {row["host"]: int(row["gb"]) for row in await reader.fetch(text)}
+
+
+def capabilities(row: Row, allocated_gb: int = 0) -> dict[str, Any]:
     """What a pool has and can, in the service's words."""
     return {
-        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], "allocated_capacity_gb": 0,
+        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], 
+        "allocated_capacity_gb": allocated_gb,
         "free_capacity_gb": row["free_gb"], "volume_backend_name": backend(row["name"]).partition("@")[2],
         "storage_protocol": row["driver"], "vendor_name": "Open Source", "driver_version": "1.0",
         "reserved_percentage": 0, "timestamp": row["seen_at"], "QoS_support": False,
@@ -83,7 +90,7 @@ def _matches(value: Any, wanted: str) -> bool:
     return str(value).lower() == wanted.strip().lower()
 
 
-async def choose(reader: Reader, kind: Row, size: int) -> tuple[str | None, str]:
+async def choose(reader: Reader, kind: Row) -> tuple[str | None, str]:
     """The emptiest pool that suits, or none and the reason in words."""
     return await choose_for_all(reader, [kind])
 
@@ -92,9 +99,10 @@ async def choose_for_all(reader: Reader, kinds: Sequence[Row]) -> tuple[str | No
     """The emptiest pool that suits several types at once, or none and the reason in words."""
     rows = await POOL.select(reader, order="name")
     refused = await disabled(reader)
-    open_ = [row for row in rows if is_up(row) and backend(row["name"]) not in refused]
+    up = [row for row in rows if is_up(row)]
+    open_ = [row for row in up if backend(row["name"]) not in refused]
     if not open_:
-        return None, "no storage backend answers"
+        return None, "every storage backend that answers is disabled" if up else "no storage backend answers"
     suitable = [row for row in open_ if all(fits(kind["extra_specs"] or {}, row) for kind in kinds)]
     if not suitable:
         names = ", ".join(kind["name"] for kind in kinds)

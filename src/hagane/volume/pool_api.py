@@ -162,8 +162,11 @@ class Services:
             kind = await find(request, self.db, request.args["volume_type"])
             rows = [row for row in rows if pool.fits(kind["extra_specs"] or {}, row)]
         detail = yes(request.args.get("detail"))
-        views = [{"name": row["name"]} | ({"capabilities": pool.capabilities(row)} if detail else {}) for row in rows]
-        return json_response(200, {"pools": views})
+        if not detail:
+            return json_response(200, {"pools": [{"name": row["name"]} for row in rows]})
+        used = await pool.allocated(self.db)
+        views = [(row["name"], pool.capabilities(row, used.get(row["name"], 0))) for row in rows]
+        return json_response(200, {"pools": [{"name": name, "capabilities": known} for name, known in views]})
 
     async def capabilities(self, request: Request) -> Response:
         need(request, "volume_extension:capabilities")

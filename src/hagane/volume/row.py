@@ -92,7 +92,7 @@ ATTACHMENT = Table(
         Column("secret"),
         Column("created_at"),
     ),
-    ("volume_id", "instance_uuid", "project_id, created_at"),
+    ("volume_id", "instance_uuid", "attached_host", "project_id, created_at"),
 )
 ITEM = Table(
     "volume_item",  # metadata as rows, to filter by; it is shown from the thing's own row

@@ -1557,7 +1557,9 @@ CREATE INDEX volume_attachment_0 ON volume_attachment (volume_id);
 
 CREATE INDEX volume_attachment_1 ON volume_attachment (instance_uuid);
 
-CREATE INDEX volume_attachment_2 ON volume_attachment (project_id, created_at);
+CREATE INDEX volume_attachment_2 ON volume_attachment (attached_host);
+
+CREATE INDEX volume_attachment_3 ON volume_attachment (project_id, created_at);
 
 CREATE TABLE volume_backup (
   id TEXT NOT NULL,
