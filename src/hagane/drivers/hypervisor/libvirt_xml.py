@@ -34,9 +34,9 @@ from hagane.drivers.hypervisor.plan import drive_key
 
 SPACE = "urn:hagane:machine:1"
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-# QEMU opens a volume by iSCSI while its guest stands still: for so many more SYNs (7 s in all), and while what was sent
-# is not acknowledged (ms). The kernel alone would try for two minutes. Read by libiscsi.
-PATIENCE = {"LIBISCSI_TCP_SYNCNT": "2", "LIBISCSI_TCP_USER_TIMEOUT": "10000"}
+# QEMU opens a volume by iSCSI while its guest stands still or, at a start, while libvirt can tell nothing of it. For so
+# many ms it waits for a target that acknowledges nothing; the kernel would try for two minutes. Read by libiscsi.
+PATIENCE = {"LIBISCSI_TCP_USER_TIMEOUT": "5000"}
 ROOT_PORTS = 16  # PCI Express slots on q35: every device needs one, also those that are plugged in later
 _UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff\ue000-\ufffd]")
 
