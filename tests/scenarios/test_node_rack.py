@@ -136,6 +136,7 @@ async def test_a_nic_without_a_link_is_the_cause(w: RackWorld) -> None:
     assert (await w.admin.patch(f"/baremetal/v1/nodes/{node['id']}", json=body)).status_code == 200
     await reach(w, node, "manage", "manageable")
     row = await reach(w, node, "provide", "clean failed")
+    assert "an inspection finds them by LLDP" in row["last_error"]
     assert "has no Link" in row["last_error"] and await PORT.count(w.db, {"device_id": node["id"]}) == 0
 
 

@@ -49,7 +49,8 @@ class Binding:
 def decide(nic: Row, port: Row, network: Row, rack: RackView | None, *, current: str = "") -> Binding:
     """How `nic` carries `port`. `current`: the gateway that carries it now, which stays while it is up."""
     if not (nic.get("link") or {}).get("port_id"):
-        return _no(f"Nic {nic['address']} has no Link: its local_link_connection says neither switch nor port")
+        why = "its local_link_connection says neither switch nor port (an inspection finds them by LLDP)"
+        return _no(f"Nic {nic['address']} has no Link: {why}")
     if rack is None:
         link = nic["link"]
         named = link.get("switch_id") or link.get("switch_info")
