@@ -56,7 +56,8 @@ def _dies(stage: Stage) -> None:
     told(stage, "lab", "fault", node, "bmc-dead")
     stage.client.run(ADMIN, "baremetal", "node", "maintenance", "set", node, "--reason", "its BMC is dead")
     began = monotonic()
-    order = stage.client.start(ADMIN, "server", "evacuate", _id(stage, "foundry"))
+    # From 2.95 on, which the client would ask for, an evacuated server is left off.
+    order = stage.client.start(ADMIN, "--os-compute-api-version", "2.94", "server", "evacuate", _id(stage, "foundry"))
     stage.client.finish(order, most=0)
     other, _ = stage.until(lambda: _elsewhere(stage, node), SECONDS, "foundry is on another Node", pause=0.5)
     stage.active(DEMO, "foundry", seconds=SECONDS)
