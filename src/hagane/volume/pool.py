@@ -61,7 +61,7 @@ async def allocated(reader: Reader) -> dict[str, int]:
 def capabilities(row: Row, allocated_gb: int = 0) -> dict[str, Any]:
     """What a pool has and can, in the service's words."""
     return {
-        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"], 
+        "pool_name": row["name"].partition("#")[2], "total_capacity_gb": row["total_gb"],
         "allocated_capacity_gb": allocated_gb,
         "free_capacity_gb": row["free_gb"], "volume_backend_name": backend(row["name"]).partition("@")[2],
         "storage_protocol": row["driver"], "vendor_name": "Open Source", "driver_version": "1.0",
