@@ -23,7 +23,8 @@ from hagane.reconcile.server_node_words import public
 from hagane.state import clock, event
 from hagane.state.database import Reader, Row
 from hagane.state.work import WORK
-from hagane.volume.attach import attachments
+from hagane.volume.attach import OURS, attachments
+from hagane.volume.attachment_row import ATTACHED
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.pool import POOL, is_up
 from hagane.volume.row import SNAPSHOT
@@ -243,6 +244,9 @@ async def _volume(reader: Reader, row: Row, found: Explanation) -> None:
         host = entry["attached_host"] if found.whole or not entry["attached_host"] else "a machine"
         where = entry["instance_uuid"] or host or "nobody yet"
         found.facts.append(f"It is {entry['attach_status']} to {where}.")
+        if entry["attach_status"] != ATTACHED and not (entry["connector"] or {}).get(OURS):
+            give_up = f"openstack --os-volume-api-version 3.27 volume attachment delete {entry['id']}"
+            found.advice.append(f"A client of its own has begun that and not completed it. To give it up: {give_up}")
     shots = await SNAPSHOT.select(reader, {"volume_id": row["id"]}, columns=_SHOT)
     for shot in shots:
         if shot["fault"]:

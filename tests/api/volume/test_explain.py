@@ -86,3 +86,12 @@ def test_a_volume_without_a_place_is_not_to_be_made_available(volumes: Volumes, 
     volumes.ask("DELETE", f"/volumes/{key}", status=202)
     volumes.cloud.settle()
     root.ask("DELETE", f"/types/{lost}", status=202)
+
+
+def test_a_volume_that_a_foreign_client_holds_says_how_to_give_it_up(volumes: Volumes) -> None:
+    key = volumes.make()["id"]
+    body = {"attachment": {"volume_uuid": key, "instance_uuid": "9f6a4a52-1d0e-4d0c-9a3b-0d6f6b3c1e33"}}
+    made = volumes.ask("POST", "/attachments", body)["attachment"]["id"]
+    assert f"volume attachment delete {made}" in explained(volumes, "volume", key)["advice"][0]
+    volumes.ask("DELETE", f"/attachments/{made}")
+    assert explained(volumes, "volume", key)["advice"] == []
