@@ -14,7 +14,7 @@ from hagane.state.database import Reader, Row, Tx
 from hagane.state.work import wake
 from hagane.volume import base, query, quota
 from hagane.volume.backup_row import BACKUP
-from hagane.volume.base import at, bad_volume, body_of, both, links, missing, need, next_links, sees, target
+from hagane.volume.base import at, bad_volume, body_of, both, links, missing, need, sees, target
 from hagane.volume.kinds import ANY, BOOLEAN, ID_OR_NULL, PAIRS, PAIRS_OR_NULL, WORD
 from hagane.volume.row import SNAPSHOT, VOLUME, zero
 from hagane.volume.verb import Answer, Verb, act
@@ -96,16 +96,10 @@ class Backups:
         found = await query.listed(request, self.db, FILTERS)
         if detail:
             parents = await _parents(self.db, [row["id"] for row in found.rows])
-            answer: dict[str, Any] = {"backups": [self._view(request, row, parents) for row in found.rows]}
+            views = [self._view(request, row, parents) for row in found.rows]
         else:
-            answer = {"backups": [self._summary(request, row) for row in found.rows]}
-        last = found.rows[-1]["id"] if found.rows else None
-        collection = "backups/detail" if detail else "backups"
-        if more := next_links(request, collection, last, len(found.rows), found.limit):
-            answer["backups_links"] = more
-        if found.count is not None:
-            answer["count"] = found.count
-        return json_response(200, answer)
+            views = [self._summary(request, row) for row in found.rows]
+        return query.answer(request, found, "backups", views, detail=detail)
 
     async def show(self, request: Request) -> Response:
         row = await find(request, self.db, request.params["id"])

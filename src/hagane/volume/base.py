@@ -7,7 +7,7 @@ https://docs.openstack.org/api-ref/block-storage/v3/
 """
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -142,6 +142,14 @@ def next_links(request: Request, collection: str, last: str | None, found: int, 
 
 
 # -- bodies --------------------------------------------------------------------------------------------------------
+
+
+def just_its_key(request: Request, body: Mapping[str, Any]) -> None:
+    """A body of one pair, whose key is in the path, too. Raises Invalid."""
+    if len(body) > 1:
+        raise Invalid(f"{body} has too many properties", code="TooMany")
+    if request.params["key"] not in body:
+        raise Invalid("Request body and URI mismatch", code="Mismatch")
 
 
 async def body_of(request: Request, kind: Type) -> Any:

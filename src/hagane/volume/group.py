@@ -16,7 +16,7 @@ from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.volume import base, group_end, pool, query, quota, type_row
-from hagane.volume.base import at, bad_volume, body_of, both, invalid, need, next_links, sees, target
+from hagane.volume.base import at, bad_volume, body_of, both, invalid, need, sees, target
 from hagane.volume.group_row import GROUP, VOLUME_TYPE, bad_group, find, find_type, types_of
 from hagane.volume.group_source import SOURCE, from_source
 from hagane.volume.kinds import BARE, WORD, yes
@@ -111,11 +111,7 @@ class Groups:
             views = await details(request, self.db, found.rows)
         else:
             views = [summary(row) for row in found.rows]
-        answer: dict[str, Any] = {"groups": views}
-        last = found.rows[-1]["id"] if found.rows else None
-        if links := next_links(request, "groups", last, len(views), found.limit):
-            answer["group_links"] = links
-        return json_response(200, answer)
+        return query.answer(request, found, "groups", views, links="group_links")
 
     async def show(self, request: Request) -> Response:
         row = await find(request, self.db, request.params["id"])

@@ -19,7 +19,7 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake
 from hagane.volume import base, end, query, snapshot
-from hagane.volume.base import at, bad_volume, body_of, both, need, next_links, target
+from hagane.volume.base import at, bad_volume, body_of, both, need, target
 from hagane.volume.group_end import STATUSES, status_type
 from hagane.volume.group_row import (
     CONSISTENT,
@@ -76,11 +76,7 @@ class GroupSnapshots:
         need(request, "group:get_all_group_snapshots")
         found = await query.listed(request, self.db, FILTERS)
         views = [view(request, row) if detail else summary(row) for row in found.rows]
-        answer: dict[str, Any] = {"group_snapshots": views}
-        last = found.rows[-1]["id"] if found.rows else None
-        if links := next_links(request, "group_snapshots", last, len(views), found.limit):
-            answer["group_snapshot_links"] = links
-        return json_response(200, answer)
+        return query.answer(request, found, "group_snapshots", views, links="group_snapshot_links")
 
     async def show(self, request: Request) -> Response:
         return json_response(200, {

@@ -193,10 +193,7 @@ class GroupSpecs:
     async def update(self, request: Request) -> Response:
         body: dict[str, Any] = await body_of(request, _ONE)
         need(request, _SPECS_RULE + "update")
-        if len(body) > 1:
-            raise Invalid(f"{body} has too many properties", code="TooMany")
-        if request.params["key"] not in body:
-            raise Invalid("Request body and URI mismatch", code="Mismatch")
+        base.just_its_key(request, body)
         await self._write(request, body)
         return json_response(200, body)
 

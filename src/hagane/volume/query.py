@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hagane.api.http import Request
+from hagane.api.http import Request, Response, json_response
 from hagane.api.listing import Page
 from hagane.api.text import natural
 from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.database import Reader, Row
 from hagane.state.table import Sql, Table
-from hagane.volume.base import MOST, at, invalid, is_admin, missing
+from hagane.volume.base import MOST, at, invalid, is_admin, missing, next_links
 from hagane.volume.kinds import yes
 
 CONTROL = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
@@ -119,6 +119,20 @@ async def listed(request: Request, reader: Reader, filters: Filters, *, scope: I
             raise missing(filters.noun, str(page.marker)) from error
         raise
     return Listed(rows[offset:], limit, count)
+
+
+def answer(
+    request: Request, found: Listed, name: str, views: list[Any], *, detail: bool = False, links: str = ""
+) -> Response:
+    """A page as it is sent: the link to the next one (`links`: its key, `<name>_links` unless given), and the number
+    of all."""
+    whole: dict[str, Any] = {name: views}
+    last = found.rows[-1]["id"] if found.rows else None
+    if more := next_links(request, f"{name}/detail" if detail else name, last, len(found.rows), found.limit):
+        whole[links or f"{name}_links"] = more
+    if found.count is not None:
+        whole["count"] = found.count
+    return json_response(200, whole)
 
 
 def _project(request: Request, table: Table) -> list[Sql]:

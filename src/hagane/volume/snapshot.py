@@ -13,7 +13,7 @@ from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.work import wake
 from hagane.volume import base, end, query, quota
-from hagane.volume.base import at, bad_volume, body_of, both, missing, need, next_links, sees, target
+from hagane.volume.base import at, bad_volume, body_of, both, missing, need, sees, target
 from hagane.volume.kinds import BOOLEAN, ID_OR_NULL, PAIRS_OR_NULL, WORD
 from hagane.volume.row import SNAPSHOT, USER, VOLUME, store_items, zero
 from hagane.volume.type_row import names_of
@@ -84,14 +84,7 @@ class Snapshots:
         need(request, "volume:get_all_snapshots")
         found = await query.listed(request, self.db, FILTERS)
         views = [view(request, row, detail=detail, shown=detail) for row in found.rows]
-        answer: dict[str, Any] = {"snapshots": views}
-        last = found.rows[-1]["id"] if found.rows else None
-        collection = "snapshots/detail" if detail else "snapshots"
-        if links := next_links(request, collection, last, len(views), found.limit):
-            answer["snapshots_links"] = links
-        if found.count is not None:
-            answer["count"] = found.count
-        return json_response(200, answer)
+        return query.answer(request, found, "snapshots", views, detail=detail)
 
     async def show(self, request: Request) -> Response:
         row = await find(request, self.db, request.params["id"])

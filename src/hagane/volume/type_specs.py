@@ -10,7 +10,7 @@ from hagane.cloud import Cloud
 from hagane.errors import Invalid, NotFound
 from hagane.state import clock
 from hagane.state.database import Row, Tx
-from hagane.volume.base import body_of, both, need
+from hagane.volume.base import body_of, both, just_its_key, need
 from hagane.volume.row import VOLUME
 from hagane.volume.type import SPECS, shown_specs
 from hagane.volume.type_row import TYPE, by_id
@@ -46,10 +46,7 @@ class ExtraSpecs:
     async def update(self, request: Request) -> Response:
         body: dict[str, Any] = await body_of(request, SPECS)
         need(request, _RULE + "update")
-        if len(body) > 1:
-            raise Invalid(f"{body} has too many properties", code="TooMany")
-        if request.params["key"] not in body:
-            raise Invalid("Request body and URI mismatch", code="Mismatch")
+        just_its_key(request, body)
         await self._write(request, body)
         return json_response(200, body)
 

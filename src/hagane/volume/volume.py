@@ -12,7 +12,7 @@ from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 from hagane.volume import base, end, query, view
-from hagane.volume.base import at, body_of, both, is_admin, missing, need, next_links, sees, target
+from hagane.volume.base import at, body_of, both, is_admin, missing, need, sees, target
 from hagane.volume.kinds import (
     BOOLEAN_OR_NULL,
     ID_OR_NULL,
@@ -86,13 +86,7 @@ class Volumes:
             views = await view.details(request, self.db, found.rows)
         else:
             views = [view.summary(request, row) for row in found.rows]
-        answer: dict[str, Any] = {"volumes": views}
-        last = found.rows[-1]["id"] if found.rows else None
-        if links := next_links(request, "volumes/detail" if detail else "volumes", last, len(views), found.limit):
-            answer["volumes_links"] = links
-        if found.count is not None:
-            answer["count"] = found.count
-        return json_response(200, answer)
+        return query.answer(request, found, "volumes", views, detail=detail)
 
     async def show(self, request: Request) -> Response:
         row = await find(request, self.db, request.params["id"])
