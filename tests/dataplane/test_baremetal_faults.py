@@ -226,10 +226,10 @@ def test_a_gateway_that_dies_is_replaced_by_the_second(world: World) -> None:
         pings.more(10)
     print(f"\ngw1 is dead: no answer from anvil for {pings.longest:.2f} s")
     assert pings.longest < 30
-    assert "gw1" in rack.cloud.process.command("doctor").stdout
+    assert "Gateway gw1" in rack.cloud.process.command("doctor").stdout
     with pinging(world.looker.space, address) as pings:
         rack.mend("gw1")
-        until(lambda: _unmentioned(rack, "gw1"), 60, "gw1 is back")
+        until(lambda: _unmentioned(rack, "Gateway gw1"), 60, "gw1 is back")
         pings.more(20)
     print(f"gw1 is back: no answer for {pings.longest:.2f} s")
     world.looker.reaches(address)
