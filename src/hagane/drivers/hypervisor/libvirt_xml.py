@@ -35,7 +35,9 @@ from hagane.drivers.hypervisor.plan import drive_key
 SPACE = "urn:hagane:machine:1"
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # QEMU opens a volume by iSCSI while its guest stands still or, at a start, while libvirt can tell nothing of it. For so
-# many ms it waits for a target that acknowledges nothing; the kernel would try for two minutes. Read by libiscsi.
+# many ms it waits for a target that acknowledges nothing; the kernel would try for two minutes. Read by libiscsi. Only
+# machines that start with such a volume have it: where a domain has words of its own for QEMU, and libvirtd (9.0) is
+# killed while it starts, the domain is now and then locked for good.
 PATIENCE = {"LIBISCSI_TCP_USER_TIMEOUT": "5000"}
 ROOT_PORTS = 16  # PCI Express slots on q35: every device needs one, also those that are plugged in later
 _UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff\ue000-\ufffd]")
@@ -177,9 +179,10 @@ def _domain(machine: Machine, style: Style, spec: str, kept: Domain | None) -> E
     sub(root, "on_reboot", text="restart")
     sub(root, "on_crash", text="destroy")
     _devices(sub(root, "devices"), machine, style, kept)
-    told = ET.SubElement(root, f"{{{QEMU}}}commandline")
-    for name, value in PATIENCE.items():
-        ET.SubElement(told, f"{{{QEMU}}}env", name=name, value=value)
+    if any(disk.source and disk.source.kind == "iscsi" for disk in machine.disks):
+        told = ET.SubElement(root, f"{{{QEMU}}}commandline")
+        for name, value in PATIENCE.items():
+            ET.SubElement(told, f"{{{QEMU}}}env", name=name, value=value)
     return root
 
 
