@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hagane.lab.process import tool
 from tests.dataplane import leaks
 from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, exchange, serve_once
@@ -95,8 +96,6 @@ def test_a_port_bound_elsewhere_cannot_be_claimed_here(world: World) -> None:
     """A tap with a Port's id on a Host that the Port is not bound to gets nothing."""
     port = world.tenant.port(world.green, "host1", [world.open])
     honest = world.tenant.machine(world.green, "host2", [world.open])  # host2 knows by now whose the other one is
-    # Had the stray been first, host2 might have claimed it for a moment, and what OVN 23.03 installs then stays after
-    # the Port and filters the next one that gets its number.
     stray = Guest(world.cloud, "host2", port).make().plug()
     honest.unplug()
     world.tenant.status(honest, "DOWN")
@@ -108,6 +107,10 @@ def test_a_port_bound_elsewhere_cannot_be_claimed_here(world: World) -> None:
     stray.end()
     world.tenant.drop(honest)
     world.tenant.api.delete_port(port)
+    # What OVN 23.03 installs of a stray's port security, it sometimes forgets to take back: the next Port that gets the
+    # number of this one would be filtered by it. A stray is nothing that we make, so only this test has to clear it up.
+    control = next(world.cloud.site.folder("host2").run.rglob("ovn-controller*.ctl"))
+    tool("ovn-appctl", "-t", control, "inc-engine/recompute")
 
 
 @pytest.mark.parametrize("pair", ["near next", "near far", "far near", "near beyond", "beyond near", "far beyond"])
