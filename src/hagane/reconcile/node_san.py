@@ -95,17 +95,18 @@ async def release(job: Job) -> None:
     if not san.started(job.row):
         return
     await node_volume.end(job.tools.cloud, job.id)
-    for target in await san_target.targets(job.tools.db, job.id):
-        if not san_target.server_of(target):  # one that was reserved, and never came to an export
-            await job.tools.db.write(lambda tx, one=target: _unreserved(tx, job.row, one))  # type: ignore[misc]
+    await job.tools.db.write(lambda tx: _unreserved(tx, job.row))
     job.internal[san.MARK] = None
 
 
-async def _unreserved(tx: Tx, node: Row, target: Row) -> None:
-    owner = node_volume.owner_of(node, target)
-    found = await ATTACHMENT.get(tx, volume_id=target["volume_id"], instance_uuid=owner)
-    if found is not None:
-        await attach.detach(tx, found["id"])
+async def _unreserved(tx: Tx, node: Row) -> None:
+    """Free what was reserved in no Server's name, and never came to an export."""
+    for target in await san_target.targets(tx, node["id"]):
+        if not san_target.server_of(target):
+            owner = node_volume.owner_of(node, target)
+            found = await ATTACHMENT.get(tx, volume_id=target["volume_id"], instance_uuid=owner)
+            if found is not None:
+                await attach.detach(tx, found["id"])
 
 
 async def _reserved(tx: Tx, volume_id: str, owner: str, server: str) -> Row:

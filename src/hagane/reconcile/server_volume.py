@@ -4,12 +4,12 @@
     detaching ─▶ out of the machine ─▶ disconnect ─▶ detach: available (delete_on_termination: with its Server only)
 
 A machine has the volumes whose attachment says that its Server may have them, connected for the Host where it is. A
-kill in between does the step again, and each may be done again. Nothing is detached before the Host has let it go, so
-no volume is ever in two machines.
+kill in between does the step again, and each may be done again. Nothing is detached before its Host has let it go, but
+for a Server that is deleted or evacuated while its Host is down: see docs/decisions/server-volumes.md.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -66,26 +66,30 @@ class Volumes:
             return {}
         ids = [one["attachment_id"] for one in wanted]
         found = {one["id"]: one for one in await ATTACHMENT.select(self._db, {"id": ids})}
+        volumes = await self._volumes([one for one in found.values() if not _is_there(row, one)])
         sources = {}
         for one in wanted:
             if one["attachment_id"] not in found and one["boot_index"] == 0:
                 raise DeviceFailed(f"Its root volume {one['volume_id']} was taken away from it.")
             if one["attachment_id"] in found:
-                attachment = await self._connected(row, one, found[one["attachment_id"]])
+                attachment = await self._connected(row, one, found[one["attachment_id"]], volumes)
                 info = attach.connection_of(self._secrets, attachment)
                 mode = {"access_mode": attachment["attach_mode"] or "rw"}
                 sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
         return sources
 
-    async def _connected(self, row: Row, one: Entry, attachment: Row) -> Row:
+    async def _volumes(self, attachments: Collection[Row]) -> dict[str, Row]:
+        ids = [one["volume_id"] for one in attachments]
+        return {row["id"]: row for row in await VOLUME.select(self._db, {"id": ids})} if ids else {}
+
+    async def _connected(self, row: Row, one: Entry, attachment: Row, volumes: Mapping[str, Row]) -> Row:
         """The attachment, connected for the Host where the Server is."""
-        connector = connector_of(row, one)
-        if attachment["connection"] and _host_of(attachment) == connector["host"]:
+        if _is_there(row, attachment):
             return attachment
-        volume = await VOLUME.get(self._db, id=attachment["volume_id"])
+        volume = volumes.get(attachment["volume_id"])
         if volume is None:
             raise DeviceFailed(f"Volume {attachment['volume_id']} could not be found.")
-        ways = self._cloud.use(attach.Connections)
+        connector, ways = connector_of(row, one), self._cloud.use(attach.Connections)
         try:
             if _host_of(attachment):
                 await self._parted(volume, attachment)
@@ -105,10 +109,12 @@ class Volumes:
 
     async def let_go(self, ids: list[str]) -> None:
         """No machine has the volumes of these attachments any more: nothing is to lead to them. Raises Unavailable."""
-        for attachment in await ATTACHMENT.select(self._db, {"id": ids}) if ids else []:
-            volume = await VOLUME.get(self._db, id=attachment["volume_id"])
-            if volume is not None and _host_of(attachment):
-                await self._parted(volume, attachment)
+        found = await ATTACHMENT.select(self._db, {"id": ids}) if ids else []
+        told = [attachment for attachment in found if _host_of(attachment)]
+        volumes = await self._volumes(told)
+        for attachment in told:
+            if attachment["volume_id"] in volumes:
+                await self._parted(volumes[attachment["volume_id"]], attachment)
 
     async def _parted(self, volume: Row, attachment: Row) -> None:
         """The way is gone, and the row says so: else a Server that comes back to its Host would take it for there."""
@@ -156,6 +162,11 @@ def connector_of(row: Row, one: Entry) -> dict[str, Any]:
 def _host_of(attachment: Row) -> str | None:
     """The Host that is connected, or was and may still be."""
     return (attachment["connector"] or {}).get("host")
+
+
+def _is_there(row: Row, attachment: Row) -> bool:
+    """Whether there is a way to the volume from the Host where the Server is."""
+    return bool(attachment["connection"]) and _host_of(attachment) == row["host"]
 
 
 def _refuse_broken(server_id: str, volume_id: str, volume: Row | None) -> None:
