@@ -194,3 +194,13 @@ async def chunks(path: Path, size: int = 1 << 20) -> AsyncIterator[bytes]:
             yield block
     finally:
         await asyncio.to_thread(file.close)
+
+
+def daemon_pid(pid_file: Path) -> int | None:
+    """The daemon that was started with this pid file, and no other process that has got its number since. Blocks."""
+    try:
+        pid = int(pid_file.read_text())
+        words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if str(pid_file).encode() in words else None

@@ -15,6 +15,7 @@ import signal
 import time
 from pathlib import Path
 
+from hagane.drivers.volume.base import daemon_pid
 from hagane.drivers.volume.qmp import Monitor
 from hagane.errors import DeviceFailed, Unavailable
 
@@ -108,13 +109,8 @@ class RawViews:
         return self._folder / f"{key}.qmp"
 
     def _pid(self, key: str) -> int | None:
-        """The daemon that serves this view, and no other process that has got its number since."""
-        try:
-            pid = int(self._pid_file(key).read_text())
-            words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return pid if str(self._pid_file(key)).encode() in words else None
+        """The daemon that serves this view."""
+        return daemon_pid(self._pid_file(key))
 
     def _alive(self, key: str) -> bool:
         return self._pid(key) is not None

@@ -21,6 +21,7 @@ from enum import IntEnum
 from itertools import zip_longest
 from pathlib import Path
 
+from hagane.drivers.volume.base import daemon_pid
 from hagane.errors import DeviceFailed, Unavailable
 
 PREFIX = "iqn.2026-01.org.hagane:"
@@ -86,7 +87,7 @@ class Tgtd:
 
     def pid(self) -> int | None:
         """Of the daemon, if it runs in the namespace that the portal's name stands for now. Blocks."""
-        found = self._process()
+        found = daemon_pid(self.pid_file)
         return found if found is not None and self._at_home(found) else None
 
     async def start(self) -> None:
@@ -168,15 +169,6 @@ class Tgtd:
             why = done.stderr.decode(errors="replace").strip() or "no reason given"
             raise Unavailable(f"The iSCSI target daemon cannot listen at {self.portal}: {why.splitlines()[-1]}")
 
-    def _process(self) -> int | None:
-        """The daemon that wrote the pid file, and no other process that has got its number since."""
-        try:
-            pid = int(self.pid_file.read_text())
-            words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return pid if str(self.pid_file).encode() in words else None
-
     def _at_home(self, pid: int) -> bool:
         home = f"/run/netns/{self.portal.netns}" if self.portal.netns else "/proc/self/ns/net"
         try:
@@ -186,7 +178,7 @@ class Tgtd:
 
     def _kill(self) -> None:
         """By force: asked to end, tgtd waits until nobody uses its targets."""
-        pid = self._process()
+        pid = daemon_pid(self.pid_file)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 watched = os.pidfd_open(pid)
