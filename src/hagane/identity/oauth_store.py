@@ -9,33 +9,18 @@ from hagane.state.table import Column, Op, Table
 
 DRIFT = 600  # seconds that a consumer's clock may differ from ours
 
-REQUEST_TOKEN = Table(
-    "identity_request_token",
-    (
-        Column("id", key=True),
-        Column("encrypted_secret"),
-        Column("encrypted_verifier"),  # with the next two: once somebody has authorized it
-        Column("user_id"),
-        Column("role_ids", "json"),
-        Column("project_id"),
-        Column("consumer_id"),
-        Column("expires_at"),
-    ),
-    ("consumer_id", "user_id", "project_id", "expires_at"),
+_COLUMNS = (  # of a request token, `user_id` and `role_ids` are empty until somebody has authorized it
+    Column("id", key=True),
+    Column("encrypted_secret"),
+    Column("user_id"),
+    Column("role_ids", "json"),
+    Column("project_id"),
+    Column("consumer_id"),
+    Column("expires_at"),
 )
-ACCESS_TOKEN = Table(
-    "identity_access_token",
-    (
-        Column("id", key=True),
-        Column("encrypted_secret"),
-        Column("user_id"),
-        Column("role_ids", "json"),
-        Column("project_id"),
-        Column("consumer_id"),
-        Column("expires_at"),
-    ),
-    ("consumer_id", "user_id", "project_id", "expires_at"),
-)
+_INDEXES = ("consumer_id", "user_id", "project_id", "expires_at")
+REQUEST_TOKEN = Table("identity_request_token", (*_COLUMNS, Column("encrypted_verifier")), _INDEXES)
+ACCESS_TOKEN = Table("identity_access_token", _COLUMNS, _INDEXES)
 NONCE = Table(
     "identity_oauth_nonce",
     (

@@ -21,7 +21,7 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import Claim
 from hagane.volume import base, message, quota
-from hagane.volume.group_row import CONSISTENT, GROUP, GROUP_SNAPSHOT, GROUP_TYPE, VOLUME_TYPE, YES
+from hagane.volume.group_row import GROUP, GROUP_SNAPSHOT, VOLUME_TYPE, insists
 from hagane.volume.row import SNAPSHOT, VOLUME
 
 LOOK = 1.0  # seconds; whatever is waited for wakes the key as well
@@ -102,8 +102,8 @@ class GroupSnapshotReconciler:
     async def _take(self, row: Row, parts: list[Row], claim: Claim) -> Outcome:
         volumes = await self._volumes(parts)
         todo = [part for part in parts if part["status"] == "creating"]
-        insists = await self._insists(row)
-        if insists and any(one["status"] != "available" for one in volumes.values()):
+        strict = await insists(self._db, row["type_id"])
+        if strict and any(one["status"] != "available" for one in volumes.values()):
             return await self._failed(row, todo, TOUCHED, claim)
         if row["marks"] is not None and not await self._same_moment(row, parts, todo, volumes):
             return await self._failed(row, todo, CUT_OFF, claim)
@@ -120,7 +120,7 @@ class GroupSnapshotReconciler:
         if failed:
             lost, whys = [part for part in todo if part["id"] in failed], {k: e.message for k, e in failed.items()}
             return await self._failed(row, lost, next(iter(whys.values())), claim, whys)
-        if insists and _marks(await self._volumes(parts)) != row["marks"]:
+        if strict and _marks(await self._volumes(parts)) != row["marks"]:
             return await self._failed(row, [], TOUCHED, claim)
         changes = {"status": "available", "updated_at": clock.now(), "fault": None}
         await self._db.write(lambda tx: GROUP_SNAPSHOT.update(tx, {"id": row["id"], "status": "creating"}, changes))
@@ -144,10 +144,6 @@ class GroupSnapshotReconciler:
         for host in {volume["host"] for volume in volumes.values()}:
             there |= (await self._backends.of(host).read()).snapshots
         return len({part["id"] in there for part in parts}) < 2
-
-    async def _insists(self, row: Row) -> bool:
-        kind = await GROUP_TYPE.get(self._db, id=row["type_id"])
-        return kind is not None and (kind["specs"] or {}).get(CONSISTENT) == YES
 
     async def _failed(
         self, row: Row, lost: list[Row], why: str, claim: Claim, whys: Mapping[str, str] | None = None

@@ -6,7 +6,6 @@ may join if they are there. Joining and leaving changes rows alone and is done a
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
@@ -15,12 +14,12 @@ from hagane.cloud import Cloud
 from hagane.errors import Invalid
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
-from hagane.volume import base, group_end, pool, query, quota, type_row
+from hagane.volume import base, group_end, pool, query, type_row
 from hagane.volume.base import at, bad_volume, body_of, both, invalid, need, sees, target
-from hagane.volume.group_row import GROUP, VOLUME_TYPE, bad_group, find, find_type, types_of
+from hagane.volume.group_row import GROUP, bad_group, find, find_type, make, types_of
 from hagane.volume.group_source import SOURCE, from_source
 from hagane.volume.kinds import BARE, WORD, yes
-from hagane.volume.row import VOLUME, zero
+from hagane.volume.row import VOLUME
 from hagane.volume.verb import Answer, Verb, act
 
 SINCE = "3.13"
@@ -131,12 +130,8 @@ class Groups:
             host, why = await pool.choose_for_all(tx, types)
             if host is None:
                 raise bad_group(f"No valid host to create the group: {why}.")
-            row = _row(request, body, kind["id"], zone, host)
-            await quota.take(tx, row["project_id"], {"groups": 1}, "groups")
-            await GROUP.insert(tx, row)
-            for one in types:
-                await VOLUME_TYPE.insert(tx, {"group_id": row["id"], "type_id": one["id"]})
-            return row
+            words = {"status": "available", "type_id": kind["id"], "availability_zone": zone, "host": host}
+            return await make(request, tx, body, [one["id"] for one in types], **words)
 
         return json_response(202, {"group": summary(await self.db.write(work))})
 
@@ -197,14 +192,6 @@ class Groups:
             *both("POST", one + "/action", self.action, "volume_group:action", rule="group:delete", status=202,
                   **since),
         ]  # fmt: skip
-
-
-def _row(request: Request, body: Mapping[str, Any], type_id: str, zone: str, host: str) -> Row:
-    return zero(
-        GROUP, id=str(uuid4()), project_id=request.caller.project_id, user_id=request.caller.user_id,
-        name=body.get("name"), description=body.get("description"), status="available", type_id=type_id,
-        availability_zone=zone, host=host, created_at=clock.now(),
-    )  # fmt: skip
 
 
 def _ids(text: str | None) -> list[str]:

@@ -8,14 +8,19 @@ are. A group takes volumes of some types alone. What a group type asks for are i
 `consistent_group_snapshot_enabled` is refused where it cannot be kept (group_snapshot.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.api.types import is_uuid
 from hagane.errors import Invalid, NotFound
-from hagane.state.database import Reader, Row
+from hagane.state import clock
+from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table
+from hagane.volume import quota
 from hagane.volume.base import is_admin, missing, need, sees, target
+from hagane.volume.row import zero
 
 GROUP = Table(
     "volume_group",
@@ -73,7 +78,7 @@ GROUP_TYPE = Table(
     ),
     ("unique name",),
 )
-CONSISTENT, YES = "consistent_group_snapshot_enabled", "<is> True"
+_CONSISTENT = "consistent_group_snapshot_enabled"
 
 
 def bad_group(reason: str) -> Invalid:
@@ -107,6 +112,25 @@ async def find_type(request: Request, reader: Reader, key: str, *, by_name: bool
         words = f"Group type {key}" if is_uuid(key) or not by_name else f"Group type with name {key}"
         raise NotFound(f"{words} could not be found.", code="GroupTypeNotFound")
     return row
+
+
+async def make(request: Request, tx: Tx, body: Mapping[str, Any], types: Iterable[str], **columns: Any) -> Row:
+    """A group that takes volumes of these types. Raises TooLarge (quota)."""
+    row = zero(
+        GROUP, id=str(uuid4()), project_id=request.caller.project_id, user_id=request.caller.user_id,
+        name=body.get("name"), description=body.get("description"), created_at=clock.now(), **columns,
+    )  # fmt: skip
+    await quota.take(tx, row["project_id"], {"groups": 1}, "groups")
+    await GROUP.insert(tx, row)
+    for type_id in types:
+        await VOLUME_TYPE.insert(tx, {"group_id": row["id"], "type_id": type_id})
+    return row
+
+
+async def insists(reader: Reader, type_id: str) -> bool:
+    """Whether a group type asks for snapshots of exactly one moment."""
+    kind = await GROUP_TYPE.get(reader, id=type_id)
+    return kind is not None and (kind["specs"] or {}).get(_CONSISTENT) == "<is> True"
 
 
 async def types_of(reader: Reader, groups: Iterable[str]) -> dict[str, list[str]]:

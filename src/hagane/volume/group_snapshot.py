@@ -21,16 +21,7 @@ from hagane.state.work import wake
 from hagane.volume import base, end, query, snapshot
 from hagane.volume.base import at, bad_volume, body_of, both, need, target
 from hagane.volume.group_end import STATUSES, status_type
-from hagane.volume.group_row import (
-    CONSISTENT,
-    GROUP,
-    GROUP_SNAPSHOT,
-    GROUP_TYPE,
-    YES,
-    bad_group,
-    find,
-    find_snapshot,
-)
+from hagane.volume.group_row import GROUP, GROUP_SNAPSHOT, bad_group, find, find_snapshot, insists
 from hagane.volume.kinds import ID, TEXT_OR_NULL
 from hagane.volume.row import SNAPSHOT, VOLUME, zero
 from hagane.volume.verb import Answer, Verb, act
@@ -147,8 +138,7 @@ class GroupSnapshots:
 
 async def _consistent(tx: Tx, group: Row, volumes: list[Row]) -> None:
     """Nobody may write to the volumes of a group whose type insists on one moment. Raises Invalid."""
-    kind = await GROUP_TYPE.get(tx, id=group["type_id"])
-    if kind is None or (kind["specs"] or {}).get(CONSISTENT) != YES:
+    if not await insists(tx, group["type_id"]):
         return
     if busy := [volume["id"] for volume in volumes if volume["status"] != "available"]:
         raise bad_volume(f"The group's type asks for snapshots of exactly one moment, and volume {busy[0]} is not"

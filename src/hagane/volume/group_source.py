@@ -4,18 +4,16 @@ The new volumes are rows of one transaction and are made like any others; the gr
 """
 
 from typing import Any
-from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.api.types import BadValue, Custom, Obj, Type
 from hagane.cloud import Cloud
-from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.work import wake
-from hagane.volume import base, quota
-from hagane.volume.group_row import GROUP, VOLUME_TYPE, bad_group, find, find_snapshot, types_of
+from hagane.volume import base
+from hagane.volume.group_row import bad_group, find, find_snapshot, make, types_of
 from hagane.volume.kinds import BARE, ID
-from hagane.volume.row import SNAPSHOT, VOLUME, zero
+from hagane.volume.row import SNAPSHOT, VOLUME
 from hagane.volume.volume_create import Order, create
 
 _FIELDS: dict[str, Type] = {"name": BARE, "description": BARE, "source_group_id": ID, "group_snapshot_id": ID}
@@ -41,16 +39,11 @@ SOURCE = Custom(rule=_source, json_schema={"type": "object"})
 async def from_source(request: Request, cloud: Cloud, tx: Tx, body: dict[str, Any]) -> Row:
     """Make the group that a request asks for. Raises Invalid, NotFound, TooLarge."""
     source, orders = await _orders(request, tx, body)
-    row = zero(
-        GROUP, id=str(uuid4()), project_id=request.caller.project_id, user_id=request.caller.user_id,
-        name=body.get("name"), description=body.get("description"), status="creating", type_id=source["type_id"],
-        availability_zone=source["availability_zone"], host=source["host"], created_at=clock.now(),
+    row = await make(
+        request, tx, body, (await types_of(tx, [source["id"]]))[source["id"]], status="creating",
+        type_id=source["type_id"], availability_zone=source["availability_zone"], host=source["host"],
         group_snapshot_id=body.get("group_snapshot_id"), source_group_id=body.get("source_group_id"),
     )  # fmt: skip
-    await quota.take(tx, row["project_id"], {"groups": 1}, "groups")
-    await GROUP.insert(tx, row)
-    for type_id in (await types_of(tx, [source["id"]]))[source["id"]]:
-        await VOLUME_TYPE.insert(tx, {"group_id": row["id"], "type_id": type_id})
     for order in orders:
         order.group = row
         await create(request, cloud, tx, order)

@@ -461,12 +461,12 @@ CREATE UNIQUE INDEX identity_registered_limit_0 ON identity_registered_limit (se
 CREATE TABLE identity_request_token (
   id TEXT NOT NULL,
   encrypted_secret TEXT,
-  encrypted_verifier TEXT,
   user_id TEXT,
   role_ids TEXT,
   project_id TEXT,
   consumer_id TEXT,
   expires_at TEXT,
+  encrypted_verifier TEXT,
   PRIMARY KEY (id)
 );
 
