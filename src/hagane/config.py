@@ -80,7 +80,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     libvirt: dict[str, str] = msgspec.field(default_factory=dict)  # further Hosts: name -> libvirt URI
     ovn_nb: str = ""  # an OVN of your own: "tcp:10.0.0.1:6641,..."
     ovn_sb: str = ""
-    external_network: str = "203.0.113.0/24"
+    external_network: str = "172.24.4.0/24"
     external_network_v6: str = "2001:db8:cafe::/64"  # "": none
     dns_servers: list[str] = msgspec.field(default_factory=list)
     cpu_ratio: Positive = 4.0

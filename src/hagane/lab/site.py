@@ -2,7 +2,7 @@
 
     root namespace        hagane-fabric               hagane-host1                     hagane-host2 ...
     hagane-ext0 ────────── br-ext ── ex-host1 ─────── ext0 ── br-ex ─┐
-    203.0.113.1/24         │                                      br-int ── taps of the machines
+    172.24.4.1/24          │                                      br-int ── taps of the machines
                            br-ul ─── ul-host1 ─────── ul0 ── br-phy ─┘ (geneve)
     NB, SB, northd                                    OVS, ovn-controller, virtlogd, libvirtd, QEMU
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from hagane.errors import Invalid
 
 LONGEST_SOCKET = 100  # bytes; the kernel takes 107
-_IPV4 = IPv4Interface("203.0.113.1/24")  # RFC 5737: for documentation, routed nowhere
-_IPV6 = IPv6Interface("2001:db8:cafe::1/64")  # RFC 3849, likewise
+_IPV4 = IPv4Interface("172.24.4.1/24")  # private, as the public network of the field's development clouds
+_IPV6 = IPv6Interface("2001:db8:cafe::1/64")  # RFC 3849: for documentation, routed nowhere
 _UNDERLAY = IPv4Network("172.30.0.0/24")
 
 
