@@ -1,8 +1,8 @@
 """The conventions of the Identity API: wrapping, links, extra attributes, filters, policy targets, error wording.
 
 Unlike the other services this one keeps attributes it does not know (`extra`) and answers them again, as clients of the
-real service store things there. Refusal comes before existence: who may not see a kind of thing is told 403 for what
-exists and what does not, as the real service does.
+real service store things there. Mostly refusal comes before existence: who may not see a kind of thing is told 403 for
+what exists and what does not. Where the real service looks first (`sought`), so do we.
 """
 
 from collections.abc import Sequence
@@ -133,6 +133,7 @@ class IdentityResource(Resource):
     needs_change: ClassVar[bool] = True  # whether an update that changes nothing is refused
     guarded: ClassVar[bool] = False  # by the option `immutable`
     kind: ClassVar[str] = ""  # in error texts, where it differs from the name
+    sought: ClassVar[frozenset[str]] = frozenset()  # verbs that look for the row before they ask the policy
 
     # -- conventions -------------------------------------------------------------------------------------------
 
@@ -224,8 +225,13 @@ class IdentityResource(Resource):
     # -- handlers ----------------------------------------------------------------------------------------------
 
     async def find(self, request: Request, reader: Reader, key: str, verb: str = "get") -> Row:
-        """The row of a key, after the policy has been asked about it. Raises Forbidden, then NotFound."""
+        """The row of a key, after the policy has been asked about it. Raises Forbidden, NotFound.
+
+        Which of the two comes first is the real service's choice, verb by verb: mostly the refusal.
+        """
         row = await self.table.get(reader, **{self.table.keys[0]: key}, **self.within)
+        if row is None and verb in self.sought:
+            raise self.not_found(key)
         enforce(request, self.rule(verb), {f"{self.name}_id": key} | (self.target(row) if row else {"target": {}}))
         if row is None:
             raise self.not_found(key)

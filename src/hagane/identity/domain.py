@@ -26,6 +26,7 @@ class Domain(IdentityResource):
     flags = ("name", "enabled")
     within = {"is_domain": True}
     guarded = True
+    sought = frozenset({"update", "delete"})
     attrs = (
         Attr("id", Str(), key=True),
         Attr("name", SHORT_NAME, write="cu", default=REQUIRED),

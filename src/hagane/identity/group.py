@@ -28,6 +28,7 @@ class Group(IdentityResource):
     indexes = ("unique domain_id, name",)
     flags = ("name", "domain_id")
     fixed = {"domain_id": Invalid("Cannot change Domain ID")}
+    sought = frozenset({"delete"})
     attrs = (
         Attr("id", Str(), key=True),
         Attr("name", SHORT_NAME, write="cu", default=REQUIRED),

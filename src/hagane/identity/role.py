@@ -63,11 +63,12 @@ class Role(IdentityResource):
     # -- a role ------------------------------------------------------------------------------------------------
 
     async def find(self, request: Request, reader: Reader, key: str, verb: str = "get") -> Row:
+        """The row of a key. Whoever asks is told of a role that is not there; the refusal is of one that is."""
         row = await self.table.get(reader, id=key)
-        kind = "domain_role" if row and row["domain_id"] else "role"
-        enforce(request, f"identity:{verb}_{kind}", {"role_id": key} | (self.target(row) if row else {}))
         if row is None:
             raise self.not_found(key)
+        kind = "domain_role" if row["domain_id"] else "role"
+        enforce(request, f"identity:{verb}_{kind}", {"role_id": key} | self.target(row))
         return row
 
     def enforce_create(self, request: Request, body: dict[str, Any]) -> None:
