@@ -4,6 +4,7 @@ The compiler reads the `addresses` of a rule's remote group; a change wakes ever
 """
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from hagane.api.http import Request, Response, json_response
@@ -24,7 +25,10 @@ _NAMING = "SELECT DISTINCT security_group_id AS key FROM security_group_rule WHE
 
 
 def addresses(field: str, value: Any) -> list[str]:
-    return [] if value is None else prefixes(field, value)
+    """Prefixes without host bits: the networks that they name."""
+    return (
+        [] if value is None else list(dict.fromkeys(str(ip_network(p, strict=False)) for p in prefixes(field, value)))
+    )
 
 
 class AddressGroup(NetResource):

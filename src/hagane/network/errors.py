@@ -137,6 +137,7 @@ _CONFLICT = {
         "removed."
     ),
     "SecurityGroupInUse": "Security Group {id} in use.",
+    "SecurityGroupConflict": "Error {reason} while attempting the operation.",
     "SecurityGroupCannotRemoveDefault": "Insufficient rights for removing default security group.",
     "SecurityGroupCannotUpdateDefault": "Updating default security group not allowed.",
     "SecurityGroupDefaultAlreadyExists": "Default security group already exists.",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from hagane.api.http import Request, Response
+from hagane.identity.project import Project
 from hagane.network import default_rule_row, quota, rbac, security_group_row
 from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
@@ -41,8 +42,8 @@ class SecurityGroup(NetResource):
         return targets
 
     async def list(self, request: Request) -> Response:
-        """The caller's default group exists from the moment it could be seen."""
-        project = request.caller.project_id
+        """A project's default group exists from the moment it could be seen: the caller's, or that which it names."""
+        project = await self._looked_at(request)
         if project and await security_group_row.default_id(self.db, project) is None:
 
             async def work_(tx: Tx) -> None:
@@ -51,6 +52,12 @@ class SecurityGroup(NetResource):
             await self.db.write(work_)
         return await super().list(request)
 
+    async def _looked_at(self, request: Request) -> str | None:
+        asked = request.args.get("project_id") or request.args.get("tenant_id")
+        if asked and self.sees_all(request) and await Project.table.get(self.db, id=asked):
+            return asked
+        return request.caller.project_id
+
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         if row["name"].lower() == "default":
             raise error("SecurityGroupDefaultAlreadyExists")
@@ -58,7 +65,8 @@ class SecurityGroup(NetResource):
         row["is_default"] = False
 
     async def made(self, request: Request, tx: Tx, row: Row) -> None:
-        await security_group_row.store_rules(tx, row, await security_group_row.first_rules(tx, row))
+        rules = await security_group_row.first_rules(tx, row)
+        await security_group_row.store_rules(tx, row, rules, limited=True)
         await work.wake(tx, "security_group", row["id"], request_id=request.id)
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:

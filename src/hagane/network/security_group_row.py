@@ -79,11 +79,11 @@ async def first_rules(reader: Reader, group: Row) -> list[Row]:
     return rules
 
 
-async def store_rules(tx: Tx, group: Row, rules: list[Row]) -> None:
-    """Store rules that come with a group; they count, but no limit refuses them."""
+async def store_rules(tx: Tx, group: Row, rules: list[Row], *, limited: bool = False) -> None:
+    """Store rules that come with a group; no limit refuses those that a project did not ask for."""
     for rule in rules:
         await RULE.insert(tx, rule)
-    await quota.charge(tx, group["project_id"], "security_group_rule", len(rules), limited=False)
+    await quota.charge(tx, group["project_id"], "security_group_rule", len(rules), limited=limited)
 
 
 async def default_id(reader: Reader, project: str) -> str | None:

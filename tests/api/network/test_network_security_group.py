@@ -43,7 +43,10 @@ def test_administrators_remove_a_default_group_and_it_comes_back(bob: Net, root:
     bob.get("/security-groups")
     [group] = root.get("/security-groups", **query)["security_groups"]
     root.delete("security_group", group)
-    assert root.get("/security-groups", **query)["security_groups"] == []
+    root.ask("GET", f"/security-groups/{group['id']}", status=404)
+    [again] = root.get("/security-groups", **query)["security_groups"]  # whoever looks for it, finds it
+    assert again["id"] != group["id"]
+    assert root.get("/security-groups", project_id=ZERO, name="default")["security_groups"] == []
     assert [each["name"] for each in bob.get("/security-groups")["security_groups"]] == ["default"]
 
 
@@ -180,7 +183,7 @@ def test_rules_name_address_groups(alice: Net, group: dict[str, Any]) -> None:
     made = add(alice, group, remote_address_group_id=addresses["id"])
     path = f"/address-groups/{addresses['id']}"
     alice.refused("DELETE", path, None, 409, "AddressGroupInUse", "is in use on one or more security group rules.")
-    wider = alice.ask("PUT", path + "/add_addresses", {"addresses": ["2.0.0.0/8"]})["address_group"]
+    wider = alice.ask("PUT", path + "/add_addresses", {"addresses": ["2.3.4.5/8"]})["address_group"]  # no host bits
     assert wider["addresses"] == ["1.1.1.1/32", "10.0.0.0/8", "2.0.0.0/8"]
     alice.refused("PUT", path + "/add_addresses", {"addresses": ["2.0.0.0/8"]}, 400, "AddressesAlreadyExist")
     alice.refused("PUT", path + "/remove_addresses", {"addresses": ["3.0.0.0/8"]}, 404, "AddressesNotFound")
@@ -188,3 +191,21 @@ def test_rules_name_address_groups(alice: Net, group: dict[str, Any]) -> None:
     alice.refused("POST", "/address-groups", {"address_group": {"addresses": ["x"]}}, 400, "HTTPBadRequest")
     alice.delete("security_group_rule", made)
     alice.delete("address_group", addresses)
+
+
+def test_a_port_has_stateful_groups_or_stateless_ones(alice: Net) -> None:
+    network, _ = alice.wired()
+    stateful, stateless = (alice.make("security_group", name="g", stateful=value)["id"] for value in (True, False))
+    text = "Cannot apply both stateful and stateless security groups on the same port at the same time"
+    both = {"security_groups": [stateful, stateless]}
+    body = {"port": {"network_id": network["id"]} | both}
+    alice.refused("POST", "/ports", body, 409, "SecurityGroupConflict", text)
+    port = alice.port(network, security_groups=[stateless])
+    alice.refused("PUT", f"/ports/{port['id']}", {"port": both}, 409, "SecurityGroupConflict", text)
+
+
+def test_a_group_needs_room_for_the_rules_it_begins_with(root: Net, bob: Net) -> None:
+    root.ask("PUT", f"/quotas/{bob.project_id}", {"quota": {"security_group_rule": 1, "force": True}})
+    bob.refused("POST", "/security-groups", {"security_group": {"name": "full"}}, 409, "OverQuota")
+    root.ask("DELETE", f"/quotas/{bob.project_id}", status=204)
+    bob.make("security_group", name="full")
