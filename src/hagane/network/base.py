@@ -32,6 +32,7 @@ class NetResource(Bodies):
     quota: ClassVar[str] = ""  # the name of its quota; empty: not counted
     special: ClassVar[Mapping[str, Special]] = {}  # filters that are more than a column's value
     bulk: ClassVar[bool] = True
+    marked: ClassVar[bool] = False  # a list's marker must be there; else the list begins anew behind one that is not
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if not cls.path and cls.plural:
@@ -181,11 +182,11 @@ class NetResource(Bodies):
         return json_response(201, {self.plural: views} if bulk else {self.name: views[0]})
 
     async def update(self, request: Request) -> Response:
-        body = self.unwrap(await request.json(), bulk=False)[0][0]
+        changes = self.changed_row(request, self.unwrap(await request.json(), bulk=False)[0][0])
 
         async def work(tx: Tx) -> Made:
             old = await self.find(request, tx, request.params["id"])
-            row = await self.change(request, tx, old, self.changed_row(request, body))
+            row = await self.change(request, tx, old, dict(changes))
             return await self.view(request, tx, row)
 
         return json_response(200, {self.name: await self.db.write(work)})

@@ -65,10 +65,16 @@ class Child(NetResource):
         return await super().find(request, reader, key)
 
     async def make(self, request: Request, tx: Tx, row: Row, given: Given) -> Row:
+        self._refuse_ever(request)
         parent = await self.parent(request, tx)
         return await super().make(
             request, tx, row | {self.link: parent["id"], "project_id": parent["project_id"]}, given
         )
+
+    def _refuse_ever(self, request: Request) -> None:
+        """Who could not even if the parent were its own hears that, and nothing of the parent. Raises Forbidden."""
+        me = request.caller.project_id
+        self.policy(request).enforce(self.rule("create"), request.caller.creds, {"ext_parent:project_id": me})
 
     async def store(self, tx: Tx, old: Row, changes: Row) -> Row:
         if changes:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from hagane.api.http import Request
 from hagane.api.listing import behind, once, sortable
 from hagane.api.text import natural
+from hagane.errors import NotFound
 from hagane.network.errors import bad_request, error
 from hagane.state import clock
 from hagane.state.database import Reader
@@ -48,7 +49,12 @@ class Extent:
         """What restricts the page to the rows behind the marker. Raises the resource's NotFound."""
         if self.marker is None:
             return None
-        anchor = await resource.find(request, reader, self.marker)
+        try:
+            anchor = await resource.find(request, reader, self.marker)
+        except NotFound:
+            if resource.marked:
+                raise
+            return None
         return behind(resource.table, anchor, self._directed())
 
     def order(self, resource: "NetResource") -> str:

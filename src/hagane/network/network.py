@@ -30,6 +30,7 @@ AUTOMATIC = ("network:dhcp", "network:distributed", "network:provisioning")
 class Network(NetResource):
     name, plural, missing, quota, rbac = "network", "networks", "NetworkNotFound", "network", "network"
     table_name = "network"
+    marked = True
     attrs = (
         *standard(),
         Attr("admin_state_up", Flag(), write="cu", default=True),

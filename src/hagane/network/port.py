@@ -24,6 +24,7 @@ class Port(NetResource):
     name, plural, missing, quota = "port", "ports", "PortNotFound", "port"
     attrs, indexes = port_row.ATTRS, port_row.INDEXES
     special = FILTERS
+    marked = True
 
     def __init__(self, cloud: Any) -> None:
         super().__init__(cloud)

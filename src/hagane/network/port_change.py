@@ -18,7 +18,7 @@ async def complete(tx: Tx, network: Row, old: Row, changes: Row) -> None:
     """Check the changes of a port and complete them with what follows from them."""
     if "mac_address" in changes and changes["mac_address"] != old["mac_address"]:
         _check_mac(old, changes["mac_address"])
-        await port_row.new_mac(tx, old["network_id"], changes["mac_address"])
+        changes["mac_address"] = await port_row.new_mac(tx, old["network_id"], changes["mac_address"])
     new = old | changes
     await _addresses(tx, old, new, changes)
     await _security(tx, old, new, changes)
@@ -30,7 +30,7 @@ async def complete(tx: Tx, network: Row, old: Row, changes: Row) -> None:
         changes["dns_assignment"] = dns.names(old | changes, network["dns_domain"])
 
 
-def _check_mac(old: Row, mac: str) -> None:
+def _check_mac(old: Row, mac: str | None) -> None:
     """A machine's port keeps its MAC address while it is bound."""
     if old["device_owner"].startswith("compute:") and old["binding_host_id"]:
         vif, before = old["binding_vif_type"], old["mac_address"]

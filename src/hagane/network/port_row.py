@@ -9,7 +9,7 @@ from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_name
 from hagane.network.errors import error
 from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
-from hagane.network.value import Checked, Flag, Id, OneOf, Text, fixed_ips, ids, mac, mapping
+from hagane.network.value import Checked, Flag, Id, OneOf, Text, fixed_ips, ids, mac_or_none, mapping
 from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table, listed
@@ -19,7 +19,7 @@ ATTRS = (
     Attr("network_id", Id(), write="c", default=REQUIRED),
     Attr("admin_state_up", Flag(), write="cu", default=True),
     Attr("status", Text()),
-    Attr("mac_address", Checked(rule=mac, kind="text"), write="cu", default=UNSET, rule=True),
+    Attr("mac_address", Checked(rule=mac_or_none, kind="text"), write="cu", default=UNSET, rule=True),
     Attr("fixed_ips", Checked(rule=fixed_ips), write="cu", default=UNSET, rule=True, filter=False),
     Attr("device_id", Text(255), write="cu", default="", rule=True),
     Attr("device_owner", Text(255), write="cu", default="", rule=True),

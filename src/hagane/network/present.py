@@ -16,6 +16,8 @@ Made = dict[str, Any]
 FromTuple = Callable[[Sequence[Any], Made], Made]
 _BOOL = {0: False, 1: True, None: None}
 TIMES = frozenset({"created_at", "updated_at"})
+SPELLED = frozenset({"default_prefixlen", "min_prefixlen", "max_prefixlen"})
+"""Numbers that the real service answers as text."""
 
 
 @lru_cache(2048)
@@ -38,6 +40,8 @@ def compiled(table: Table, labels: tuple[tuple[str, str | None], ...]) -> FromTu
             value = f"(None if {value} is None else Raw({value}))"
         elif column in TIMES:
             value = f"({value}[:19] + 'Z')"
+        elif column in SPELLED:
+            value = f"str({value})"
         parts.append(f"{label!r}: {value}")
     code = f"lambda v, x: {{{', '.join(parts)}}}"
     # The source is made of declared names only, none of which a caller chooses.
@@ -50,5 +54,7 @@ def from_row(row: Row, labels: tuple[tuple[str, str | None], ...], made: Made) -
     answer = {}
     for label, column in labels:
         value = made[label] if column is None else row.get(column)
-        answer[label] = f"{str(value)[:19]}Z" if column in TIMES else value
+        if column in TIMES:
+            value = f"{str(value)[:19]}Z"
+        answer[label] = str(value) if column in SPELLED else value
     return answer

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from hagane.network import quota
 from hagane.network.errors import error
-from hagane.state import work
+from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Table, listed
 
@@ -121,34 +121,66 @@ _USERS = {
     "address_scope": "SELECT 1 FROM subnetpool WHERE address_scope_id = :id AND project_id {} LIMIT 1",
     "qos_policy": """SELECT 1 FROM port WHERE qos_policy_id = :id AND project_id {0} UNION ALL
     SELECT 1 FROM network WHERE qos_policy_id = :id AND project_id {0} UNION ALL
+    SELECT 1 FROM router JOIN port ON port.id = router.gateway_port_id
+    WHERE port.qos_policy_id = :id AND router.project_id {0} UNION ALL
     SELECT 1 FROM floatingip WHERE qos_policy_id = :id AND project_id {0} LIMIT 1""",
     "subnetpool": "SELECT 1 FROM subnet WHERE subnetpool_id = :id AND project_id {} LIMIT 1",
 }
+_ROUTERS = """SELECT 1 FROM router JOIN port ON port.id = router.gateway_port_id
+WHERE port.network_id = :id AND router.project_id {} LIMIT 1"""
 
 
 async def refuse_in_use(tx: Tx, row: Row, *, keeping: str | None = None) -> None:
     """Raises RbacPolicyInUse while somebody uses the object by virtue of this row alone.
 
-    `keeping` is the target that the row gets instead.
+    `keeping` is the target that the row gets instead. As in the real service, only a network that is used as external
+    is looked at with its new target; and what an owner uses needs the row for all to stay, unless it is a network.
     """
-    if row["action"] != SHARED or keeping == "*":
+    if keeping in ("*", row["target_project"]):
         return
-    sql = f"SELECT project_id FROM {row['object_type']} WHERE id = :id"
-    owner = await tx.fetch_tuples(sql, {"id": row["object_id"]})
-    others = await RBAC.select(tx, {"object_id": row["object_id"], "action": SHARED})
-    targets = {other["target_project"] for other in others if other["id"] != row["id"]} | {keeping or ""}
-    if "*" in targets or (row["target_project"] != "*" and row["target_project"] in targets):
+    where = {"object_id": row["object_id"], "action": row["action"]}
+    others = {other["target_project"] for other in await RBAC.select(tx, where) if other["id"] != row["id"]}
+    if row["target_project"] != "*" and "*" in others:
         return
-    params = {"id": row["object_id"]}
-    if row["target_project"] == "*":
-        free = sorted(targets | {str(found[0]) for found in owner} | {""})
-        among = listed("free", free)
-        condition = f"NOT IN {among.text}"
-        params |= among.params
-    else:
-        condition = "= :target"
-        params["target"] = row["target_project"]
-    if await tx.fetch_tuples(_USERS[row["object_type"]].format(condition), params):
-        reason = (f"Unable to reconfigure sharing settings for {row['object_type']} {row['object_id']}. Multiple "
-                  "projects are using it.")  # fmt: skip
+    if row["action"] == EXTERNAL:
+        await _refuse_external(tx, row, others | {keeping or ""})
+        return
+    kind = row["object_type"]
+    owner = str(
+        (await tx.fetch_tuples(f"SELECT project_id FROM {kind} WHERE id = :id", {"id": row["object_id"]}))[0][0]
+    )
+    if row["target_project"] == owner:
+        return
+    if await _used(tx, _USERS[kind], row, others | ({owner} if kind == "network" else set())):
+        reason = (
+            f"Unable to reconfigure sharing settings for {kind} {row['object_id']}. Multiple projects are using it."
+        )
         raise error("RbacPolicyInUse", id=row["object_id"], details=reason)
+
+
+async def _refuse_external(tx: Tx, row: Row, others: set[str]) -> None:
+    """Routers lead out through the network, or it is the one through which everybody's do by default."""
+    default = "SELECT 1 FROM network WHERE id = :id AND is_default = 1"
+    if row["target_project"] == "*" and await tx.fetch_tuples(default, {"id": row["object_id"]}):
+        reason = "Default external networks must be shared to everyone."
+        raise error("RbacPolicyInUse", id=row["object_id"], details=reason)
+    if await _used(tx, _ROUTERS, row, others):
+        reason = "There are routers attached to this network that depend on this policy for access."
+        raise error("RbacPolicyInUse", id=row["object_id"], details=reason)
+
+
+async def _used(tx: Tx, sql: str, row: Row, others: set[str]) -> bool:
+    """Whether the row's target uses the object; of a row for everyone: anybody who has no row beside it."""
+    params: dict[str, str] = {"id": row["object_id"], "target": row["target_project"]}
+    condition = "= :target"
+    if row["target_project"] == "*":
+        among = listed("other", sorted(others | {""}))
+        condition = f"NOT IN {among.text}"
+        params = {"id": row["object_id"], **among.params}
+    return bool(await tx.fetch_tuples(sql.format(condition), params))
+
+
+async def bump(tx: Tx, row: Row) -> None:
+    """Who may use an object is part of it: it gets another revision."""
+    sql = f"UPDATE {row['object_type']} SET generation = generation + 1, updated_at = :now WHERE id = :id"
+    await tx.execute(sql, {"id": row["object_id"], "now": clock.now()})

@@ -78,10 +78,22 @@ class RbacPolicy(NetResource):
         same = {key: row[key] for key in ("object_id", "action", "target_project")}
         if await self.table.get(tx, **same):
             raise error("DuplicateRbacPolicy")
+        if kind == "subnetpool" and thing["address_scope_id"]:
+            await self._check_scope(tx, row, thing["address_scope_id"])
+        await rbac.bump(tx, row)
         await rbac.follow(tx, row["object_type"], row["object_id"], adding=row["action"], request_id=request.id)
 
+    async def _check_scope(self, tx: Tx, row: Row, scope: str) -> None:
+        """Who is to use a pool must be let use its address scope, too. Raises InvalidInput."""
+        for target in {"*", row["target_project"]}:
+            if await rbac.RBAC.get(tx, object_id=scope, action=rbac.SHARED, target_project=target):
+                return
+        raise invalid(f"Failed to create RBAC policy on object {row['object_id']} because target project doesn't have "
+                      "access to associated address scope")  # fmt: skip
+
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
-        await rbac.refuse_in_use(tx, old, keeping=changes.get("target_project"))
+        await rbac.refuse_in_use(tx, old, keeping=changes.get("target_project", old["target_project"]))
+        await rbac.bump(tx, old)
 
     async def store(self, tx: Tx, old: Row, changes: Row) -> Row:
         if changes:
@@ -91,4 +103,5 @@ class RbacPolicy(NetResource):
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         await rbac.refuse_in_use(tx, row)
         await self.table.delete(tx, {"id": row["id"]})
+        await rbac.bump(tx, row)
         await rbac.follow(tx, row["object_type"], row["object_id"], request_id=request.id)

@@ -22,6 +22,7 @@ from hagane.state.database import Reader, Row, Tx
 class Router(NetResource):
     name, plural, missing, quota = "router", "routers", "RouterNotFound", "router"
     attrs, indexes = router_row.ATTRS, router_row.INDEXES
+    marked = True
 
     async def computed(self, request: Request, reader: Reader, rows: Sequence[Row]) -> list[Made]:
         return [{"availability_zones": []} for _ in rows]

@@ -37,7 +37,7 @@ ATTRS = (
     Attr("enable_dhcp", Flag(), write="cu", default=True),
     Attr("ipv6_ra_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
     Attr("ipv6_address_mode", OneOf(values=MODES, nullable=True), write="c", default=None),
-    Attr("service_types", Checked(rule=service_types), write="cu", default=list, rule=True, filter=False),
+    Attr("service_types", Checked(rule=service_types), write="cu", default=list, filter=False),
     Attr("segment_id", Id(nullable=True), write="cu", default=None, rule=True),
     Attr("router_external", Flag(), wire="router:external", stored=False, sort=False),
 )  # fmt: skip

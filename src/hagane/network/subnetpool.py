@@ -69,6 +69,8 @@ class SubnetPool(NetResource):
             await self._only_default(tx, new)
         if new["address_scope_id"] and {"address_scope_id", "prefixes"} & changes.keys():
             await self._check_scope(request, tx, new)
+        if "prefixes" in changes and old["address_scope_id"]:
+            await self._check_owner(request, tx, old)
 
     async def _only_default(self, tx: Tx, row: Row) -> None:
         known = await self.table.select(tx, {"is_default": True, "ip_version": row["ip_version"]})
@@ -87,6 +89,14 @@ class SubnetPool(NetResource):
         for other in await self.table.select(tx, {"address_scope_id": scope["id"]}):
             if other["id"] != row["id"] and subnetpool_rule.overlap(other["prefixes"], row["prefixes"]):
                 raise error("AddressScopePrefixConflict")
+
+    async def _check_owner(self, request: Request, tx: Tx, row: Row) -> None:
+        """Other prefixes are other addresses in the scope, which is its owner's to decide."""
+        scope = await AddressScope.table.get(tx, id=row["address_scope_id"])
+        if scope is not None and scope["project_id"] != request.caller.project_id and not self.sees_all(request):
+            reason = (f"subnetpool {row['id']} cannot be updated when associated with shared address scope "
+                      f"{scope['id']}")  # fmt: skip
+            raise error("IllegalSubnetPoolUpdate", reason=reason)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         if await SUBNET.count(tx, {"subnetpool_id": row["id"]}):

@@ -6,6 +6,7 @@ from typing import Any
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
 from hagane.network import tag
+from hagane.network.attr import ROOT
 from hagane.network.base import NetResource
 from hagane.network.errors import error
 from hagane.state.database import Row, Tx
@@ -18,7 +19,14 @@ class Tags:
         self._resource = resource
 
     def routes(self) -> list[Route]:
-        all_of = f"{self._resource.path}/{{id}}/tags"
+        return [route for path in self._paths() for route in self._routes(path)]
+
+    def _paths(self) -> list[str]:
+        """The real service has all tags right under its root; clients ask for those of QoS policies here or there."""
+        return list(dict.fromkeys((self._resource.path, f"{ROOT}/{self._resource.path.rpartition('/')[2]}")))
+
+    def _routes(self, path: str) -> list[Route]:
+        all_of = f"{path}/{{id}}/tags"
         one, name = all_of + "/{tag}", self._resource.name
         known = [
             ("GET", all_of, self.index, "get", 200),

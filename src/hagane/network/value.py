@@ -207,7 +207,8 @@ def cidr_or_none(field: str, value: Any) -> str | None:
         raise invalid(f"{value} is not in a CIDR format") from None
 
 
-_OWNERS = ("network:", "compute:", "baremetal:", "neutron:", "trunk:")
+_OWNERS = ("network:", "baremetal:", "neutron:", "trunk:", *"compute:")
+"""The real service takes whatever begins with a letter of `compute:`, and clients name owners of their own so."""
 
 
 def service_types(field: str, value: Any) -> list[str]:
@@ -231,6 +232,11 @@ def mac(field: str, value: Any) -> str:
     if digits == "0" * 12 or int(digits[1], 16) & 1:
         raise BadValue(field, value, f"'{text}' is not a valid MAC address")
     return text
+
+
+def mac_or_none(field: str, value: Any) -> str | None:
+    """None asks for a new address."""
+    return None if value is None else mac(field, value)
 
 
 def items(field: str, value: Any, check: Callable[[str, Any], Any]) -> list[Any]:

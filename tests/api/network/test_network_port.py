@@ -229,3 +229,13 @@ def test_lists_are_filtered(alice: Net) -> None:
     text = "['foo'] is invalid attribute for filtering"
     alice.refused("GET", "/ports", None, 400, "HTTPBadRequest", text, params={"foo": "1"})
     assert subnet["id"]
+
+
+def test_a_port_gets_a_new_mac_address_of_the_services_choice(root: Net, alice: Net) -> None:
+    network, _ = alice.wired("fd00:7::/64", ipv6_ra_mode="slaac", ipv6_address_mode="slaac")
+    port = alice.port(network)
+    body = {"port": {"mac_address": None}}
+    alice.refused("PUT", f"/ports/{port['id']}", body, 403, "PolicyNotAuthorized", "update_port:mac_address")
+    moved = root.change("port", port, mac_address=None)
+    assert moved["mac_address"] not in (None, port["mac_address"])
+    assert moved["fixed_ips"] != port["fixed_ips"]  # its automatic address follows

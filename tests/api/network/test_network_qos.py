@@ -204,3 +204,26 @@ def test_a_routers_gateway_has_a_policy(cloud: Running, root: Net, alice: Net, b
     assert rows(cloud, f"port:{port}", Table.QOS) == []
     alice.delete("router", router)
     root.ask("DELETE", f"/qos/policies/{made['id']}", status=204)
+
+
+def test_whoever_makes_no_rules_is_told_that_of_any_policy(root: Net, alice: Net, bob: Net) -> None:
+    made = policy(root, alice)
+    path, body = f"/qos/policies/{made['id']}/bandwidth_limit_rules", {"bandwidth_limit_rule": {"max_kbps": 1}}
+    bob.refused("POST", path, body, 403, "PolicyNotAuthorized")
+    root.refused("POST", path.replace(made["id"], ZERO), body, 404, "QosPolicyNotFound")
+
+
+def test_a_shared_policy_that_is_bound_stays_shared(root: Net, bob: Net) -> None:
+    made = policy(root, root, shared=True)
+    network = root.network(qos_policy_id=made["id"])
+    path = f"/qos/policies/{made['id']}"
+    root.refused("PUT", path, {"policy": {"shared": False}}, 409, "RbacPolicyInUse")
+    root.delete("network", network)
+    assert root.ask("PUT", path, {"policy": {"shared": False}})["policy"]["shared"] is False
+
+
+def test_policies_have_their_tags_right_under_the_root_too(root: Net, alice: Net) -> None:
+    made = policy(root, alice)
+    root.ask("PUT", f"/policies/{made['id']}/tags", {"tags": ["red"]})
+    assert root.get(f"/qos/policies/{made['id']}/tags")["tags"] == ["red"]
+    assert [each["id"] for each in root.get("/qos/policies", tags="red")["policies"]] == [made["id"]]

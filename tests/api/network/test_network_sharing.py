@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.network.net import ROOT, ZERO, Net
+from tests.api.network.net import ROOT, ZERO, Net, external
 from tests.api.people import person
 from tests.support import Running
 
@@ -69,6 +69,68 @@ def test_external_is_a_row_too(root: Net, bob: Net) -> None:
     assert bob.show("network", network)["router:external"] is True
     root.ask("DELETE", f"/rbac-policies/{policy['id']}", status=204)
     assert root.show("network", network)["router:external"] is False
+
+
+def test_an_external_network_stays_open_for_those_whose_routers_use_it(root: Net, alice: Net, bob: Net) -> None:
+    network, _ = external(root, "10.240.0.0/24")
+    [everyone] = root.get("/rbac-policies", object_id=network["id"], target_tenant="*")["rbac_policies"]
+    router = bob.make("router", name="r", external_gateway_info={"network_id": network["id"]})
+    path, text = f"/rbac-policies/{everyone['id']}", "There are routers attached to this network that depend on this"
+    root.refused("DELETE", path, None, 409, "RbacPolicyInUse", text)
+    root.refused("PUT", path, {"rbac_policy": {"target_tenant": alice.project_id}}, 409, "RbacPolicyInUse", text)
+    his = share(root, network, "network", bob.project_id, "access_as_external")
+    root.ask("DELETE", path, status=204)
+    root.refused("DELETE", f"/rbac-policies/{his['id']}", None, 409, "RbacPolicyInUse", text)
+    bob.delete("router", router)
+    root.ask("DELETE", f"/rbac-policies/{his['id']}", status=204)
+    bob.ask("GET", f"/networks/{network['id']}", status=404)
+
+
+def test_the_default_external_network_stays_everyones(root: Net) -> None:
+    for network in root.get("/networks", is_default=True)["networks"]:
+        root.change("network", network, is_default=False)
+    network, _ = external(root, "10.241.0.0/24", is_default=True)
+    [everyone] = root.get("/rbac-policies", object_id=network["id"], target_tenant="*")["rbac_policies"]
+    text = "Default external networks must be shared to everyone."
+    root.refused("DELETE", f"/rbac-policies/{everyone['id']}", None, 409, "RbacPolicyInUse", text)
+    root.change("network", network, is_default=False)
+    root.ask("DELETE", f"/rbac-policies/{everyone['id']}", status=204)
+
+
+def test_sharing_with_oneself_keeps_nothing_in_use_and_is_a_revision(alice: Net, bob: Net) -> None:
+    network, _ = alice.wired()
+    mine = share(alice, network, "network", alice.project_id)
+    assert alice.show("network", network)["revision_number"] > network["revision_number"]
+    alice.port(network)
+    path = f"/rbac-policies/{mine['id']}"
+    alice.ask("PUT", path, {"rbac_policy": {"target_tenant": bob.project_id}})
+    alice.ask("DELETE", path, status=204)
+
+
+def test_a_pool_is_shared_only_with_who_may_use_its_scope(root: Net, alice: Net, bob: Net) -> None:
+    scope = root.make("address_scope", name="s", ip_version=4)
+    share(root, scope, "address_scope", alice.project_id)
+    pool = alice.make("subnetpool", name="p", prefixes=["10.242.0.0/24"], address_scope_id=scope["id"])
+    body = {"object_type": "subnetpool", "object_id": pool["id"], "action": "access_as_shared",
+            "target_tenant": bob.project_id}  # fmt: skip
+    text = "target project doesn't have access to associated address scope"
+    alice.refused("POST", "/rbac-policies", {"rbac_policy": body}, 400, "InvalidInput", text)
+    wider = {"subnetpool": {"prefixes": ["10.242.0.0/23"]}}
+    text = f"subnetpool {pool['id']} cannot be updated when associated with shared address scope {scope['id']}"
+    alice.refused("PUT", f"/subnetpools/{pool['id']}", wider, 400, "IllegalSubnetPoolUpdate", text)
+    assert root.change("subnetpool", pool, prefixes=["10.242.0.0/23"])["prefixes"] == ["10.242.0.0/23"]
+    share(root, scope, "address_scope", bob.project_id)
+    share(alice, pool, "subnetpool", bob.project_id)
+
+
+def test_what_is_no_value_is_refused_before_anything_is_looked_for(root: Net, alice: Net) -> None:
+    pool = root.make("subnetpool", name="p", prefixes=["10.243.0.0/24"])
+    path = f"/subnetpools/{pool['id']}"
+    alice.refused("PUT", path, {"subnetpool": {"name": "x" * 256}}, 400, "HTTPBadRequest", "exceeds maximum length")
+    alice.refused("PUT", path, {"subnetpool": {"name": "x"}}, 404, "SubnetPoolNotFound")
+    assert (pool["default_prefixlen"], pool["max_prefixlen"]) == ("8", "32")
+    [listed] = root.get("/subnetpools", id=pool["id"])["subnetpools"]
+    assert listed == pool
 
 
 KINDS = ("network", "subnet", "port", "router", "security_group", "subnetpool")
@@ -134,6 +196,7 @@ def test_lists_refuse_what_they_cannot_do(alice: Net) -> None:
     refuse("HTTPBadRequest", "['up'] is invalid value for sort_dirs", sort_key="name", sort_dir="up")
     refuse("InvalidInput", "'bla' cannot be converted to boolean", admin_state_up="bla")
     alice.refused("GET", "/networks", None, 404, "NetworkNotFound", params={"limit": 1, "marker": ZERO})
+    assert alice.get("/trunks", limit=1, marker=ZERO)["trunks"] == []  # as in the real service: not all insist on it
 
 
 def test_quotas_are_read_and_set(alice: Net, bob: Net, root: Net) -> None:

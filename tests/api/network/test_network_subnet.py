@@ -102,8 +102,16 @@ def test_only_the_networks_owner_makes_subnets(alice: Net, bob: Net, root: Net) 
     unknown = {"subnet": body | {"network_id": ZERO}}
     alice.refused("POST", "/subnets", unknown, 404, "NetworkNotFound", f"Network {ZERO} could not be found.")
     root.subnet(network, "10.3.0.0/24")
-    services = {"subnet": body | {"service_types": ["compute:nova"]}}
-    alice.refused("POST", "/subnets", services, 403, "PolicyNotAuthorized", "create_subnet:service_types")
+
+
+def test_a_subnet_serves_only_ports_of_its_service_types(alice: Net) -> None:
+    network = alice.network()
+    for number, kind in ((1, "test:one"), (2, "compute:")):
+        alice.subnet(network, f"10.4.{number}.0/24", service_types=[kind, "network:distributed"])
+    [fixed] = alice.port(network, device_owner="test:one")["fixed_ips"]
+    assert fixed["ip_address"].startswith("10.4.1.")
+    bad = {"network_id": network["id"], "ip_version": 4, "cidr": "10.4.3.0/24", "service_types": ["who:knows"]}
+    alice.refused("POST", "/subnets", {"subnet": bad}, 400, "InvalidSubnetServiceType", "who:knows")
 
 
 def test_ipv6_addresses_are_chosen_or_made_from_the_mac_address(alice: Net) -> None:
