@@ -9,6 +9,7 @@ reach the volume comes from `Connections`, which asks the backend, outside of an
 from typing import Any
 from uuid import uuid4
 
+from hagane.api.types import Str
 from hagane.errors import Conflict, NotFound, Unavailable
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
@@ -18,6 +19,7 @@ from hagane.volume.attachment_row import ATTACHED, ATTACHING, RESERVED, status_b
 from hagane.volume.base import bad_volume, missing
 from hagane.volume.row import ATTACHMENT, VOLUME, zero
 
+_WORD = Str(nullable=True)
 OURS = export.OURS
 """A connector with this key is this cloud's own (compute, bare metal): only they may end the attachment, as they take
 the disk out first. Its value is true or a dictionary (see `Connections.connect`); from outside it is never taken."""
@@ -50,8 +52,12 @@ class Connections:
 
 
 def foreign(connector: Any) -> dict[str, Any]:
-    """A connector from outside, without the mark that only this cloud sets."""
-    return {name: value for name, value in connector.items() if name != OURS} if isinstance(connector, dict) else {}
+    """A connector from outside, without the mark that only this cloud sets. Raises BadValue."""
+    given = {name: value for name, value in connector.items() if name != OURS} if isinstance(connector, dict) else {}
+    for name in ("host", "initiator"):
+        if name in given:
+            _WORD.check(name, given[name])
+    return given
 
 
 async def get(reader: Reader, volume_id: str) -> Row:

@@ -265,6 +265,7 @@ def test_the_older_way_to_attach(volumes: Volumes) -> None:
     key = volumes.make()["id"]
     volumes.act(key, "os-reserve")
     volumes.act(key, "os-reserve", status=400)
+    volumes.act(key, "os-initialize_connection", {"connector": {"host": ["h"]}}, status=400)
     info = volumes.act(key, "os-initialize_connection", {"connector": {"host": "h"}}, status=200)
     assert info["connection_info"]["driver_volume_type"] == "iscsi"
     volumes.act(key, "os-attach", {"instance_uuid": SERVER, "mountpoint": "/dev/vdc"})
