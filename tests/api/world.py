@@ -226,12 +226,25 @@ class World:
         group = {"endpoint_group": {"name": SECRET, "filters": {"service_id": service}}}
         groups = f"{v3}/OS-EP-FILTER/endpoint_groups"
         self.ids["endpoint_groups"] = self._make(self.admin, groups, group, "endpoint_group", "id")
+        self._federation(v3)
         limit = about | {"project_id": self.victim.project_id, "resource_limit": 2, "description": SECRET}
         self.ids["limits"] = self._make(self.admin, f"{v3}/limits", {"limits": [limit]}, "limits", 0, "id")
         self.ids |= {
             "application_credentials": made["id"], "access_rules": made["access_rules"][0]["id"], "domains": "default",
             "projects": self.victim.project_id, "users": user, "implies": self.ids["roles"], "tags": SECRET,
         }  # fmt: skip
+
+    def _federation(self, v3: str) -> None:
+        """Somebody outside who vouches for users, and a cloud that believes this one."""
+        top = f"{v3}/OS-FEDERATION"
+        rules = [{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": SECRET}]}]
+        provider = f"{top}/identity_providers/{SECRET}"
+        self._make(self.admin, f"{top}/mappings/{SECRET}", {"mapping": {"rules": rules}}, method="PUT")
+        self._make(self.admin, provider, {"identity_provider": {"domain_id": "default"}}, method="PUT")
+        self._make(self.admin, f"{provider}/protocols/{SECRET}", {"protocol": {"mapping_id": SECRET}}, method="PUT")
+        other = {"auth_url": f"https://{SECRET}", "sp_url": f"https://{SECRET}"}
+        self._make(self.admin, f"{top}/service_providers/{SECRET}", {"service_provider": other}, method="PUT")
+        self.ids |= dict.fromkeys(("mappings", "identity_providers", "protocols", "service_providers"), SECRET)
 
     def _given_away(self, v3: str, user: str) -> None:
         """Keys and credentials of the victim's, and a trust in the administrator."""

@@ -17,8 +17,11 @@ _BELOW = """WITH RECURSIVE down(id) AS (
   SELECT id FROM identity_region WHERE id = :id
   UNION SELECT r.id FROM identity_region r JOIN down ON r.parent_region_id = down.id)
 SELECT id FROM down"""
-_FORGET_ENDPOINTS = """DELETE FROM identity_project_endpoint
-WHERE endpoint_id IN (SELECT id FROM identity_endpoint WHERE service_id = :service)"""
+_OF_ENDPOINTS = ("identity_project_endpoint", "identity_endpoint_policy")
+_FORGET_ENDPOINTS = tuple(
+    f"DELETE FROM {table} WHERE endpoint_id IN (SELECT id FROM identity_endpoint WHERE service_id = :service)"
+    for table in _OF_ENDPOINTS
+)
 
 
 class CatalogResource(IdentityResource):
@@ -102,7 +105,7 @@ class Region(CatalogResource):
             raise Forbidden(
                 f"Unable to delete region {row['id']} because it or its child regions have associated endpoints."
             )
-        await _forget_limits(tx, "region_id", ids)
+        await _forget(tx, "region_id", ids)
         await self.table.delete(tx, {"id": ids})
 
 
@@ -123,9 +126,10 @@ class CatalogService(CatalogResource):
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         await super().deleting(request, tx, row)
-        await tx.execute(_FORGET_ENDPOINTS, {"service": row["id"]})
+        for statement in _FORGET_ENDPOINTS:
+            await tx.execute(statement, {"service": row["id"]})
         await Endpoint.table.delete(tx, {"service_id": row["id"]})
-        await _forget_limits(tx, "service_id", [row["id"]])
+        await _forget(tx, "service_id", [row["id"]])
 
 
 class Endpoint(CatalogResource):
@@ -160,7 +164,8 @@ class Endpoint(CatalogResource):
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         await super().deleting(request, tx, row)
-        await tx.execute("DELETE FROM identity_project_endpoint WHERE endpoint_id = :id", {"id": row["id"]})
+        for table in _OF_ENDPOINTS:
+            await tx.execute(f"DELETE FROM {table} WHERE endpoint_id = :id", {"id": row["id"]})
 
     async def _places(self, tx: Tx, row: Row) -> None:
         """The region and service must exist; a region named the old way is made if it does not."""
@@ -177,8 +182,8 @@ class Endpoint(CatalogResource):
                 raise expected(f"endpoint {label}", f"{resource.name} table")
 
 
-async def _forget_limits(tx: Tx, column: str, ids: Sequence[str]) -> None:
-    """What services and regions that are gone had as limits; the tables are named, since limit.py imports this file."""
+async def _forget(tx: Tx, column: str, ids: Sequence[str]) -> None:
+    """Limits and policies of services and regions that are gone. The tables are named: their files import this one."""
     among = listed("id", ids)
-    for table in ("identity_limit", "identity_registered_limit"):
+    for table in ("identity_limit", "identity_registered_limit", "identity_endpoint_policy"):
         await tx.execute(f"DELETE FROM {table} WHERE {column} IN {among.text}", among.params)

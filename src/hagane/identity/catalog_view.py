@@ -24,6 +24,7 @@ UNION SELECT project_id FROM identity_project_endpoint_group"""
 _OWN = """SELECT endpoint_id, NULL FROM identity_project_endpoint WHERE project_id = :project
 UNION ALL SELECT NULL, g.filters FROM identity_project_endpoint_group p
 JOIN identity_endpoint_group g ON g.id = p.endpoint_group_id WHERE p.project_id = :project"""
+_PROVIDERS = "SELECT id, auth_url, sp_url FROM identity_service_provider WHERE enabled = 1 ORDER BY id"
 MOST = 1000  # catalogs of projects kept
 
 
@@ -56,12 +57,13 @@ class Catalog:
         self._reader = reader
         self._kept: dict[tuple[str | None, str], bytes] = {}
         self._rows: _Rows | None = None
+        self._providers: bytes | None = None
         self._epoch = 0
 
     def forget(self) -> None:
         self._epoch += 1
         self._kept.clear()
-        self._rows = None
+        self._rows = self._providers = None
 
     async def encoded(self, project_id: str | None, user_id: str) -> bytes:
         """The catalog of a project, as JSON."""
@@ -78,6 +80,17 @@ class Catalog:
             if len(self._kept) >= MOST:
                 self._kept.clear()
             self._rows, self._kept[key] = rows, encoded
+        return encoded
+
+    async def providers(self) -> bytes:
+        """The service providers that tokens name, as JSON; empty if there is none."""
+        if self._providers is not None:
+            return self._providers
+        epoch = self._epoch
+        rows = await self._reader.fetch(_PROVIDERS)
+        encoded = _encode(rows) if rows else b""
+        if epoch == self._epoch:
+            self._providers = encoded
         return encoded
 
     async def _read(self) -> _Rows:

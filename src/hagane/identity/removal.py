@@ -22,6 +22,12 @@ _PASSED_ON = """WITH RECURSIVE down(id) AS (
   SELECT id FROM identity_trust WHERE redelegated_trust_id = :id
   UNION SELECT t.id FROM identity_trust t JOIN down ON t.redelegated_trust_id = down.id)
 SELECT id FROM down"""
+_OF_PROVIDERS = "provider_id IN (SELECT id FROM identity_provider WHERE domain_id = :domain)"
+_PROVIDERS = (
+    f"DELETE FROM identity_remote_id WHERE {_OF_PROVIDERS}",
+    f"DELETE FROM identity_protocol WHERE {_OF_PROVIDERS}",
+    "DELETE FROM identity_provider WHERE domain_id = :domain",
+)
 
 
 class Hooks:
@@ -106,6 +112,8 @@ async def remove_domain(tx: Tx, asked: Hooks, domain_id: str) -> None:
         rows = await tx.fetch_tuples(f"SELECT id FROM {table} WHERE domain_id = :domain", {"domain": domain_id})
         return [row[0] for row in rows]
 
+    for statement in _PROVIDERS:
+        await tx.execute(statement, {"domain": domain_id})
     await remove_projects(tx, asked, [*await ids("identity_project"), domain_id])
     await remove_groups(tx, await ids("identity_group"))
     await remove_users(tx, await ids("identity_user"))

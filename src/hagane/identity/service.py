@@ -20,9 +20,12 @@ from hagane.identity.domain import Domain
 from hagane.identity.ec2 import Ec2
 from hagane.identity.endpoint_filter import PROJECT_ENDPOINT, PROJECT_GROUP, EndpointFilter
 from hagane.identity.endpoint_group import EndpointGroup
+from hagane.identity.endpoint_policy import ASSOCIATION, EndpointPolicy
+from hagane.identity.federation import REMOTE, IdentityProvider, Protocol
 from hagane.identity.grant import Grants
 from hagane.identity.group import MEMBER, Group
 from hagane.identity.limit import Limit, RegisteredLimit
+from hagane.identity.mapping import Mapping
 from hagane.identity.oauth import Oauth
 from hagane.identity.oauth_store import ACCESS_TOKEN, NONCE, REQUEST_TOKEN
 from hagane.identity.password import Passwords
@@ -30,6 +33,7 @@ from hagane.identity.project import Project
 from hagane.identity.revocation import REVOCATION
 from hagane.identity.revoke_event import RevokeEvents
 from hagane.identity.role import IMPLIED, Role
+from hagane.identity.service_provider import ServiceProvider
 from hagane.identity.stored_policy import StoredPolicy
 from hagane.identity.throttle import Throttle
 from hagane.identity.token import Tokens
@@ -38,7 +42,8 @@ from hagane.identity.user import User
 from hagane.state.table import Table
 
 STORED = (Project, User, Group, Role, Region, CatalogService, Endpoint, ApplicationCredential, AccessRule,
-          RegisteredLimit, Limit, Trust, Credential, StoredPolicy, EndpointGroup, Consumer)  # fmt: skip
+          RegisteredLimit, Limit, Trust, Credential, StoredPolicy, EndpointGroup, Consumer,
+          IdentityProvider, Protocol, Mapping, ServiceProvider)  # fmt: skip
 VARY = {"vary": "X-Auth-Token"}
 TABLES: tuple[Table, ...] = (
     *(resource.table for resource in STORED),
@@ -51,6 +56,8 @@ TABLES: tuple[Table, ...] = (
     REQUEST_TOKEN,
     ACCESS_TOKEN,
     NONCE,
+    ASSOCIATION,
+    REMOTE,
 )
 
 
@@ -70,6 +77,7 @@ def service(cloud: Cloud) -> Service:
         Grants(cloud),
         AssignmentList(cloud),
         EndpointFilter(cloud),
+        EndpointPolicy(cloud),
         Oauth(cloud),
         AccessTokens(cloud),
     )

@@ -65,10 +65,12 @@ class Tokens:
 
     async def answer(self, token: Token, *, catalog: bool = True) -> bytes:
         """The body that describes a token. Its parts are encoded already; only the catalog may have to be read."""
-        if not catalog or not scoped(token.ticket):
-            return b'{"token":' + token.body + b"}"
-        entries = await self.catalog.encoded(token.caller.project_id, token.caller.user_id)
-        return b'{"token":' + token.body[:-1] + b',"catalog":' + entries + b"}}"
+        parts = [b'{"token":', token.body[:-1]]
+        if catalog and scoped(token.ticket):
+            parts += [b',"catalog":', await self.catalog.encoded(token.caller.project_id, token.caller.user_id)]
+        if providers := await self.catalog.providers():
+            parts += [b',"service_providers":', providers]
+        return b"".join([*parts, b"}}"])
 
     async def _load(self, text: str, ticket: Ticket) -> Token:
         epoch = self._epoch

@@ -338,6 +338,20 @@ CREATE TABLE identity_endpoint_group (
   PRIMARY KEY (id)
 );
 
+CREATE TABLE identity_endpoint_policy (
+  endpoint_id TEXT NOT NULL,
+  service_id TEXT NOT NULL,
+  region_id TEXT NOT NULL,
+  policy_id TEXT,
+  PRIMARY KEY (endpoint_id, service_id, region_id)
+);
+
+CREATE INDEX identity_endpoint_policy_0 ON identity_endpoint_policy (policy_id);
+
+CREATE INDEX identity_endpoint_policy_1 ON identity_endpoint_policy (service_id);
+
+CREATE INDEX identity_endpoint_policy_2 ON identity_endpoint_policy (region_id);
+
 CREATE TABLE identity_group (
   id TEXT NOT NULL,
   name TEXT,
@@ -375,6 +389,13 @@ CREATE UNIQUE INDEX identity_limit_0 ON identity_limit (registered_limit_id, pro
 CREATE INDEX identity_limit_1 ON identity_limit (project_id);
 
 CREATE INDEX identity_limit_2 ON identity_limit (domain_id);
+
+CREATE TABLE identity_mapping (
+  id TEXT NOT NULL,
+  rules TEXT,
+  schema_version TEXT,
+  PRIMARY KEY (id)
+);
 
 CREATE TABLE identity_member (
   user_id TEXT NOT NULL,
@@ -438,6 +459,27 @@ CREATE TABLE identity_project_endpoint_group (
 
 CREATE INDEX identity_project_endpoint_group_0 ON identity_project_endpoint_group (endpoint_group_id);
 
+CREATE TABLE identity_protocol (
+  provider_id TEXT NOT NULL,
+  id TEXT NOT NULL,
+  mapping_id TEXT,
+  remote_id_attribute TEXT,
+  PRIMARY KEY (provider_id, id)
+);
+
+CREATE INDEX identity_protocol_0 ON identity_protocol (mapping_id);
+
+CREATE TABLE identity_provider (
+  id TEXT NOT NULL,
+  domain_id TEXT,
+  description TEXT,
+  enabled BIGINT,
+  authorization_ttl BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_provider_0 ON identity_provider (domain_id);
+
 CREATE TABLE identity_region (
   id TEXT NOT NULL,
   description TEXT,
@@ -457,6 +499,14 @@ CREATE TABLE identity_registered_limit (
 );
 
 CREATE UNIQUE INDEX identity_registered_limit_0 ON identity_registered_limit (service_id, region_id, resource_name);
+
+CREATE TABLE identity_remote_id (
+  remote_id TEXT NOT NULL,
+  provider_id TEXT,
+  PRIMARY KEY (remote_id)
+);
+
+CREATE INDEX identity_remote_id_0 ON identity_remote_id (provider_id);
 
 CREATE TABLE identity_request_token (
   id TEXT NOT NULL,
@@ -505,6 +555,16 @@ CREATE TABLE identity_service (
   name TEXT,
   enabled BIGINT,
   extra TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE TABLE identity_service_provider (
+  id TEXT NOT NULL,
+  auth_url TEXT,
+  sp_url TEXT,
+  description TEXT,
+  enabled BIGINT,
+  relay_state_prefix TEXT,
   PRIMARY KEY (id)
 );
 
