@@ -17,6 +17,7 @@ from hagane.errors import Invalid
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Limit = Annotated[int, msgspec.Meta(ge=-1)]  # -1: none
 
 
 class Simulation(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,6 +89,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     disk_ratio: Positive = 4.0
     image_max_gb: int = 1024  # the largest image, GiB
     image_quota_gb: int = 0  # of all images of one project, GiB; 0: no limit
+    network_quota: dict[str, Limit] = msgspec.field(default_factory=dict)  # of projects without their own: router = 20
     kernel_append_params: str = "nofb vga=normal console=ttyS0,115200"  # of ramdisks on Nodes, beside their own
     ramdisk: Literal["virtual", "metal"] = "virtual"  # which drivers our own ramdisk for Nodes has: QEMU's, or many
     file_url_allowed_paths: list[str] = msgspec.field(default_factory=list)  # where file:// of a Node's ramdisk may be

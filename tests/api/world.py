@@ -44,6 +44,8 @@ BODIES: dict[str, list[Any]] = {
     "flavor_specs:create": [{"extra_specs": {"hw:y": "1"}}],
     "flavor_specs:update": [{"hw:x": "1"}],
     "interface:create": [{"interfaceAttachment": {"net_id": NOBODY}}],
+    "rbac_policy:update": [{"rbac_policy": {"target_tenant": NOBODY}}],
+    "agent:update": [{"agent": {"description": "x"}}],
     "trunk:add_subports": [{"sub_ports": []}],
     "trunk:remove_subports": [{"sub_ports": []}],
     "router:add_router_interface": [{"subnet_id": "x"}],
@@ -138,6 +140,7 @@ STRICTER = {
     "volume_metadata:update",
     "snapshot_metadata:update",
     "group_spec:update",
+    "rbac_policy:update",
 }
 """Routes whose own rules ask more of a body than the declared one says."""
 

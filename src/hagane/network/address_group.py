@@ -4,6 +4,7 @@ The compiler reads the `addresses` of a rule's remote group; a change wakes ever
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -29,6 +30,17 @@ def addresses(field: str, value: Any) -> list[str]:
     return (
         [] if value is None else list(dict.fromkeys(str(ip_network(p, strict=False)) for p in prefixes(field, value)))
     )
+
+
+def _named(value: Any) -> list[str]:
+    """As in the real service, an address alone will do where a group is changed."""
+    return addresses("addresses", [_prefix(entry) for entry in value] if isinstance(value, list) else value)
+
+
+def _prefix(value: Any) -> Any:
+    with suppress(ValueError):
+        return str(ip_network(value)) if isinstance(value, str) else value
+    return value
 
 
 class AddressGroup(NetResource):
@@ -78,7 +90,7 @@ class AddressGroup(NetResource):
         body = await request.json()
         if not isinstance(body, dict) or "addresses" not in body:
             raise bad_request("Missing 'addresses' in request body")
-        wanted = addresses("addresses", body["addresses"])
+        wanted = _named(body["addresses"])
 
         async def act(tx: Tx) -> Made:
             row = await self.find(request, tx, request.params["id"])

@@ -1,7 +1,7 @@
 """Agents and availability zones: the chassis of OVN, as clients of the agent API know them.
 
 This service has no agents of its own. Who watches the Southbound database provides Chassis; where nobody does, there
-are none to tell of.
+are none to tell of. All that can be written is an agent's description: a chassis takes part as long as it runs.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.network.attr import ROOT
 from hagane.network.errors import bad_request, error
+from hagane.network.value import Text, truth
+from hagane.state.database import Tx
+from hagane.state.table import Column, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,18 @@ def check_zones(cloud: Cloud, hints: Sequence[str]) -> None:
             raise error("AvailabilityZoneNotFound", zone=zone)
 
 
-def view(each: ChassisInfo) -> dict[str, Any]:
+AGENT = Table("network_agent", (Column("id", key=True), Column("description")))
+"""What administrators say of agents, by the agent's id; kept while the agent is away."""
+
+
+def view(each: ChassisInfo, description: str = "") -> dict[str, Any]:
     kind = "OVN Controller Gateway agent" if each.gateway else "OVN Controller agent"
     mappings = ",".join(f"{network}:{bridge}" for network, bridge in sorted(each.mappings.items()))
     seen = each.seen_at[:19].replace("T", " ")
     return {
         "id": agent_id(each), "agent_type": kind, "binary": "ovn-controller", "host": each.host, "topic": "n/a",
-        "alive": each.alive, "admin_state_up": True, "availability_zone": ", ".join(each.zones), "description": "",
+        "alive": each.alive, "admin_state_up": True, "availability_zone": ", ".join(each.zones),
+        "description": description,
         "configurations": {"chassis_name": each.name, "bridge-mappings": mappings}, "heartbeat_timestamp": seen,
         "created_at": seen, "started_at": seen, "resources_synced": None,
     }  # fmt: skip
@@ -84,28 +92,63 @@ _FILTERS = (
 
 
 class Agents:
-    """/agents and /availability_zones: read-only."""
+    """/agents and /availability_zones."""
 
     def __init__(self, cloud: Cloud, policy: Policy) -> None:
-        self._cloud, self._policy = cloud, policy
+        self._cloud, self._policy, self._db = cloud, policy, cloud.db
 
     def routes(self) -> list[Route]:
         return [
             Route("GET", f"{ROOT}/agents", self.index, "agent:list", rule="get_agent"),
             Route("GET", f"{ROOT}/agents/{{id}}", self.show, "agent:show", rule="get_agent"),
+            Route("PUT", f"{ROOT}/agents/{{id}}", self.update, "agent:update", rule="update_agent"),
+            Route("DELETE", f"{ROOT}/agents/{{id}}", self.delete, "agent:delete", rule="delete_agent", status=204),
             Route("GET", f"{ROOT}/availability_zones", self.zones, "availability_zone:list",
                   rule="get_availability_zone"),
         ]  # fmt: skip
 
     async def index(self, request: Request) -> Response:
-        views = [view(each) for each in chassis(self._cloud)] if request.allowed("get_agent") else []
+        found = chassis(self._cloud) if request.allowed("get_agent") else ()
+        said = {row["id"]: row["description"] for row in await AGENT.select(self._db)} if found else {}
+        views = [view(each, said.get(agent_id(each), "")) for each in found]
         return json_response(200, {"agents": selected(request, views, _FILTERS)})
 
     async def show(self, request: Request) -> Response:
+        return json_response(200, {"agent": await self._view(self._found(request))})
+
+    def _found(self, request: Request) -> ChassisInfo:
         for each in chassis(self._cloud):
             if agent_id(each) == request.params["id"] and request.allowed("get_agent"):
-                return json_response(200, {"agent": view(each)})
+                return each
         raise error("AgentNotFound", id=request.params["id"])
+
+    async def _view(self, each: ChassisInfo) -> dict[str, Any]:
+        said = await AGENT.get(self._db, id=agent_id(each))
+        return view(each, said["description"] if said else "")
+
+    async def update(self, request: Request) -> Response:
+        each = self._found(request)
+        self._may(request, "update_agent")
+        description = _change(await request.json())
+        if description is not None:
+            row = {"id": agent_id(each), "description": description}
+
+            async def act(tx: Tx) -> None:
+                await AGENT.delete(tx, {"id": row["id"]})
+                if description:
+                    await AGENT.insert(tx, row)
+
+            await self._db.write(act)
+        return json_response(200, {"agent": await self._view(each)})
+
+    async def delete(self, request: Request) -> Response:
+        """A chassis comes and goes by itself: ovn-controller takes its row away when it ends in good order."""
+        each = self._found(request)
+        self._may(request, "delete_agent")
+        raise error("AgentInUse", id=agent_id(each), chassis=each.name)
+
+    def _may(self, request: Request, rule: str) -> None:
+        self._policy.enforce(rule, request.caller.creds, {"project_id": request.caller.project_id})
 
     async def zones(self, request: Request) -> Response:
         kinds = [("network", False), ("router", True)]
@@ -117,6 +160,19 @@ class Agents:
         if not request.allowed("get_availability_zone"):
             views = []
         return json_response(200, {"availability_zones": selected(request, views, ("name", "resource", "state"))})
+
+
+def _change(body: Any) -> str | None:
+    """The description that a body sets; None: it says none. Raises HTTPBadRequest, BadRequest."""
+    if not isinstance(body, dict) or not isinstance(body.get("agent"), dict):
+        raise bad_request("Unable to find 'agent' in request body" if body else "Resource body required")
+    wanted = body["agent"]
+    if unknown := sorted(wanted.keys() - {"admin_state_up", "description"}):
+        raise bad_request(f"Cannot update read-only attribute {unknown[0]}")
+    if not truth(wanted.get("admin_state_up", True)):
+        raise error("BadRequest", resource="agent", reason="OVN agent status cannot be updated")
+    text = wanted.get("description", "") or ""
+    return str(Text(255).check("description", text)) if "description" in wanted else None
 
 
 def selected(

@@ -145,6 +145,10 @@ _CONFLICT = {
     "DefaultSecurityGroupRuleExists": "Default Security group rule already exists. Rule id is {rule_id}.",
     "DuplicateSecurityGroupRuleInPost": "Duplicate Security Group Rule in POST.",
     "AddressGroupInUse": "Address group {id} is in use on one or more security group rules.",
+    "AgentInUse": (
+        "Agent {id} is the chassis {chassis} of OVN: it goes when ovn-controller ends there, or by `ovn-sbctl "
+        "chassis-del`."
+    ),
     "QosPolicyInUse": "QoS Policy {id} is used by {object_type} {object_id}.",
     "QoSPolicyDefaultAlreadyExists": "A default QoS policy exists for project {project_id}.",
     "QoSRulesConflict": "Rule {type} conflicts with rule {rule_id} which already exists in QoS Policy {id}.",

@@ -73,6 +73,8 @@ class FloatingIp(NetResource):
         return error("BadRequest", resource="floatingip", reason=reason)
 
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
+        if not changes:
+            changes["port_id"] = None  # an empty change was the first way to say that it shall stand for no port
         forwards = await forward_row.exist(tx, old["id"])
         if forwards and changes.get("port_id"):
             raise error("FipInUseByPortForwarding", id=old["id"])

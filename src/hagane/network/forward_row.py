@@ -61,14 +61,16 @@ def spelled(first: int, last: int) -> str:
     return f"{first}:{last}"
 
 
+_PORT = (("type", ["integer", "string", "null"]), ("minimum", 1), ("maximum", 65535))
 ATTRS = (
     Attr("id", Id(), key=True),
     Attr("project_id", Text(255), write="c", default=UNSET, shown=False, filter=False, sort=False),
     Attr("tenant_id", Text(255), write="c", default=UNSET, stored=False, shown=False, filter=False, sort=False),
     Attr("floatingip_id", Id(), shown=False, filter=False, sort=False),
-    Attr("external_port", Checked(rule=_port, kind="int"), write="cu", default=None),
+    Attr("external_port", Checked(rule=_port, kind="int", json_schema=_PORT), write="cu", default=None),
     Attr("external_port_range", Checked(rule=_ports, kind="text"), write="cu", default=None),
-    Attr("internal_port", Checked(rule=_port, kind="int"), write="cu", default=None, filter=False, sort=False),
+    Attr("internal_port", Checked(rule=_port, kind="int", json_schema=_PORT), write="cu", default=None, filter=False,
+         sort=False),
     Attr("internal_port_range", Checked(rule=_ports, kind="text"), write="cu", default=None, filter=False, sort=False),
     Attr("internal_ip_address", Checked(rule=ip, kind="text"), write="cu", default=UNSET, filter=False, sort=False),
     Attr("protocol", OneOf(values=PROTOCOLS), write="cu", default=REQUIRED),

@@ -55,7 +55,7 @@ class Quotas:
     async def index(self, request: Request) -> Response:
         """The projects that have limits of their own."""
         self._may(request, "get_quota")
-        sql = "SELECT DISTINCT project_id FROM network_quota WHERE hard IS NOT NULL ORDER BY project_id"
+        sql = f"SELECT DISTINCT project_id FROM network_quota WHERE {quota.SET.text} ORDER BY project_id"
         projects = [row[0] for row in await self._db.fetch_tuples(sql)]
         found = [{"project_id": p, "tenant_id": p} | await self._limits(p) for p in projects]
         return json_response(200, {"quotas": found})
@@ -79,7 +79,7 @@ class Quotas:
 
     async def default(self, request: Request) -> Response:
         self._may_read(request)
-        return json_response(200, {"quota": quota.DEFAULTS})
+        return json_response(200, {"quota": await quota.defaults(self._db)})
 
     async def details(self, request: Request) -> Response:
         rows = await quota.rows(self._db, self._may_read(request))

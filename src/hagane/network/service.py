@@ -55,7 +55,7 @@ from hagane.network import (
 )
 from hagane.network.address_group import AddressGroup
 from hagane.network.address_scope import AddressScope
-from hagane.network.agent import Agents
+from hagane.network.agent import AGENT, Agents
 from hagane.network.availability import Availability
 from hagane.network.base import NetResource
 from hagane.network.default_rule import DefaultRule
@@ -95,7 +95,7 @@ TABLES: tuple[Table, ...] = (
     topology_row.TOPOLOGY,
     default_rule_row.TEMPLATE,
     security_group_row.GROUP, security_group_row.RULE, SubnetPool.table, AddressScope.table, AddressGroup.table,
-    rbac.RBAC, quota.QUOTA, tag.TAG, sequence.RANGE, sequence.FREED,
+    rbac.RBAC, quota.QUOTA, tag.TAG, AGENT, sequence.RANGE, sequence.FREED,
 )  # fmt: skip
 
 

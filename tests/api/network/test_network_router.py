@@ -183,6 +183,9 @@ def test_a_floating_ip_stands_for_a_port(alice: Net, root: Net, outside: Any, in
                   "RouterExternalGatewayInUseByFloatingIp")  # fmt: skip
     alice.refused("PUT", f"/ports/{port['id']}", {"port": {"fixed_ips": []}}, 400, "BadRequest",
                   "because its original fixed_ip has been associated to a floating ip")  # fmt: skip
+    assert alice.change("floatingip", floating, description="d")["port_id"] == port["id"]
+    assert alice.change("floatingip", floating)["port_id"] is None  # no change at all is the old way to free it
+    alice.change("floatingip", floating, port_id=port["id"])
     other = alice.make("floatingip", floating_network_id=outside[0]["id"])
     alice.refused("PUT", f"/floatingips/{other['id']}", {"floatingip": {"port_id": port["id"]}}, 409,
                   "FloatingIPPortAlreadyAssociated", "already has a floating IP on external network")  # fmt: skip

@@ -187,6 +187,7 @@ def test_rules_name_address_groups(alice: Net, group: dict[str, Any]) -> None:
     assert wider["addresses"] == ["1.1.1.1/32", "10.0.0.0/8", "2.0.0.0/8"]
     alice.refused("PUT", path + "/add_addresses", {"addresses": ["2.0.0.0/8"]}, 400, "AddressesAlreadyExist")
     alice.refused("PUT", path + "/remove_addresses", {"addresses": ["3.0.0.0/8"]}, 404, "AddressesNotFound")
+    alice.refused("PUT", path + "/remove_addresses", {"addresses": ["3.0.0.1"]}, 404, "AddressesNotFound")
     alice.ask("PUT", path + "/remove_addresses", {"addresses": ["2.0.0.0/8"]})
     alice.refused("POST", "/address-groups", {"address_group": {"addresses": ["x"]}}, 400, "HTTPBadRequest")
     alice.delete("security_group_rule", made)

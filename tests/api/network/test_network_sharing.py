@@ -1,6 +1,7 @@
 """RBAC, tags, pages, quotas: what is the same for all resources."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 
 from tests.api.network.net import ROOT, ZERO, Net, external
 from tests.api.people import person
-from tests.support import Running
+from tests.support import Running, running_cloud
 
 
 def share(net: Net, thing: dict[str, Any], kind: str, target: str, action: str = "access_as_shared") -> dict[str, Any]:
@@ -295,3 +296,34 @@ def test_lists_are_filtered_by_what_is_shared(alice: Net, bob: Net, root: Net) -
         assert found(kind, thing, shared=["true", "false"])
     assert found("subnet", subnet, **{"router:external": False})
     assert not found("subnet", subnet, **{"router:external": True})
+
+
+def test_an_agent_is_described_and_no_more(root: Net, alice: Net) -> None:
+    agent = root.get("/agents")["agents"][0]
+    path = f"/agents/{agent['id']}"
+    changed = root.ask("PUT", path, {"agent": {"description": "rack 7", "admin_state_up": True}})["agent"]
+    assert (changed["description"], changed["id"]) == ("rack 7", agent["id"])
+    assert {a["id"]: a["description"] for a in root.get("/agents")["agents"]}[agent["id"]] == "rack 7"
+    assert root.get("/agents", description="rack 7")["agents"] == [root.get(path)["agent"]]
+    text = "OVN agent status cannot be updated"
+    root.refused("PUT", path, {"agent": {"admin_state_up": False}}, 400, "BadRequest", text)
+    root.refused("PUT", path, {"agent": {"host": "x"}}, 400, "HTTPBadRequest", "Cannot update read-only attribute host")
+    root.refused("DELETE", path, None, 409, "AgentInUse", "it goes when ovn-controller ends there")
+    root.refused("DELETE", f"/agents/{ZERO}", None, 404, "AgentNotFound")
+    alice.refused("PUT", path, {"agent": {"description": ""}}, 404, "AgentNotFound")
+    assert root.ask("PUT", path, {"agent": {"description": None}})["agent"]["description"] == ""
+
+
+def test_an_operator_gives_all_projects_other_limits(tmp_path: Path) -> None:
+    with running_cloud(tmp_path, network_quota={"router": 1, "network": -1}) as cloud:
+        alice, admin = person(cloud), httpx.Client(base_url=cloud.url, headers={"X-Auth-Token": cloud.token()})
+        net, root = Net(alice.http, alice.project_id), Net(admin)
+        path = f"/quotas/{alice.project_id}"
+        assert [net.get(path + more)["quota"]["router"] for more in ("", "/default")] == [1, 1]
+        net.make("router", name="one")
+        net.refused("POST", "/routers", {"router": {}}, 409, "OverQuota", "['router']")
+        assert root.get("/quotas")["quotas"] == []
+        root.ask("PUT", path, {"quota": {"router": 2}})
+        net.make("router", name="two")
+        alice.http.close()
+        admin.close()

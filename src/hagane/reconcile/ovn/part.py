@@ -17,7 +17,7 @@ from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import plugged_nodes
 from hagane.cloud import Cloud
 from hagane.errors import HaganeError
-from hagane.network import default_rule_row
+from hagane.network import default_rule_row, quota
 from hagane.network.agent import Chassis
 from hagane.network.network import Network
 from hagane.network.port_row import PORT
@@ -56,6 +56,7 @@ class NetworkPart:
     def __init__(self, cloud: Cloud) -> None:
         devices = cloud.use(Devices)
         self.ovn: Ovn = devices.network or _ovn(devices)
+        self._limits = cloud.config.network_quota
         self._db = cloud.db
         compiler = Compiler(cloud.db, self.ovn.chassis, cloud.config.dns_servers)
         makers = {
@@ -77,7 +78,7 @@ class NetworkPart:
         cloud.provide(Chassis, OvnChassis(self.chassis))  # type: ignore[type-abstract]
 
     async def start(self) -> None:
-        await self._db.write(default_rule_row.seed)
+        await self._db.write(self._seed)
         self.ovn.listen(self._port_heard, self._owner_heard, self._chassis_heard)
         await self.ovn.start()
         loop = asyncio.get_running_loop()
@@ -87,6 +88,11 @@ class NetworkPart:
             loop.create_task(self._pulse(), name="ovn-pulse"),
             loop.create_task(self._full_passes(), name="ovn-full-pass"),
         ]
+
+    async def _seed(self, tx: Tx) -> None:
+        """What the network API begins with."""
+        await default_rule_row.seed(tx)
+        await quota.seed(tx, self._limits)
 
     async def stop(self) -> None:
         for task in self._tasks:

@@ -763,6 +763,12 @@ CREATE INDEX network_0 ON network (project_id);
 
 CREATE INDEX network_1 ON network (name);
 
+CREATE TABLE network_agent (
+  id TEXT NOT NULL,
+  description TEXT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE network_freed (
   pool TEXT NOT NULL,
   item TEXT NOT NULL,
