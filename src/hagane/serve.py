@@ -95,7 +95,7 @@ async def real(config: Config, say: Say) -> AsyncIterator[Devices]:
     hosts = {
         host.name: Libvirt(
             host.libvirt_uri, name=host.name, pool=str(host.pool), accel="kvm" if host.kvm else "tcg",
-            bridge=host.integration_bridge, userspace_datapath=host.datapath == "netdev",
+            bridge=host.integration_bridge, userspace_datapath=host.datapath == "netdev", address=host.tunnel_ip,
         )
         for host in address.hosts
     }  # fmt: skip

@@ -93,6 +93,12 @@ async def migrate(w: World, server_id: str) -> None:
     assert answer.status_code == 202, answer.text
 
 
+async def migrate_live(w: World, server_id: str) -> None:
+    body = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+    answer = await w.admin.post(f"{V21}/servers/{server_id}/action", json=body)
+    assert answer.status_code == 202, answer.text
+
+
 async def resized(w: World, server_id: str) -> None:
     await resize(w, server_id)
     await w.settled(server_id)
@@ -124,6 +130,7 @@ SCENARIOS: dict[str, tuple[list[Act], Act, str | None]] = {
     "migrate": ([], migrate, "VERIFY_RESIZE"),
     "migrate, confirmed": ([migrated], confirm, "ACTIVE"),
     "migrate, reverted": ([migrated], action(revertResize=None), "ACTIVE"),
+    "migrate while it runs": ([], migrate_live, "ACTIVE"),
     "shelve": ([], action(shelve=None), "SHELVED_OFFLOADED"),
     "unshelve": ([shelve], action(unshelve=None), "ACTIVE"),
     "delete of a shelved one": ([shelve], delete, None),

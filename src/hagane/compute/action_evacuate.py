@@ -1,4 +1,4 @@
-"""evacuate: a Server whose Host is dead is made anew on another. And what is not offered: moving one while it runs.
+"""evacuate: a Server whose Host is dead is made anew on another.
 
 The disks are on the Host that is gone, so the new machine starts from the Server's image, or from its volume; volumes,
 addresses, id and name are as before. What the dead Host still has of it is swept when that comes back.
@@ -7,7 +7,7 @@ addresses, id and name are as before. What the dead Host still has of it is swep
 from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
-from hagane.api.types import Custom, Obj, Str, Type
+from hagane.api.types import Obj, Str, Type
 from hagane.cloud import Cloud
 from hagane.compute import evacuate_node, migration_row, nic
 from hagane.compute.action import Action, intend, refuse_state
@@ -16,7 +16,7 @@ from hagane.compute.kinds import BOOLEAN, PASSWORD
 from hagane.compute.row import Task, VmState
 from hagane.compute.server import find, refuse_locked
 from hagane.compute.server_create import password, seal
-from hagane.compute.steel import is_node, refuse_steel
+from hagane.compute.steel import is_node
 from hagane.errors import Invalid, NotFound
 from hagane.placement.host import HOST, is_up
 from hagane.placement.inventory import release
@@ -32,37 +32,13 @@ def _evacuate(version: tuple[int, int]) -> Type:
     return Obj(fields=fields | ({"force": BOOLEAN} if (2, 29) <= version < (2, 68) else {}))
 
 
-def _live(version: tuple[int, int]) -> Type:
-    auto = Custom(rule=lambda field, value: value if value == "auto" else BOOLEAN.check(field, value),
-                  json_schema={"type": ["boolean", "string"]})  # fmt: skip
-    fields: dict[str, Any] = {"host": Str(255, min=1, nullable=True), "block_migration": BOOLEAN}
-    if version < (2, 25):
-        return Obj(fields=fields | {"disk_over_commit": BOOLEAN},
-                   required=("block_migration", "disk_over_commit", "host"))  # fmt: skip
-    fields["block_migration"] = auto
-    return Obj(fields=fields | ({"force": BOOLEAN} if (2, 30) <= version < (2, 68) else {}),
-               required=("block_migration", "host"))  # fmt: skip
-
-
 def actions(cloud: Cloud) -> dict[str, Action]:
     async def evacuate(request: Request, value: Any) -> Response:
         secret = value.get("adminPass") or password()
         await cloud.db.write(lambda tx: _move(request, tx, value, secret))
         return empty(200) if at(request, 14) else json_response(200, {"adminPass": secret})
 
-    async def live(request: Request, value: Any) -> Response:
-        row = await find(cloud.db, request)
-        need(request, api("os-migrate-server:migrate_live"), row)
-        refuse_locked(request, row)
-        refuse_steel(row, "migrated")
-        refuse_state(row, "os-migrateLive", [VmState.ACTIVE, VmState.PAUSED])
-        raise Invalid("Migration pre-check error: the Hosts of this cloud share no storage and do not copy machines "
-                      "that run. Use migrate, which stops the server first.")  # fmt: skip
-
-    return {
-        "evacuate": Action(evacuate, "os-evacuate", body=_evacuate),
-        "os-migrateLive": Action(live, "os-migrate-server:migrate_live", body=_live),
-    }
+    return {"evacuate": Action(evacuate, "os-evacuate", body=_evacuate)}
 
 
 async def _move(request: Request, tx: Tx, value: dict[str, Any], secret: str) -> None:

@@ -162,9 +162,11 @@ class Verbs:
 
 
 def _keep_apart(row: Row, changes: dict[str, Any]) -> None:
-    """What is true of a Server whatever anybody says: a resize is confirmed or reverted, not forgotten (two Hosts may
-    have a machine of it); one on its shelf is on no Host; one that is rescued does not run its own system."""
-    if row["move"] and row["task_state"] in (Task.RESIZE_PREP, Task.RESIZE_MIGRATING, Task.RESIZE_FINISH):
+    """What is true of a Server whatever anybody says: a resize is confirmed or reverted, and a migration ends, before
+    it is forgotten (two Hosts may have a machine of it); one on its shelf is on no Host; one that is rescued does not
+    run its own system."""
+    going = (Task.RESIZE_PREP, Task.RESIZE_MIGRATING, Task.RESIZE_FINISH, Task.MIGRATING)
+    if row["move"] and row["task_state"] in going:
         changes |= {"task_state": row["task_state"], "vm_state": row["vm_state"], "power": row["power"]}
     elif row["vm_state"] == VmState.SHELVED_OFFLOADED:
         changes |= {"task_state": row["task_state"], "vm_state": row["vm_state"], "power": row["power"],

@@ -9,8 +9,7 @@ from hagane.cloud import Cloud
 from hagane.compute import query
 from hagane.compute.base import V21, api, at, need, own
 from hagane.compute.migration_row import MIGRATION
-from hagane.compute.server import find
-from hagane.errors import Invalid, NotFound
+from hagane.errors import Invalid
 from hagane.state.database import Database, Row
 from hagane.state.table import Sql
 
@@ -29,23 +28,7 @@ def routes(cloud: Cloud) -> list[Route]:
         seen = request.allowed(api("os-migrations:index:host"), own(request))
         return json_response(200, {"migrations": [_view(request, row, hosts=seen) for row in rows]} | answer)
 
-    async def of_server(request: Request) -> Response:
-        """Live migrations that go on; this cloud has none."""
-        row = await find(cloud.db, request)
-        need(request, api("servers:migrations:index"), row)
-        return json_response(200, {"migrations": []})
-
-    async def show(request: Request) -> Response:
-        row = await find(cloud.db, request)
-        need(request, api("servers:migrations:show"), row)
-        raise NotFound(f"In-progress live migration {request.params['migration']} is not found for server {row['id']}.")
-
-    one, rule = V21 + "/servers/{id}/migrations", api("servers:migrations:show")
-    return [
-        Route("GET", V21 + "/os-migrations", index, "migration:list", rule=api("os-migrations:index")),
-        Route("GET", one, of_server, "server_migration:list", rule=api("servers:migrations:index"), since="2.23"),
-        Route("GET", one + "/{migration}", show, "server_migration:show", rule=rule, since="2.23"),
-    ]
+    return [Route("GET", V21 + "/os-migrations", index, "migration:list", rule=api("os-migrations:index"))]
 
 
 async def _rows(request: Request, db: Database) -> list[Row]:

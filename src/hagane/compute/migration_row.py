@@ -10,6 +10,7 @@ from hagane.state import clock
 from hagane.state.database import Row, Tx
 from hagane.state.table import Column, Table
 
+LIVE = "live-migration"
 MIGRATION = Table(
     "server_migration",
     (
@@ -18,7 +19,7 @@ MIGRATION = Table(
         Column("server_id"),
         Column("user_id"),
         Column("project_id"),
-        Column("kind"),  # resize, migration, evacuation
+        Column("kind"),  # resize, migration, live-migration, evacuation
         Column("status"),
         Column("source"),
         Column("dest"),

@@ -58,6 +58,7 @@ class Task(StrEnum):
     RESIZE_FINISH = "resize_finish"  # started with the other flavor
     RESIZE_CONFIRMING = "resize_confirming"
     RESIZE_REVERTING = "resize_reverting"
+    MIGRATING = "migrating"  # to another Host while it runs
     SHELVING = "shelving"
     UNSHELVING = "unshelving"  # no Host yet
     RESCUING = "rescuing"
@@ -119,9 +120,10 @@ SERVER = Table(
         Column("task_state"),
         Column("power_state", "int"),
         Column("host"),
-        # A resize under way or not confirmed: {"uuid", "kind", "host" asked for, "to", "old": {...}, "new": {...}}.
+        # A resize under way or not confirmed: {"uuid", "kind", "host" asked for, "to", "old": {...}, "new": {...}}, or
+        # a live migration: {..., "forced", "abort", "force"}.
         Column("move", "json"),
-        Column("old_host"),  # where its machine of before the resize still is, switched off
+        Column("old_host"),  # where its machine of before the resize still is, or where one that runs is going
         Column("disk_image"),  # what the disk was made of, where that is not the image
         Column("rescue", "json"),  # {"image_id", "number"}: what it boots instead of its own disk
         Column("node_id"),  # the bare-metal Node that it is, instead of a machine on a Host
@@ -142,7 +144,7 @@ NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED = 0, 1, 3, 4, 6
 _STATUS: dict[str, dict[str, str]] = {
     "active": {
         "": "ACTIVE", "rebooting": "REBOOT", "rebooting_hard": "HARD_REBOOT", "rebuilding": "REBUILD",
-        "resize_prep": "RESIZE", "resize_migrating": "RESIZE", "resize_finish": "RESIZE",
+        "resize_prep": "RESIZE", "resize_migrating": "RESIZE", "resize_finish": "RESIZE", "migrating": "MIGRATING",
     },
     "building": {"": "BUILD"},
     "stopped": {
@@ -150,7 +152,7 @@ _STATUS: dict[str, dict[str, str]] = {
         "resize_prep": "RESIZE", "resize_migrating": "RESIZE", "resize_finish": "RESIZE",
     },
     "resized": {"": "VERIFY_RESIZE", "resize_reverting": "REVERT_RESIZE"},
-    "paused": {"": "PAUSED", "rebuilding": "REBUILD"},
+    "paused": {"": "PAUSED", "rebuilding": "REBUILD", "migrating": "MIGRATING"},
     "suspended": {"": "SUSPENDED"},
     "shelved": {"": "SHELVED"},
     "shelved_offloaded": {"": "SHELVED_OFFLOADED"},

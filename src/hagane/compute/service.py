@@ -14,6 +14,7 @@ from hagane.compute import (
     action_admin,
     action_evacuate,
     action_image,
+    action_live,
     action_other,
     action_rebuild,
     action_rescue,
@@ -25,6 +26,7 @@ from hagane.compute import (
     external_event,
     flavor_access,
     migration,
+    migration_live,
     proxy_fixed_ip,
     proxy_floating_ip,
     proxy_network,
@@ -82,8 +84,8 @@ def service(cloud: Cloud) -> Service:
     for kind in RESOURCES:
         made.routes += kind(cloud).routes()
     modules = (
-        flavor_access, zone, migration, extension, console, server_password, proxy_network, proxy_volume, diagnostics,
-        external_event, usage_audit,
+        flavor_access, zone, migration, migration_live, extension, console, server_password, proxy_network,
+        proxy_volume, diagnostics, external_event, usage_audit,
     )  # fmt: skip
     for module in modules:
         made.routes += module.routes(cloud)
@@ -92,6 +94,7 @@ def service(cloud: Cloud) -> Service:
         action_admin,
         action_other,
         action_evacuate,
+        action_live,
         action_rebuild,
         action_rescue,
         action_resize,

@@ -12,33 +12,31 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping
 
 from hagane.cloud import Cloud
 from hagane.compute import device, metadata, nic
-from hagane.compute.row import SERVER, Task, VmState, disk_key, port_ids
+from hagane.compute.row import Task, VmState, disk_key, port_ids
 from hagane.drivers import configdrive
 from hagane.drivers.hypervisor.base import BaseImage, Seen
 from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 from hagane.image import store
 from hagane.image.store import ImageInfo
 from hagane.placement.host import HOST, is_up
-from hagane.reconcile import server_backup, server_end, server_move, server_plan, server_shelf
+from hagane.reconcile import server_backup, server_end, server_live, server_move, server_plan, server_shelf
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
 from hagane.reconcile.host_registry import Registry
 from hagane.reconcile.server_machine import base_of, machine_of
 from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Overtaken, Steps
+from hagane.reconcile.server_telling import telling
 from hagane.reconcile.server_volume import Volumes, held, leaving, under_way
 from hagane.state import clock
-from hagane.state.database import Database, Row
+from hagane.state.database import Row
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 PLUG_SECONDS = 300  # until a machine whose ports do not come up is given up
-LOOK_SECONDS = 1.0  # between looks at what is wanted meanwhile
 ACTION_SECONDS = 900  # until an action that the Host does not answer is given up
 
 
@@ -48,6 +46,7 @@ class ServerReconciler:
     def __init__(self, cloud: Cloud, registry: Registry) -> None:
         self._cloud, self._db, self._registry = cloud, cloud.db, registry
         self._moves, self._volumes = server_move.Moves(cloud, registry), Volumes(cloud)
+        self._lives = server_live.LiveMoves(cloud, registry, self._volumes)
 
     async def reconcile(self, rows: dict[str, Row]) -> Mapping[str, Answer]:
         """The outcome of each, or the work that leads to it."""
@@ -85,6 +84,8 @@ class ServerReconciler:
             return Wait(0.0, "A later action overtook the one before.")
 
     async def _step(self, row: Row, host: Row | None, ports: list[Row], images: Mapping[str, ImageInfo]) -> Outcome:
+        if server_live.is_going(row) and not row["terminate"]:
+            return await self._lives.step(row, _in_order(row, ports), images.get(row["image_id"]))
         lost = not set(port_ids(row)) <= {port["id"] for port in ports}
         step = server_plan.plan(row, await self._seen(row, host, age=60.0), host, lost=lost)
         if isinstance(step, Notice):
@@ -153,7 +154,7 @@ class ServerReconciler:
             drive, rescue = await self._drive(row, ordered), images.get(system or "")
             machine = machine_of(row, ordered, image, drive, bases, rescue, sources)
             async with station.turn():
-                seen = await _telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
+                seen = await telling(self._db, row, steps, station.driver.apply(machine, bases, steps.progress))
             await self._volumes.let_go(leaving(row))
         except DeviceFailed as error:
             return await self._refused(row, steps, error)
@@ -197,8 +198,8 @@ class ServerReconciler:
             off, sources = row | {"power": "off", "soft": True}, await self._volumes.connect(row)
             machine = machine_of(off, ordered, image, await self._drive(row, ordered), sources=sources)
             async with station.turn():
-                await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
-            await _telling(self._db, row, steps, self._moves.carry(row, steps))
+                await telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
+            await telling(self._db, row, steps, self._moves.carry(row, steps))
         except DeviceFailed as error:
             return await self._moves.undo(row, steps, error)
         except NotFound as error:
@@ -262,7 +263,7 @@ class ServerReconciler:
                 return await server_end.stuck(self._db, row, steps, error)
             station.forgot(row["id"])
         if row["move"]:
-            await self._moves.forget(row)
+            await (self._lives if server_live.is_going(row) else self._moves).forget(row)
         try:
             await self._volumes.let_go(held(row))
         except HaganeError as error:
@@ -301,7 +302,7 @@ class ServerReconciler:
                 sources = await self._volumes.connect(row)
                 machine = machine_of(row, ordered, image, await self._drive(row, ordered), sources=sources)
                 async with station.turn():
-                    await _telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
+                    await telling(self._db, row, steps, station.driver.apply(machine, {}, steps.progress))
                 if image_id is not None:
                     await self._upload(row, steps)
             steps.progress("remove", 0)
@@ -326,7 +327,7 @@ class ServerReconciler:
         steps.progress("upload", 0)
         try:
             filled = store.fill(self._cloud, row["snapshot"]["image_id"], _counted(stream, steps, row))
-            await _telling(self._db, row, steps, filled)
+            await telling(self._db, row, steps, filled)
         finally:
             await stream.aclose()
 
@@ -371,22 +372,3 @@ def _in_order(row: Row, ports: list[Row]) -> list[Row]:
     """The Server's ports in the order of its NICs; a port that somebody deleted is no NIC any more."""
     by_id = {port["id"]: port for port in ports}
     return [by_id[port_id] for port_id in port_ids(row) if port_id in by_id]
-
-
-async def _telling(db: Database, row: Row, steps: Steps, work: Coroutine[Any, Any, T]) -> T:
-    """Wait for the Host. While it takes long, write every second how far it is, and give up when the Server is wanted
-    otherwise: a delete does not wait for the end of an upload. Raises Overtaken.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        while True:
-            done, _ = await asyncio.wait({task}, timeout=LOOK_SECONDS)
-            if done:
-                return task.result()
-            if steps.changed:
-                await db.write(lambda tx: server_end.progress(tx, row, steps))
-            if await SERVER.count(db, {"id": row["id"], "generation": row["generation"]}) == 0:
-                raise Overtaken
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -8,6 +8,7 @@ kill in between does the step again, and each may be done again. Nothing is deta
 for a Server that is deleted or evacuated while its Host is down: see docs/decisions/server-volumes.md.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -74,9 +75,52 @@ class Volumes:
             if one["attachment_id"] in found:
                 attachment = await self._connected(row, one, found[one["attachment_id"]], volumes)
                 info = attach.connection_of(self._secrets, attachment)
+                info = await self._cloud.use(attach.Connections).with_key(info)
                 mode = {"access_mode": attachment["attach_mode"] or "rw"}
                 sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
         return sources
+
+    async def connect_at(self, row: Row, host: str) -> dict[str, Source]:
+        """How another Host reaches the volumes of a machine that goes there while it runs: id of the device -> source.
+        Nothing is noted of it before the machine is there. Raises Unavailable, DeviceFailed.
+
+        Both Hosts have a volume open for a moment. Where they do not reach it in the same way (its file here, a
+        target there), one would not see what the other has just written.
+        """
+        ways, sources = self._cloud.use(attach.Connections), {}
+        for one, attachment, volume in await self._connected_now(row):
+            try:
+                info = await ways.connect(volume, connector_of(row | {"host": host}, one))
+            except (Unavailable, DeviceFailed):
+                raise
+            except HaganeError as error:
+                raise DeviceFailed(f"Volume {volume['id']} could not be attached. Reason: {error.message}") from error
+            if info["driver_volume_type"] != attachment["connection"]["driver_volume_type"]:
+                raise DeviceFailed(f"{row['host']} and {host} do not reach volume {volume['id']} in the same way: "
+                                   "the server has to be stopped to go from one to the other (migrate).")  # fmt: skip
+            mode = {"access_mode": attachment["attach_mode"] or "rw"}
+            sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
+        return sources
+
+    async def leave(self, row: Row, host: str) -> None:
+        """A Host to which the machine did not go has no way to its volumes. What cannot be told now, ends by itself:
+        nobody noted it."""
+        ways = self._cloud.use(attach.Connections)
+        for one, _, volume in await self._connected_now(row):
+            with contextlib.suppress(HaganeError):
+                await ways.disconnect(volume, connector_of(row | {"host": host}, one))
+
+    async def _connected_now(self, row: Row) -> list[tuple[Entry, Row, Row]]:
+        """The volumes that are in the machine: device, attachment, volume."""
+        wanted = {one["attachment_id"]: one for one in device.volumes(row) if one["attachment_id"]}
+        if not wanted:
+            return []
+        found = await ATTACHMENT.select(self._db, {"id": list(wanted)})
+        volumes = await self._volumes(found)
+        return [
+            (wanted[one["id"]], one, volumes[one["volume_id"]]) for one in found
+            if one["connection"] and one["volume_id"] in volumes
+        ]  # fmt: skip
 
     async def _volumes(self, attachments: Collection[Row]) -> dict[str, Row]:
         ids = [one["volume_id"] for one in attachments]

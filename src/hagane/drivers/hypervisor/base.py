@@ -142,6 +142,19 @@ class Hypervisor(Protocol):
         """Bring the machine to the desired state; `images` holds every BaseImage that its disks name."""
         ...
 
+    async def migrate(self, machine: Machine, target: "Hypervisor", progress: Progress) -> Seen:
+        """The machine goes on on another Host while it runs (or is paused): its memory goes there, and the disks that
+        this Host keeps. `machine` is the desired one, its volumes as the target reaches them. Afterwards nothing of it
+        is here. Where this raises or is cancelled, whoever asks next looks at both Hosts: it runs on one of them.
+
+        Raises Unavailable if it does not run here.
+        """
+        ...
+
+    async def hurry(self, machine_id: str) -> None:
+        """A machine that is on its way stands still until it has arrived: so it does, however much it writes."""
+        ...
+
     async def remove(self, machine_id: str) -> None:
         """Machine, disks, config drive, console log: all gone. Removing what is not there is fine."""
         ...

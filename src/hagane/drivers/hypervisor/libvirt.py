@@ -14,14 +14,16 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import libvirt
 
 from hagane.drivers.hypervisor import libvirt_domain as domain
+from hagane.drivers.hypervisor import libvirt_migrate as migration
 from hagane.drivers.hypervisor import libvirt_storage as storage
 from hagane.drivers.hypervisor import libvirt_volume as volume
 from hagane.drivers.hypervisor import plan as step
-from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Machine, Power, Progress, Seen
+from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Hypervisor, Machine, Power, Progress, Seen
 from hagane.drivers.hypervisor.libvirt_console import Console
 from hagane.drivers.hypervisor.libvirt_disk import MARK, disk_owner
 from hagane.drivers.hypervisor.libvirt_facts import is_local, read_facts
@@ -51,8 +53,10 @@ class Libvirt:
         machine: str = "pc",
         bridge: str = "br-int",
         userspace_datapath: bool = False,
+        address: str = "",
     ) -> None:
-        """`uri`: libvirt's, as "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"; `pool`: a folder on the Host."""
+        """`uri`: libvirt's, as "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"; `pool`: a folder on the Host;
+        `address`: where it hears other Hosts, if that is not in the URI."""
         self.style = Style(
             accel=accel,
             machine=machine,
@@ -62,6 +66,7 @@ class Libvirt:
             userspace=userspace_datapath,
         )
         self._local = is_local(uri)
+        self._address = address or urlsplit(uri).hostname or ""
         self._link = Link(uri, self._prepare, name)
         self._link.on_change = self._came_or_went
         self._link.on_event = self._event
@@ -106,6 +111,35 @@ class Libvirt:
     async def remove(self, machine_id: str) -> None:
         await self._link.run(domain.remove, machine_id)
         await self._link.run(storage.drop_all, machine_id)
+
+    async def migrate(self, machine: Machine, target: Hypervisor, progress: Progress) -> Seen:
+        if not isinstance(target, Libvirt) or target.style.userspace != self.style.userspace:
+            raise DeviceFailed(f"{self._link.host}: machines that run cannot go to a Host of another kind")
+        if not target._address:
+            raise DeviceFailed(f"{target._link.host}: it has no address where it hears other Hosts")
+        luggage = await self._link.run(migration.pack, machine.id)
+        progress("migrate", 0)
+        await target._link.run(migration.receive, machine, luggage)
+        way = (machine, luggage, self.style, target.style, target._link, target._address)
+        gone = asyncio.ensure_future(self._link.run(migration.go, *way, bulk=True, seconds=COPY_SECONDS))
+        try:
+            while not (await asyncio.wait({gone}, timeout=1.0))[0]:
+                progress("migrate", await self._link.run(migration.percent, machine.id))
+            gone.result()
+        finally:
+            if not gone.done():
+                with contextlib.suppress(HaganeError):
+                    await self._link.run(domain.abort_copy, machine.id)
+                await asyncio.gather(gone, return_exceptions=True)
+        await self.remove(machine.id)
+        progress("migrate", 100)
+        seen = await target._link.run(domain.seen, machine.id)
+        if seen is None:
+            raise Unavailable(f"{target._link.host}: machine {machine.id} vanished when it had arrived")
+        return seen
+
+    async def hurry(self, machine_id: str) -> None:
+        await self._link.run(domain.pause, machine_id)
 
     async def console_log(self, machine_id: str) -> bytes:
         return await self._link.run(storage.console_log, machine_id)

@@ -24,7 +24,7 @@ MOVED = "urn:hagane:moved:1"
 _BUS = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd", "usb": "sd"}
 _STEMS = tuple(f"{way}_{unit}" for unit in ("bytes_sec", "iops_sec") for way in ("total", "read", "write"))
 IOTUNE = (*_STEMS, *(f"{stem}_max" for stem in _STEMS), "size_iops_sec")
-_ALIAS = "ua-"
+USER_ALIAS = "ua-"
 _SECRETS = uuid.UUID("5f0c1d1e-8a3f-4f5e-9c56-6f5a3c1a7d10")
 
 
@@ -79,7 +79,7 @@ def disk_xml(machine_id: str, disk: Disk, target: str, folder: str, seen: SeenDi
             sub(tune, name, text=limit)
     sub(node, "serial", text=(disk.serial or disk.key)[:36])
     if disk.source:
-        sub(node, "alias", name=_ALIAS + disk.key)
+        sub(node, "alias", name=USER_ALIAS + disk.key)
     if seen and seen.address:
         sub(node, "address", **seen.address)
     return node
@@ -186,6 +186,13 @@ def seen_disks(root: ET.Element) -> dict[str, SeenDisk]:
     return dict(filter(None, (_seen(node, moved) for node in root.findall("devices/disk"))))
 
 
+def disk_nodes(root: ET.Element) -> list[tuple[str, ET.Element]]:
+    """Our disks in a domain: key and element."""
+    moved = notes(root)
+    found = ((_seen(node, moved), node) for node in root.findall("devices/disk"))
+    return [(seen[0], node) for seen, node in found if seen]
+
+
 def _seen(node: ET.Element, moved: Mapping[tuple[str, str], str]) -> tuple[str, SeenDisk] | None:
     alias, source, mirror = _get(node, "alias", "name"), _source(node), node.find("mirror")
     address = node.find("address")
@@ -197,7 +204,7 @@ def _seen(node: ET.Element, moved: Mapping[tuple[str, str], str]) -> tuple[str, 
         return key, disk
     if owner := disk_owner(source.rpartition("/")[2]):
         return owner[1], disk
-    return (alias.removeprefix(_ALIAS), disk) if alias.startswith(_ALIAS) else None
+    return (alias.removeprefix(USER_ALIAS), disk) if alias.startswith(USER_ALIAS) else None
 
 
 def _source(node: ET.Element) -> str:

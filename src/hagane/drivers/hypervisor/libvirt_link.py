@@ -160,6 +160,14 @@ class Link:
         finally:
             self._abandon(work)
 
+    def share(self, function: Callable[[Any], T]) -> T:
+        """`function(connection)` in the caller's own thread, which is inside a call of another Host's connection.
+        Raises Unavailable."""
+        connection = self.connection
+        if connection is None:
+            raise self._why
+        return self._users.call(function, connection)
+
     def _abandon(self, work: Future[Any]) -> None:
         """Nobody waits for this call any more. While its thread does, no other call is begun: a Host that hangs would
         swallow all threads, and libvirt's client does not survive the end of a connection with many calls inside."""

@@ -33,6 +33,7 @@ from hagane.errors import DeviceFailed, Unavailable
 POOL, LOG_POOL = "hagane", "hagane-console"
 RUBBISH_AGE = 600.0  # seconds without change after which a half-made file belongs to nobody
 LOG_BYTES = 1 << 20
+LARGEST_DRIVE = 64 << 20
 _QCOW2 = "<target><format type='qcow2'/><compat>1.1</compat></target>"  # the default has no zero clusters
 _IMAGE = re.compile(rf"{MARK}-image\.([^.]+)\.([0-9a-f]+)(\.ready)?")
 _TEMPORARY = re.compile(rf"{MARK}-[^.]+\.[^.]+\.snapshot\.[0-9a-f]+")
@@ -87,6 +88,18 @@ def make_drive(connection: Any, machine_id: str, key: str, content: bytes) -> No
     upload(connection, volume, Bytes(content), len(content), sparse=False)
 
 
+def read_drive(connection: Any, machine_id: str, key: str) -> bytes:
+    """The bytes of a config drive; not many."""
+    return tail(connection, _disk(connection, machine_id, key), LARGEST_DRIVE)
+
+
+def make_blank(connection: Any, machine_id: str, key: str, size: int) -> None:
+    """An empty qcow2 volume of so many bytes."""
+    name = escape(disk_name(machine_id, key))
+    pool = connection.storagePoolLookupByName(POOL)
+    pool.createXML(f"<volume><name>{name}</name>{_capacity(size)}{_QCOW2}</volume>", 0)
+
+
 def is_whole(connection: Any, machine_id: str, disk: Disk) -> bool:
     """Whether a disk that is in no domain yet was made to its end (libvirtd may have been killed while making it).
 
@@ -101,7 +114,11 @@ def is_whole(connection: Any, machine_id: str, disk: Disk) -> bool:
 
 def disk_gb(connection: Any, machine_id: str, key: str) -> int:
     """Whole GB that a disk has."""
-    return int(_disk(connection, machine_id, key).info()[1]) >> 30
+    return disk_bytes(connection, machine_id, key) >> 30
+
+
+def disk_bytes(connection: Any, machine_id: str, key: str) -> int:
+    return int(_disk(connection, machine_id, key).info()[1])
 
 
 def grow_disk(connection: Any, machine_id: str, disk: Disk) -> None:
@@ -216,6 +233,14 @@ def console_log(connection: Any, machine_id: str) -> bytes:
         if len(content) < LOG_BYTES:
             content = _tail(connection, pool, name, LOG_BYTES - len(content)) + content
     return content
+
+
+def make_log(connection: Any, machine_id: str, content: bytes) -> None:
+    """A console log that begins with what was printed on another Host."""
+    xml = f"<volume><name>{log_name(machine_id)}</name>{_capacity(0)}<target><format type='raw'/></target></volume>"
+    volume = connection.storagePoolLookupByName(LOG_POOL).createXML(xml, 0)
+    if content:
+        upload(connection, volume, Bytes(content), len(content), sparse=False)
 
 
 def flat_copy(connection: Any, machine_id: str, key: str, token: str) -> None:

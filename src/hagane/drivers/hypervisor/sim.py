@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hagane.drivers.hypervisor import plan as step
-from hagane.drivers.hypervisor.base import BaseImage, Disk, HostFacts, Machine, MachineNic, Power, Progress, Seen
+from hagane.drivers.hypervisor.base import (
+    BaseImage,
+    Disk,
+    HostFacts,
+    Hypervisor,
+    Machine,
+    MachineNic,
+    Power,
+    Progress,
+    Seen,
+)
 from hagane.drivers.hypervisor.sim_guest import Shell, console_text, empty_qcow2, uptime_text
 from hagane.drivers.hypervisor.sim_journal import Journal
 from hagane.drivers.hypervisor.sim_knobs import Delays, Faults
@@ -63,6 +73,7 @@ class SimHypervisor:
         self._images: dict[str, asyncio.Lock] = {}
         self._present: set[str] = set()  # base images brought here
         self._shells: dict[str, Shell] = {}
+        self._hurried: dict[str, asyncio.Event] = {}  # machines on their way to another Host
         self._changed: Callable[[str], None] = lambda _machine_id: None
         self._journal = Journal(state, _Record) if state else None
 
@@ -106,14 +117,39 @@ class SimHypervisor:
             raise Unavailable(f"machine {machine.id} vanished while it was being changed")
         return seen
 
+    async def migrate(self, machine: Machine, target: Hypervisor, progress: Progress) -> Seen:
+        self.faults.before("migrate", machine.id)
+        if not isinstance(target, SimHypervisor):
+            raise DeviceFailed("a simulated machine goes to a simulated Host only")
+        target.faults.before("receive", machine.id)
+        progress("migrate", 0)
+        hurried = self._hurried[machine.id] = asyncio.Event()
+        try:
+            await self._under_way(hurried)
+        finally:
+            del self._hurried[machine.id]
+        record = self._records.get(machine.id)
+        if record is None or record.power not in UP:
+            raise Unavailable("the machine does not run")
+        target._keep(machine.id, replace(record, stored=_essence(machine)))
+        self._keep(machine.id, None)
+        self._hang_up(machine.id)
+        target.faults.after("receive", machine.id)
+        self.faults.after("migrate", machine.id)
+        progress("migrate", 100)
+        return (await target.read())[machine.id]
+
+    async def hurry(self, machine_id: str) -> None:
+        self.faults.before("hurry", machine_id)
+        if machine_id in self._hurried:
+            self._hurried[machine_id].set()
+
     async def remove(self, machine_id: str) -> None:
         self.faults.before("remove", machine_id)
         if machine_id in self._records:
             await self._wait(self.delays.remove)
-            self._records.pop(machine_id, None)
+            self._keep(machine_id, None)
             self._hang_up(machine_id)
-            if self._journal:
-                self._journal.put(machine_id, None)
         self.faults.after("remove", machine_id)
 
     async def console_log(self, machine_id: str) -> bytes:
@@ -351,7 +387,22 @@ class SimHypervisor:
         if shell:
             shell.end()
 
-    def _keep(self, machine_id: str, record: _Record) -> None:
+    async def _under_way(self, hurried: asyncio.Event) -> None:
+        """The time that a machine takes to another Host, unless somebody is in a hurry."""
+        waits = {asyncio.ensure_future(wait) for wait in (self._wait(self.delays.migrate), hurried.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _keep(self, machine_id: str, record: _Record | None) -> None:
+        """What is there of a machine from now on; None: nothing."""
+        if record is None:
+            self._records.pop(machine_id, None)
+        else:
+            self._records[machine_id] = record
         if self._journal:
             self._journal.put(machine_id, record)
 

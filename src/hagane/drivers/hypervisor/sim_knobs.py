@@ -20,6 +20,7 @@ class Delays:
     plug: float = 0.03
     unplug: float = 0.25
     copy: float = 0.5  # a disk into another
+    migrate: float = 1.0  # a machine that runs, to another Host
     pause: float = 0.005
     suspend: float = 0.2
     remove: float = 0.02

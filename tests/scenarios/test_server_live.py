@@ -1,0 +1,179 @@
+"""Live migrations: the machine runs all the time, and afterwards all that it has is on the other Host."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagane.drivers.hypervisor.base import Power, Seen
+from hagane.drivers.hypervisor.sim_knobs import Delays
+from hagane.reconcile.server_live import Place, Sight, place_of
+from tests.scenarios.server_world import V21, World, beside, world
+from tests.scenarios.test_server_faults import action, delete
+from tests.scenarios.test_server_move import claims, statuses
+from tests.scenarios.test_server_volume import attached
+
+SLOW = Delays(**dict.fromkeys(Delays.__slots__, 0.0) | {"migrate": 60.0})
+
+
+async def begin(w: World, *, paused: bool = False) -> tuple[str, str, str]:
+    """A Server, where it is, and the other Host."""
+    server_id = str((await w.create(config_drive=True))["id"])
+    await w.settled(server_id)
+    if paused:
+        await action(pause=None)(w, server_id)
+        await w.settled(server_id)
+    source = (await w.row(server_id))["host"]
+    return server_id, source, "b" if source == "a" else "a"
+
+
+async def go(w: World, server_id: str, host: str | None = None) -> None:
+    body = {"os-migrateLive": {"host": host, "block_migration": "auto"}}
+    answer = await w.admin.post(f"{V21}/servers/{server_id}/action", json=body)
+    assert answer.status_code == 202, answer.text
+
+
+async def under_way(w: World, server_id: str) -> dict[str, Any]:
+    """The migration, when it is running."""
+    found: list[dict[str, Any]] = []
+
+    async def runs() -> bool:
+        answer = await w.admin.get(f"{V21}/servers/{server_id}/migrations")
+        found[:] = answer.json()["migrations"]
+        return bool(found) and found[0]["status"] == "running"
+
+    await w.until(runs)
+    shown = await w.show(server_id)
+    assert shown and (shown["status"], shown["OS-EXT-STS:task_state"]) == ("MIGRATING", "migrating")
+    return found[0]
+
+
+async def where(w: World, server_id: str) -> dict[str, Power]:
+    seen = {name: (await host.read()).get(server_id) for name, host in w.hosts.items()}
+    return {name: one.power for name, one in seen.items() if one}
+
+
+async def end(w: World, server_id: str) -> None:
+    await delete(w, server_id)
+    assert await w.settled(server_id) is None
+    await w.pass_over()
+    assert await w.leaks() == {}
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_it_goes_with_all_that_it_has(paused: bool, tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("a", "b")) as w:
+        server_id, source, dest = await begin(w, paused=paused)
+        if not paused:
+            await attached(w, server_id)
+        before = (await w.hosts[source].read())[server_id]
+        starts = sum(host.faults.calls["Start"] for host in w.hosts.values())
+        await go(w, server_id, dest)
+        shown = await w.settled(server_id)
+        state = "PAUSED" if paused else "ACTIVE"
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == (state, dest), shown
+        assert await where(w, server_id) == {dest: Power.PAUSED if paused else Power.ON}
+        assert (await w.hosts[dest].read())[server_id] == before
+        assert sum(host.faults.calls["Start"] for host in w.hosts.values()) == starts
+        assert (await claims(w), await statuses(w)) == ([(dest, 1)], [("live-migration", "completed")])
+        ports = await w.db.fetch("SELECT binding_host_id FROM port WHERE device_id = :id", {"id": server_id})
+        assert [port["binding_host_id"] for port in ports] == [dest]
+        hosts = await w.db.fetch("SELECT connector FROM volume_attachment")
+        assert all(f'"host":"{dest}"' in one["connector"] for one in hosts) and len(hosts) == (not paused)
+        await w.pass_over()
+        assert await where(w, server_id) == {dest: Power.PAUSED if paused else Power.ON}
+        if paused:
+            await end(w, server_id)
+
+
+async def test_nobody_else_has_room(tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("a",)) as w:
+        server_id, source, _ = await begin(w)
+        await go(w, server_id)
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", source)
+        assert (await claims(w), await statuses(w)) == ([(source, 1)], [("live-migration", "error")])
+        assert (await w.row(server_id))["fault"]["message"].startswith("No valid host was found.")
+        await end(w, server_id)
+
+
+async def test_cancelled(tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        server_id, source, dest = await begin(w)
+        await go(w, server_id)
+        migration = await under_way(w, server_id)
+        assert (migration["source_compute"], migration["dest_compute"]) == (source, dest)
+        assert await claims(w) == [("a", 1), ("b", 1)]
+        one = f"{V21}/servers/{server_id}/migrations/{migration['id']}"
+        assert (await w.admin.get(one)).json()["migration"]["uuid"] == migration["uuid"]
+        assert (await w.admin.delete(one)).status_code == 202
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", source)
+        assert (await where(w, server_id), await claims(w)) == ({source: Power.ON}, [(source, 1)])
+        assert await statuses(w) == [("live-migration", "cancelled")]
+        assert [(await w.admin.request(verb, one)).status_code for verb in ("GET", "DELETE")] == [404, 409]
+        await end(w, server_id)
+
+
+async def test_in_a_hurry(tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        server_id, _, dest = await begin(w)
+        await go(w, server_id)
+        migration = await under_way(w, server_id)
+        one = f"{V21}/servers/{server_id}/migrations/{migration['id']}/action"
+        assert (await w.admin.post(one, json={"force_complete": None})).status_code == 202
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", dest)
+        assert (await w.admin.post(one, json={"force_complete": None})).status_code == 400
+        await end(w, server_id)
+
+
+async def test_deleted_on_its_way(tmp_path: Path) -> None:
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        server_id, _, _ = await begin(w)
+        await go(w, server_id)
+        await under_way(w, server_id)
+        await end(w, server_id)
+        assert await statuses(w) == [("live-migration", "cancelled")]
+
+
+async def test_another_process_goes_on(tmp_path: Path) -> None:
+    """The one that led the way is gone: the machine is where it was, and is brought there by the next."""
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW, lease=0.2) as w:
+        server_id, _, dest = await begin(w)
+        await go(w, server_id)
+        await under_way(w, server_id)
+    for host in w.hosts.values():
+        host.delays = Delays.none()
+    async with beside(tmp_path, w.hosts, lease=0.2) as again:
+        shown = await again.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", dest)
+        await end(again, server_id)
+
+
+ON, PAUSED, OFF = (Sight(True, Seen("x", power, 1)) for power in (Power.ON, Power.PAUSED, Power.OFF))
+NONE, SILENT = Sight(known=True), Sight()
+
+
+@pytest.mark.parametrize(
+    "power, here, there, place",
+    [
+        ("on", ON, NONE, Place.HERE),
+        ("on", ON, PAUSED, Place.HERE),  # it is arriving, or half of it was left
+        ("on", PAUSED, ON, Place.THERE),
+        ("on", NONE, ON, Place.THERE),
+        ("on", SILENT, ON, Place.THERE),
+        ("on", ON, SILENT, Place.HERE),
+        ("on", PAUSED, SILENT, Place.UNKNOWN),  # it may have gone on there
+        ("on", SILENT, NONE, Place.UNKNOWN),
+        ("on", SILENT, PAUSED, Place.UNKNOWN),
+        ("on", PAUSED, NONE, Place.HERE),
+        ("on", OFF, NONE, Place.NOWHERE),
+        ("on", NONE, NONE, Place.NOWHERE),
+        ("paused", PAUSED, PAUSED, Place.HERE),
+        ("paused", NONE, PAUSED, Place.THERE),
+        ("paused", PAUSED, SILENT, Place.HERE),
+    ],
+)
+def test_where_it_is(power: str, here: Sight, there: Sight, place: Place) -> None:
+    assert place_of(power, here, there) is place
