@@ -86,11 +86,13 @@ BODIES: dict[str, list[Any]] = {
         {"os-migrate_volume": {"host": "x"}},
         {"os-migrate_volume_completion": {"new_volume": NOBODY}},
         {"os-extend_volume_completion": {}},
+        {"os-unmanage": {}},
     ],
     "snapshot:action": [
         {"os-reset_status": {"status": "error"}},
         {"os-force_delete": None},
         {"os-update_snapshot_status": {"status": "available"}},
+        {"os-unmanage": {}},
     ],
     "backup:action": [{"os-reset_status": {"status": "error"}}, {"os-force_delete": None}],
     "volume_group:copy": [{"create-from-src": {"source_group_id": NOBODY}}],
@@ -446,7 +448,7 @@ class World:
         self.ids["volume/messages"] = http.get(f"{v3}/messages", headers=latest).json()["messages"][0]["id"]
         self.ids["qos-specs"] = make(self.admin, "qos-specs", qos_specs={"name": SECRET, "x": SECRET})["id"]
         self.ids |= {
-            "volume/metadata": SECRET, "extra_specs": SECRET, "default-types": self.victim.project_id,
+            "volume/metadata": SECRET, "extra_specs": SECRET, "volume/encryption": "cipher", "default-types": self.victim.project_id,
             "os-hosts": "hagane@sim", "capabilities": "hagane@sim", "volume/extensions": "backups",
         }  # fmt: skip
 
@@ -477,7 +479,9 @@ class World:
         make("runbooks", name="CUSTOM_Y", steps=[{"interface": "bios", "step": SECRET, "order": 1}])
         make("volume/connectors", node_uuid=node, type="iqn", connector_id=SECRET)
         make("volume/targets", node_uuid=node, volume_type="iscsi", volume_id=SECRET, boot_index=0)
-        self.ids |= {f"baremetal/{name}": SECRET for name in ("indicators", "bios", "history", "vifs")}
+        self.ids |= {
+            f"baremetal/{name}": SECRET for name in ("indicators", "bios", "history", "vifs", "vendor_passthru")
+        }
         self.ids |= {"baremetal/heartbeat": node, "baremetal/traits": "CUSTOM_X", "baremetal/drivers": "redfish",
                      "baremetal/conductors": "hagane"}  # fmt: skip
 

@@ -12,7 +12,7 @@ from hagane.reconcile.node_phase import PHASES
 
 def row(state: str, **more: Any) -> dict[str, Any]:
     fake = {f"{name}_interface": "fake" for name in ("deploy", "inspect", "rescue")}
-    base = {"provision_state": state, "target_provision_state": None, "wanted": {}, "seen": {}, "power_state": None,
+    base = {"driver": "redfish", "provision_state": state, "target_provision_state": None, "wanted": {}, "seen": {}, "power_state": None,
             "boot_mode": None, "automated_clean": None, "maintenance": False, "driver_internal_info": {}}  # fmt: skip
     return fake | base | more
 

@@ -76,8 +76,11 @@ class Application:
                       extra={"user_id": request.caller.user_id})  # fmt: skip
 
     async def _answer(self, request: Request, caller: Caller | None = None) -> Response:
-        routes, values = self._router.find((request.scope.get("raw_path") or request.path.encode()).decode("latin-1"))
+        path = (request.scope.get("raw_path") or request.path.encode()).decode("latin-1")
+        routes, values = self._router.find(path)
         request.service = self._owner[id(routes[0])] if routes else self.service_of(request.path)
+        if (spelling := request.service.spelling) is not None and (not routes or path.endswith(".json")):
+            routes, values = self._router.find(spelling(request, path))
         if versions := request.service.versions:
             request.version = versions.negotiate(request.headers)
         route = self._choose(request, routes)
@@ -115,12 +118,17 @@ class Application:
             for route in routes:
                 if route.method == "GET" and route.exists_in(request.version):
                     return route
-        if routes and not any(route.method == method for route in routes):
+        late = next((route for route in routes if route.method == method and route.before), None)
+        if late is not None:
+            raise HaganeError(late.before, code="NotYet", status=404 if method == "GET" else 405)
+        if any(route.exists_in(request.version) for route in routes) and all(
+            route.method != method for route in routes
+        ):
             allow = ", ".join(sorted({route.method for route in routes}))
             raise HaganeError(
                 "The method is not allowed for this resource.", code="MethodNotAllowed", status=405, allow=allow
             )
-        raise errors.NotFound("The resource could not be found.", code="NoRoute")
+        raise errors.NotFound("The resource could not be found.", code="NoRoute", method="" if routes else method)
 
     def service_of(self, path: str) -> Service:
         """The service that answers under a path, whether or not it has a route there."""

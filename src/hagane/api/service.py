@@ -42,6 +42,7 @@ class Route:
     status: int = 200
     query: tuple[str, ...] = ()
     streams: bool = False  # the body is bytes
+    before: str = ""  # what versions before `since` are told: 405, to read it 404; "": there is no such path
     media: tuple[str, ...] = ("application/json",)  # of the request's body
 
     def exists_in(self, version: Version) -> bool:
@@ -129,5 +130,6 @@ class Service:
     headers: dict[str, str] = field(default_factory=dict)  # of every answer
     id_header: str = ""  # a second header that carries the request id ("x-compute-request-id")
     title: str = ""
+    spelling: "Callable[[Request, str], str] | None" = None  # the route's path for one that is spelled otherwise
     routes: list[Route] = field(default_factory=list)
     sockets: dict[str, Any] = field(default_factory=dict)  # path -> WebSocket handler (api/asgi.py)

@@ -72,13 +72,14 @@ class Agents:
 
     async def heartbeat(self, request: Request) -> Response:
         _since(request, 22)
-        given = arguments(await request.json(), FIELDS, ("callback_url",))
+        named = () if "id" in request.params else ("node_ident",)
+        given = arguments(await request.json(), (*FIELDS, *named), ("callback_url", *named))
         _check_fields(request, given)
         _may(request, "node:ipa_heartbeat")
 
         address = _address(request)
         given["callback_url"] = _url(given["callback_url"], address)
-        key = request.params["id"]
+        key = request.params["id"] if "id" in request.params else str(given.pop("node_ident"))
         if not is_uuid(key):
             key = (await self.nodes.load(self.db, key))["id"]
         await self.gate.heartbeat(key, given, inside=address is not None, request_id=request.id)
@@ -101,6 +102,8 @@ class Agents:
         return [
             Route("GET", V1 + "/lookup", self.lookup, "agent:lookup", auth=False, rule=noun + "driver:ipa_lookup",
                   query=("addresses", "node_uuid")),
+            Route("POST", V1 + "/heartbeat", self.heartbeat, "agent:heartbeat_named", auth=False, status=202,
+                  rule=noun + "node:ipa_heartbeat", body=HEARTBEAT_BODY),
             Route("POST", V1 + "/heartbeat/{id}", self.heartbeat, "agent:heartbeat", auth=False, status=202,
                   rule=noun + "node:ipa_heartbeat", body=HEARTBEAT_BODY),
             Route("POST", V1 + "/continue_inspection", self.continue_inspection,

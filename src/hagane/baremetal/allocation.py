@@ -12,7 +12,7 @@ from hagane.api.resource import Attr
 from hagane.api.service import Route
 from hagane.api.types import ListOf, Obj, Str, Time, Uuid, is_uuid
 from hagane.baremetal import claim
-from hagane.baremetal.base import V1, at, forbidden, require
+from hagane.baremetal.base import V1, at, forbidden, is_name, require
 from hagane.baremetal.node import NODE, Nodes
 from hagane.baremetal.node_part import check_trait
 from hagane.baremetal.resource import BareResource
@@ -21,7 +21,6 @@ from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 ENDED = ("enroll", "inspecting", "inspect wait", "manageable", "available", "cleaning", "clean wait", "clean failed",
          "deleting", "error", "deploy failed", "inspect failed")  # fmt: skip
 """States of a Node in which nobody's machine runs on it."""
@@ -30,7 +29,8 @@ ENDED = ("enroll", "inspecting", "inspect wait", "manageable", "available", "cle
 class Allocations(BareResource):
     name, plural, noun, title = "allocation", "allocations", "allocation", "Allocation"
     path, table_name = V1 + "/allocations", "node_allocation"
-    since, named, scoped = 52, True, True
+    since, named, scoped, ident = 52, True, True, "allocation_ident"
+    before = "The API version does not allow allocations"
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),
@@ -75,7 +75,7 @@ class Allocations(BareResource):
         named = body.pop("node", None)
         row = self.parse_create(request, body)
         self._owner(request, row)
-        if row["name"] is not None and (not row["name"] or not set(row["name"]) <= LETTERS or is_uuid(row["name"])):
+        if row["name"] is not None and (not is_name(row["name"]) or is_uuid(row["name"])):
             raise Invalid(f"Cannot create allocation with invalid name '{row['name']}'")
         for trait in row["traits"]:
             check_trait("allocation", trait)
@@ -144,7 +144,7 @@ class Allocations(BareResource):
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         require(request, 57)
         name = changes.get("name")
-        if name is not None and (not name or not set(name) <= LETTERS):
+        if name is not None and not is_name(name):
             raise Invalid(f"Cannot update allocation with invalid name '{name}'")
         await self.unique(tx, "name", name, f"An allocation with name {name} already exists.", but=old["id"])
 
@@ -164,7 +164,12 @@ class Allocations(BareResource):
 
     async def _of_node(self, request: Request, reader: Reader) -> Row:
         key = request.params["id"]
-        node = await self.nodes.find(request, reader, key)
+        try:
+            node = await self.nodes.find(request, reader, key)
+        except NotFound as error:
+            if request.method == "GET":  # there the Node is a filter to the real service, and its lack bad input
+                raise Invalid(error.message) from None
+            raise
         found = await self.table.get(reader, node_id=node["id"])
         if found is None or not request.allowed(self.rule("get"), self.target(found)):
             raise NotFound(f"Allocation for node {key} was not found")

@@ -5,6 +5,7 @@ unless it is asked for detail, a page that is not the last one carries `next`, a
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,10 @@ HEADER = "X-OpenStack-Ironic-API-Version"
 CONDUCTOR = "hagane"
 """All processes of one cloud share the work, so to the API they are one conductor, of this name."""
 
+NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+"""What names of Nodes, groups, allocations and runbooks consist of."""
+
+_NODE_LAST = re.compile(r"/v1/nodes/((?:states|management|maintenance|vendor_passthru)(?:/[^/]+)*)/([^/]+)")
 _PLAIN = frozenset({"NoRoute", "MethodNotAllowed", "BadVersion"})
 _WORDS = "'0', '1', 'f', 'false', 'n', 'no', 'off', 'on', 't', 'true', 'y', 'yes'"
 
@@ -53,12 +58,31 @@ class Versions(Microversions):
         return {HEADER.lower(): f"{version[0]}.{version[1]}"}
 
 
+def spelling(request: Request, path: str) -> str:
+    """The path of a route for one that the real service knows by other words: without the version, with a slash at its
+    end, with the Node behind what is asked of it, and before 1.91 with `.json`."""
+    rest = path.removeprefix(ROOT)
+    if rest.rstrip("/").endswith(".json") and request.headers.get(HEADER.lower()):
+        rest = rest.rstrip("/").removesuffix(".json") if VERSIONS.negotiate(request.headers) < (1, 91) else rest
+    rest = rest.removesuffix("/")
+    if not rest.startswith("/v1/"):
+        rest = "/v1" + rest
+    if last := _NODE_LAST.fullmatch(rest):
+        rest = f"/v1/nodes/{last[2]}/{last[1]}"
+    return ROOT + rest
+
+
 VERSIONS = Versions("baremetal", OLDEST, NEWEST, HEADER)
 RANGE = {
     "x-openstack-ironic-api-minimum-version": OLDEST,
     "x-openstack-ironic-api-maximum-version": NEWEST,
 }
 """Headers of every answer."""
+
+
+def status(error: HaganeError) -> int | None:
+    """The web framework below the real service knows everything by GET, and nothing by PUT that is not there."""
+    return 405 if error.code == "NoRoute" and error.extra.get("method") == "PUT" else None
 
 
 def envelope(error: HaganeError, status: int, request: Request) -> tuple[Any, dict[str, str]]:
@@ -82,6 +106,10 @@ def wording(field: str, value: Any, reason: str) -> str:
     if "is not a valid MAC address" in reason:
         return f"Expected valid MAC address for {field}: {value}"
     return f"Schema error for {field}: {reason}"
+
+
+def is_name(text: str) -> bool:
+    return 0 < len(text) <= 255 and set(text) <= NAME
 
 
 def at(request: Request, minor: int) -> bool:

@@ -30,7 +30,7 @@ class Belonging(BareResource):
         return Sql(sql, {"mine": project})
 
     async def find(self, request: Request, reader: Reader, key: str) -> Row:
-        row = await self.load(reader, key)
+        row = await self.asked_for(request, reader, key)
         node = await self.nodes.table.get(reader, id=row["node_id"])
         if not request.allowed(self.rule("get"), node_target(node or {})):
             raise self.not_found(key)
@@ -124,3 +124,10 @@ class Wired(Belonging):
                   since=since_below, query=names),
             *super().routes(),
         ]  # fmt: skip
+
+
+def with_vif(row: Row, view: Row) -> Row:
+    """What clients look for in `internal_info`: the tenant's Port that a Nic or a group carries."""
+    if row["vif"] is not None and "internal_info" in view:
+        view["internal_info"] = (view["internal_info"] or {}) | {"tenant_vif_port_id": row["vif"]}
+    return view

@@ -12,7 +12,7 @@ from hagane.state.database import Row, Tx
 
 class Chassis(BareResource):
     name, plural, noun, title = "chassis", "chassis", "chassis", "Chassis"
-    path = V1 + "/chassis"
+    path, ident = V1 + "/chassis", "chassis_uuid"
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),

@@ -25,7 +25,8 @@ def _steps(field: str, value: Any) -> Any:
 class DeployTemplates(BareResource):
     name, plural, noun, title = "deploy_template", "deploy_templates", "deploy_template", "Deploy template"
     path = V1 + "/deploy_templates"
-    since, named = 55, True
+    since, named, ident = 55, True, "template_ident"
+    before = "The API version does not allow deploy templates"
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),

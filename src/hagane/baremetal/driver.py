@@ -39,12 +39,20 @@ DRIVERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
        "firmware": ("redfish", "no-firmware"), "console": ("no-console", "ipmitool-socat")},
     "ipmi": _COMMON | {"power": ("ipmitool",), "management": ("ipmitool",),
                        "console": ("ipmitool-socat", "no-console")},
-    "fake-hardware": dict.fromkeys(INTERFACES, ("fake",))
-    | {"network": ("noop", "neutron"), "storage": ("noop", "fake", "cinder"), "deploy": ("fake", "direct"),
-       "inspect": ("fake", "agent"), "rescue": ("fake", "agent"), "boot": ("fake", *_COMMON["boot"])},
+    "fake-hardware": {name: ("fake", f"no-{name}") for name in INTERFACES}
+    | {"network": ("noop", "flat", "neutron"), "storage": ("noop", "fake", "cinder"), "deploy": ("fake", "direct"),
+       "inspect": ("fake", "agent", "no-inspect"), "rescue": ("fake", "agent", "no-rescue"),
+       "boot": ("fake", *_COMMON["boot"]), "power": ("fake",), "management": ("fake",)},
 }  # fmt: skip
 """driver -> interface -> what may be named there. `fake-hardware` is a simulated machine with a simulated BMC;
-with the deploy interface "direct" a simulated ramdisk runs on it."""
+with the deploy interface "direct" a simulated ramdisk runs on it. `flat` is for machines that have no wires: somebody
+else's network, in which all Nics stay."""
+
+FACTORY: Row = {
+    "boot_device": {"boot_device": "disk", "persistent": True}, "boot_devices": ["pxe", "disk", "cdrom", "uefihttp"],
+    "indicators": {"led@system": {"state": "off", "readonly": False, "states": ["on", "off", "blinking"]}},
+}  # fmt: skip
+"""What the BMC of a simulated machine shows before anybody has asked it for anything (drivers/bmc/sim.py)."""
 
 PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "redfish": {

@@ -11,7 +11,7 @@ from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import BadValue, Bool, Custom, Mac, Obj, Str, Time, Uuid
 from hagane.baremetal import rack
 from hagane.baremetal.base import V1, require
-from hagane.baremetal.belonging import Wired
+from hagane.baremetal.belonging import Wired, with_vif
 from hagane.baremetal.nic_group import NicGroups
 from hagane.errors import Conflict, Invalid
 from hagane.network import plugged
@@ -82,7 +82,7 @@ class Nics(Wired):
         "available_for_dynamic_portgroup",
     )  # fmt: skip
     filters = ("node", "node_uuid", "address", "portgroup", "shard", "conductor_group", "project")
-    named = True
+    named, ident = True, "port_ident"
 
     def where(self, request: Request, args: dict[str, str]) -> tuple[dict[str, Any], list[Sql]]:
         found, conditions = super().where(request, args)
@@ -91,6 +91,9 @@ class Nics(Wired):
             sql = "nic.group_id IN (SELECT id FROM nic_group WHERE id = :pg OR name = :pg)"
             conditions.append(Sql(sql, {"pg": args["portgroup"]}))
         return found, conditions
+
+    def finish(self, request: Request, row: Row, view: Row, chosen: tuple[str, ...] | None) -> Row:
+        return with_vif(row, view)
 
     def parse_create(self, request: Request, body: dict[str, Any]) -> Row:
         if "node_ident" in body:
@@ -135,6 +138,8 @@ class Nics(Wired):
             raise Invalid("Smart NIC port must have port_id and hostname in local_link_connection")
         if row.get("group_id") is not None:
             await self._check_group(tx, row)
+            if changes.keys() & {"group_id", "physical_network"}:
+                await self._check_wires(tx, row)
 
     async def _check_group(self, tx: Tx, row: Row) -> None:
         group = await NicGroups.table.get(tx, id=row["group_id"])
@@ -146,6 +151,22 @@ class Nics(Wired):
             raise Conflict(f"Port group {group['id']} doesn't support standalone ports. This port cannot be "
                 "created as a "
                            "member of that portgroup as the port's 'pxe_enabled' field was set to True.")  # fmt: skip
+
+    async def _check_wires(self, tx: Tx, row: Row) -> None:
+        """All Nics of a group hang on one physical network; the first one says which. Raises Conflict."""
+        members = await self.table.select(tx, {"group_id": row["group_id"]}, columns=("id", "physical_network"))
+        others = {nic["physical_network"] for nic in members if nic["id"] != row["id"]}
+        group = await NicGroups.table.get(tx, id=row["group_id"]) if not others else None
+        if group is not None and group["physical_network"] is None:
+            network = {"physical_network": row.get("physical_network")}
+            await NicGroups.table.update(tx, {"id": row["group_id"]}, network)
+            return
+        there = group["physical_network"] if group is not None else next(iter(others))
+        if row.get("physical_network") != there:
+            raise Conflict(
+                f"Port with physical network {row.get('physical_network')} cannot become a member of port group "
+                f"{row['group_id']} which has ports in physical network {there}."
+            )
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
         if row["vif"] is not None and not row["_node"]["maintenance"]:

@@ -4,14 +4,13 @@ from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.types import Bool, Mac, Obj, Str, Time, Uuid, is_uuid
 from hagane.baremetal import rack
-from hagane.baremetal.base import V1, links
-from hagane.baremetal.belonging import Wired
+from hagane.baremetal.base import V1, is_name, links
+from hagane.baremetal.belonging import Wired, with_vif
 from hagane.errors import Invalid
 from hagane.state.database import Row, Tx
 
 BOOL = Bool(nullable=True, loose=True)
 FREE = Obj(open=True, nullable=True)
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
 
 class NicGroups(Wired):
@@ -41,7 +40,7 @@ class NicGroups(Wired):
     patchable = ("address", "extra", "mode", "name", "node_uuid", "properties", "standalone_ports_supported",
                  "physical_network", "category")  # fmt: skip
     filters = ("node", "address", "conductor_group", "shard", "project")
-    named = True
+    named, ident = True, "portgroup"
 
     def extras(self, request: Request) -> frozenset[str]:
         return frozenset({"links", "ports"})
@@ -49,7 +48,7 @@ class NicGroups(Wired):
     def finish(self, request: Request, row: Row, view: Row, chosen: tuple[str, ...] | None) -> Row:
         if chosen is None and request.version >= (1, 24):
             view["ports"] = links(request, f"portgroups/{row['id']}/ports")
-        return view
+        return with_vif(row, view)
 
     async def creating(self, request: Request, tx: Tx, row: Row) -> None:
         await self.unique(tx, "id", row["id"], f"A portgroup with UUID {row['id']} already exists.")
@@ -62,7 +61,7 @@ class NicGroups(Wired):
 
     async def _check(self, tx: Tx, row: Row, changes: Row, text: str) -> None:
         name, address = changes.get("name"), changes.get("address")
-        if name is not None and (not name or is_uuid(name) or not set(name) <= LETTERS):
+        if name is not None and (is_uuid(name) or not is_name(name)):
             raise Invalid(f"{text} '{name}'")
         await self.unique(tx, "name", name, f"A portgroup with name {name} already exists.", but=row["id"])
         said = f"A portgroup with MAC address {address} already exists."

@@ -16,13 +16,14 @@ from hagane.baremetal.base import (
     at,
     boolean,
     forbidden,
+    is_name,
     links,
     need,
     node_target,
     require,
 )
 from hagane.baremetal.chassis import Chassis
-from hagane.baremetal.driver import complete
+from hagane.baremetal.driver import FACTORY, complete
 from hagane.baremetal.node_filter import FILTERS, where
 from hagane.baremetal.node_row import ATTRS, HISTORY, INDEXES, INTERFACES, INVENTORY, PATCHABLE
 from hagane.baremetal.node_rule import check_changeable, check_changes, check_delete, implied, reservation
@@ -35,7 +36,6 @@ from hagane.state.secret import Secrets
 from hagane.state.table import Sql
 
 RESERVED = ("maintenance", "management", "states", "vendor_passthru", "detail", "validate")
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _RULES = (
     ("instance_info", "update_instance_info"), ("extra", "update_extra"), ("driver_info", "update:driver_info"),
     ("properties", "update:properties"), ("chassis_uuid", "update:chassis_uuid"),
@@ -53,7 +53,7 @@ class Nodes(BareResource):
     path = V1 + "/nodes"
     attrs, indexes, patchable = ATTRS, INDEXES, PATCHABLE
     brief = ("instance_uuid", "maintenance", "power_state", "provision_state", "uuid", "name")
-    filters, named, scoped = FILTERS, True, True
+    filters, named, scoped, ident = FILTERS, True, True, "node"
 
     def __init__(self, cloud: Any) -> None:
         super().__init__(cloud)
@@ -72,11 +72,6 @@ class Nodes(BareResource):
         row = await self.find(request, reader, key or request.params["id"])
         need(request, f"baremetal:node:{rule}", node_target(row))
         return row
-
-    async def load(self, reader: Reader, key: str) -> Row:
-        if not is_uuid(key) and not _valid(key):
-            raise Invalid(f"Expected UUID or name for node: {key}")
-        return await super().load(reader, key)
 
     # -- answers -----------------------------------------------------------------------------------------------
 
@@ -136,6 +131,7 @@ class Nodes(BareResource):
         node_reach.check_urls(request.caller, {}, row)
         row |= complete(row)
         row["provision_state"] = "enroll" if at(request, 11) else "available"
+        row["seen"] = FACTORY if row["driver"] == "fake-hardware" else {}
         sealed(self.secrets, row, row)
         await self.table.insert(tx, row)
         await work.wake(tx, "node", row["id"], request_id=request.id)
@@ -253,15 +249,11 @@ def older_state(request: Request, view: MutableMapping[str, Any]) -> None:
 
 def check_name(name: Any, text: str) -> None:
     """Raises Invalid."""
-    if not isinstance(name, str) or not _valid(name) or is_uuid(name):
+    if not isinstance(name, str) or not is_name(name) or is_uuid(name):
         raise Invalid(text)
     if name in RESERVED:
         raise Invalid(f'The word "{name}" is reserved and can not be used as a node name. '
                       f"Reserved words are: {', '.join(RESERVED)}.")  # fmt: skip
-
-
-def _valid(name: str) -> bool:
-    return 0 < len(name) <= 255 and set(name) <= _NAME
 
 
 def _parts(whole: dict[str, Any]) -> dict[str, Any]:

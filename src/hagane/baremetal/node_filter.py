@@ -16,6 +16,7 @@ FILTERS = (
 _SINCE = {"provision_state": 9, "driver": 16, "resource_class": 21, "fault": 42, "conductor_group": 46, "conductor": 49,
           "owner": 50, "lessee": 65, "shard": 82, "sharded": 82, "include_children": 83, "parent_node": 83,
           "instance_name": 104}  # fmt: skip
+FAULTS = ("power failure", "clean failure", "rescue abort failure", "service failure")
 _TOLD = frozenset({"driver", "resource_class", "fault", "conductor_group", "owner", "lessee", "conductor"})
 _COLUMNS = {"chassis_uuid": "chassis_id", "instance_uuid": "instance_id"} | {
     name: name for name in ("provision_state", "driver", "resource_class", "fault", "owner", "lessee", "parent_node",
@@ -30,6 +31,8 @@ def where(request: Request, args: dict[str, str]) -> tuple[dict[str, Any], list[
             require(request, since, told=name in _TOLD)
     if "provision_state" in args and args["provision_state"] not in STATES:
         raise Invalid(f'Provision state "{args["provision_state"]}" is not valid')
+    if args.get("fault", FAULTS[0]) not in FAULTS:
+        raise Invalid(f'Unrecognized fault "{args["fault"]}" is specified, allowed faults are {FAULTS}')
     found: dict[str, Any] = {column: args[name] for name, column in _COLUMNS.items() if name in args}
     if "conductor_group" in args:
         found["conductor_group"] = args["conductor_group"].lower()

@@ -21,7 +21,7 @@ from hagane.baremetal.node_history import History
 from hagane.baremetal.node_row import INVENTORY
 from hagane.baremetal.node_verb import NodeVerbs, unsupported
 from hagane.baremetal.vif import attach, detach
-from hagane.errors import Invalid, NotFound
+from hagane.errors import HaganeError, Invalid, NotFound
 from hagane.state import work
 from hagane.state.database import Row, Tx
 
@@ -79,7 +79,7 @@ class NodeParts:
         return json_response(200, {"traits": row["traits"] or []})
 
     async def set_traits(self, request: Request) -> Response:
-        require(request, 37)
+        _since_37(request)
         await self.nodes.need(request, self.db, "traits:set")
         body = await request.json()
         if not isinstance(body, dict) or "traits" not in body:
@@ -96,17 +96,17 @@ class NodeParts:
         return empty(204)
 
     async def add_trait(self, request: Request) -> Response:
-        require(request, 37)
+        _since_37(request)
         name = request.params["trait"]
         await self.nodes.need(request, self.db, "traits:set")
         check_trait("trait", name)
-        if await request.body():
-            raise Invalid("No body should be provided when setting a single trait")
+        if await request.json():  # clients send empty ones
+            raise Invalid("No body should be provided when adding a trait")
         await self._store_traits(request, "traits:set", lambda old: old | {name})
         return empty(204, {"location": f"{request.url}/v1/nodes/{request.params['id']}/traits/{name}"})
 
     async def drop_trait(self, request: Request) -> Response:
-        require(request, 37)
+        _since_37(request)
         name = request.params["trait"]
 
         def without(old: set[str], row: Row) -> set[str]:
@@ -121,7 +121,7 @@ class NodeParts:
         return empty(204)
 
     async def drop_traits(self, request: Request) -> Response:
-        require(request, 37)
+        _since_37(request)
         await self._store_traits(request, "traits:delete", lambda old: set())
         return empty(204)
 
@@ -275,6 +275,23 @@ class NodeParts:
         await self._change(request, "vif:detach", change)
         return empty(204)
 
+    async def detach_none(self, request: Request) -> Response:
+        await self.nodes.need(request, self.db, "vif:detach")
+        raise Invalid("Missing mandatory parameter: vif_id")
+
+    # -- calls of a vendor's own, of which no driver has any -----------------------------------------------------
+
+    async def vendor_methods(self, request: Request) -> Response:
+        await self.nodes.need(request, self.db, "vendor_passthru")
+        return json_response(200, {})
+
+    async def vendor_call(self, request: Request) -> Response:
+        await self.nodes.need(request, self.db, "vendor_passthru")
+        method = request.params.get("method") or request.args.get("method")
+        raise Invalid(f"No handler for method {method}" if method else "Missing mandatory parameter: method")
+
+    # -- Nodes that are a part of another ------------------------------------------------------------------------
+
     async def children(self, request: Request) -> Response:
         row = await self.nodes.need(request, self.db, "get")
         project = list_scope(request, "node")
@@ -312,7 +329,14 @@ class NodeParts:
             ("GET", "/history/{event}", self.history.show, "history:get", 200, 78),
             ("GET", "/vifs", self.vifs, "vif:list", 200, 28),
             ("POST", "/vifs", self.attach_vif, "vif:attach", 204, 28),
+            ("DELETE", "/vifs", self.detach_none, "vif:detach", 204, 28),
             ("DELETE", "/vifs/{vif}", self.detach_vif, "vif:detach", 204, 28),
+            ("GET", "/vendor_passthru/methods", self.vendor_methods, "vendor_passthru", 200, 1),
+            *(
+                (method, "/vendor_passthru" + more, self.vendor_call, "vendor_passthru", 200, 1)
+                for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+                for more in ("", "/{method}")
+            ),
             ("GET", "/children", self.children, "get", 200, 83),
         )
         made = [
@@ -330,6 +354,15 @@ def check_trait(what: str, name: Any) -> None:
         raise Invalid(f"Schema error for {what}: {name!r} is not valid under any of the given schemas. "
                 "Possible root cause: "
                       f"{name!r} does not match '^CUSTOM_[A-Z0-9_]+$'")  # fmt: skip
+
+
+def _since_37(request: Request) -> None:
+    """Before traits there was no such path to write to."""
+    if at(request, 37):
+        return
+    if request.method == "PUT":
+        raise HaganeError("", code="MethodNotAllowed", status=405)
+    raise NotFound("Resource could not be found.")
 
 
 def _since_63(request: Request) -> None:

@@ -17,6 +17,9 @@ INTERFACES = {
 }  # fmt: skip
 """Each interface of a driver -> since when a Node tells which one it uses."""
 
+UNPLUGGED = ("noop", "flat")
+"""Network interfaces of Nodes whose Nics hang where somebody else put them, and stay there."""
+
 PATCHABLE = (
     "automated_clean", "bios_interface", "boot_interface", "chassis_uuid", "conductor_group", "console_interface",
     "deploy_interface", "description", "disable_power_off", "driver", "driver_info", "extra", "inspect_interface",

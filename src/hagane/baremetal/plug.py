@@ -19,6 +19,7 @@ from hagane.baremetal import rack as racks
 from hagane.baremetal.carrier import Carrier, carriers, view, wire
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
+from hagane.baremetal.node_row import UNPLUGGED
 from hagane.cloud import Cloud
 from hagane.errors import Conflict, Invalid
 from hagane.network import port_change, port_row
@@ -34,7 +35,7 @@ ROLES = (*service_port.ROLES, TENANT)
 
 def plugs(node: Row) -> bool:
     """Whether a Node's Nics are ours to plug; simulated and unmanaged ones are not."""
-    return bool(node["network_interface"] != "noop")
+    return node["network_interface"] not in UNPLUGGED
 
 
 async def plug(

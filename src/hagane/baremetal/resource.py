@@ -1,6 +1,7 @@
 """A bare-metal resource: what api/resource.py gives, in this API's conventions (see base.py)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -10,7 +11,19 @@ from hagane.api.resource import REQUIRED, Attr, Resource
 from hagane.api.service import Route
 from hagane.api.types import BadValue, ListOf, Obj, Str, Type, is_uuid
 from hagane.baremetal import patch
-from hagane.baremetal.base import at, boolean, forbidden, integer, links, list_scope, moment, need, query, require
+from hagane.baremetal.base import (
+    at,
+    boolean,
+    forbidden,
+    integer,
+    is_name,
+    links,
+    list_scope,
+    moment,
+    need,
+    query,
+    require,
+)
 from hagane.errors import Conflict, Forbidden, Invalid, NotFound
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
@@ -37,7 +50,9 @@ class BareResource(Resource):
     patchable: ClassVar[tuple[str, ...]] = ()
     filters: ClassVar[tuple[str, ...]] = ()
     since: ClassVar[int] = 1
+    before: ClassVar[str] = ""  # what an older version is told
     named: ClassVar[bool] = False  # found by name as well
+    ident: ClassVar[str] = ""  # as errors call what a path names
     scoped: ClassVar[bool] = False  # lists are limited to a project's things by rules `list` and `list_all`
 
     # -- conventions -------------------------------------------------------------------------------------------
@@ -147,16 +162,26 @@ class BareResource(Resource):
     # -- finding and listing -----------------------------------------------------------------------------------
 
     async def load(self, reader: Reader, key: str) -> Row:
-        """By UUID, or by name where such things have one. Raises NotFound."""
-        row = await self.table.get(reader, id=key) if is_uuid(key) else None
-        if row is None and self.named and not is_uuid(key):
+        """By UUID, or by name where such things have one. Raises NotFound, and Invalid for what can be neither."""
+        if is_uuid(key):
+            row = await self.table.get(reader, id=key)
+        elif self.named and is_name(key):
             row = await self.table.get(reader, name=key)
+        else:
+            raise Invalid(f"Expected UUID{' or name' if self.named else ''} for {self.ident}: {key}")
         if row is None:
             raise self.not_found(key)
         return row
 
+    async def asked_for(self, request: Request, reader: Reader, key: str) -> Row:
+        """`load`; a name in the path may itself end in the `.json` that was taken off it."""
+        if request.path.endswith(f"/{key}.json"):
+            with suppress(NotFound):
+                return await self.load(reader, f"{key}.json")
+        return await self.load(reader, key)
+
     async def find(self, request: Request, reader: Reader, key: str) -> Row:
-        row = await self.load(reader, key)
+        row = await self.asked_for(request, reader, key)
         if not request.allowed(self.rule("get"), self.target(row)):
             raise self.not_found(key)
         return row
@@ -332,7 +357,7 @@ class BareResource(Resource):
         since = f"1.{self.since}"
         return [
             Route(r.method, r.path, r.handler, r.name, rule=r.rule, status=r.status, since=since, query=r.query,
-                  body=PATCH_BODY if r.method == "PATCH" else r.body, answer=r.answer)
+                  body=PATCH_BODY if r.method == "PATCH" else r.body, answer=r.answer, before=self.before)
             for r in super().routes()
         ]  # fmt: skip
 

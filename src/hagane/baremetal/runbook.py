@@ -9,7 +9,7 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.api.types import BadValue, Bool, Custom, ListOf, Obj, Str, Time, Uuid, is_uuid
-from hagane.baremetal.base import V1, arguments, at, need, require
+from hagane.baremetal.base import V1, arguments, at, is_name, need, require
 from hagane.baremetal.node_part import check_trait
 from hagane.baremetal.node_secret import masked
 from hagane.baremetal.resource import BareResource
@@ -18,14 +18,13 @@ from hagane.errors import Invalid, NotFound
 from hagane.state.database import Row, Tx
 from hagane.state.table import Sql
 
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 TRAITS = Obj(fields={"traits": ListOf(item=Str())}, required=("traits",))
 
 
 def _name(field: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise BadValue(field, value, f"{value!r} is not of type 'string'")
-    if not 0 < len(value) <= 255 or not set(value) <= LETTERS or is_uuid(value):
+    if not is_name(value) or is_uuid(value):
         raise BadValue(field, value, f"{value!r} does not match '^[a-zA-Z0-9-._~]+$'")
     return value
 
@@ -37,7 +36,8 @@ def _steps(field: str, value: Any) -> Any:
 class Runbooks(BareResource):
     name, plural, noun, title = "runbook", "runbooks", "runbook", "Runbook"
     path = V1 + "/runbooks"
-    since, named, scoped = 92, True, True
+    since, named, scoped, ident = 92, True, True, "runbook_ident"
+    before = "The API version does not allow runbooks"
     attrs = (
         Attr("id", Uuid(nullable=True), "c", wire="uuid", key=True),
         Attr("created_at", Time(nullable=True)),
@@ -62,7 +62,7 @@ class Runbooks(BareResource):
         return Sql("runbook.owner = :mine OR runbook.public = 1", {"mine": project})
 
     async def find(self, request: Request, reader: Any, key: str) -> Row:
-        row = await self.load(reader, key)
+        row = await self.asked_for(request, reader, key)
         if not (row["public"] or request.allowed(self.rule("get"), self.target(row))):
             raise self.not_found(key)
         return row

@@ -10,6 +10,7 @@ Pure; rows are read and written by san_target.py.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from hagane.baremetal.node_row import UNPLUGGED
 from hagane.state.database import Row
 
 INTERFACE = "cinder"
@@ -48,12 +49,13 @@ def lack(node: Mapping[str, Any], found: Sequence[Row]) -> str:
         return f"The deploy interface of node {node['id']} is fake: it starts from nothing."
     if len(found) > 1:
         return f"Node {node['id']} has {len(found)} volume targets; a machine is given the one that it boots from only."
-    if node["driver"] == "fake-hardware" and node["network_interface"] == "noop":
+    if node["driver"] == "fake-hardware" and node["network_interface"] in UNPLUGGED:
         return ""
     if not capable(node):
         return f"Node {node['id']} has an iSCSI boot volume, but no iSCSI boot support (capability iscsi_boot)."
-    if node["network_interface"] == "noop":
-        return f"Node {node['id']} has the network interface noop: nothing would lead it to its volume."
+    if node["network_interface"] in UNPLUGGED:
+        used = node["network_interface"]
+        return f"Node {node['id']} has the network interface {used}: nothing would lead it to its volume."
     if node["boot_interface"] not in CAPABLE:
         return (f"The boot interface {node['boot_interface']} cannot boot from an iSCSI volume; those that can: "
                 f"{', '.join(CAPABLE)}.")  # fmt: skip

@@ -25,6 +25,8 @@ from hagane.baremetal.base import (
     need,
     query,
     require,
+    spelling,
+    status,
     wording,
 )
 from hagane.baremetal.chassis import Chassis
@@ -57,7 +59,7 @@ def service(cloud: Cloud) -> Service:
     overrides = Path(cloud.config.policy) if cloud.config.policy else None
     made = Service(
         "baremetal", ROOT, Policy.load("baremetal", overrides), envelope, versions=VERSIONS, wording=wording,
-        headers=dict(RANGE), id_header="openstack-request-id", title="Bare Metal",
+        headers=dict(RANGE), id_header="openstack-request-id", title="Bare Metal", spelling=spelling, status=status,
     )  # fmt: skip
     cloud.provide(Outside, Outside(provider.read))
     nodes = Nodes(cloud)

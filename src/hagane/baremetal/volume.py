@@ -39,7 +39,7 @@ class _Volume(Belonging):
         await self._check(tx, row)
 
     async def deleting(self, request: Request, tx: Tx, row: Row) -> None:
-        if row["_node"]["power_state"] is not None:
+        if _power(row["_node"]) is not None:
             _off(row["_node"], f"{self.title.lower()} deletion")
         await super().deleting(request, tx, row)
 
@@ -62,6 +62,7 @@ class Connectors(_Volume):
     indexes = ("node_id", "unique type, connector_id", "created_at, id")
     brief = ("uuid", "node_uuid", "type", "connector_id")
     patchable = ("connector_id", "extra", "node_uuid", "type")
+    ident = "connector_uuid"
 
     async def _check(self, tx: Tx, row: Row) -> None:
         found = await self.table.get(tx, type=row["type"], connector_id=row["connector_id"])
@@ -83,6 +84,7 @@ class Targets(_Volume):
     indexes = ("unique node_id, boot_index", "created_at, id")
     brief = ("uuid", "node_uuid", "volume_type", "boot_index", "volume_id")
     patchable = ("boot_index", "extra", "node_uuid", "properties", "volume_id", "volume_type")
+    ident = "target_uuid"
 
     def finish(self, request: Request, row: Row, view: Row, chosen: tuple[str, ...] | None) -> Row:
         if view.get("properties"):
@@ -133,11 +135,20 @@ def _refuse_servers(row: Row) -> None:
         raise Conflict(f"Volume target {row['id']} belongs to server {row['extra'][SERVER]}.")
 
 
+def _power(node: Row) -> str | None:
+    """What counts is what was ordered last; a machine that may first write to its disks is on until it is off."""
+    order: Row = (node["wanted"] or {}).get("power") or {}
+    if order.get("target") == "soft power off":
+        return "power on"
+    power: str | None = node["target_power_state"] if order else node["power_state"]
+    return power
+
+
 def _off(node: Row, action: str) -> None:
     """Volumes of a running machine stay."""
-    if node["power_state"] != "power off":
+    if (power := _power(node)) != "power off":
         raise Invalid(f'The requested action "{action}" can not be performed on node "{node["id"]}" while it is in '
-                      f'state "{node["power_state"]}".')  # fmt: skip
+                      f'state "{power}".')  # fmt: skip
 
 
 def routes(connectors: Connectors) -> list[Route]:

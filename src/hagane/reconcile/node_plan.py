@@ -11,6 +11,7 @@ from which another goes on. Phases in which a machine is waited for run in the w
 from dataclasses import dataclass
 
 from hagane.baremetal import san
+from hagane.baremetal.driver import FACTORY
 from hagane.baremetal.node_state import FAILURE, WAITING
 from hagane.drivers.bmc.base import BmcDesired, BmcSeen, Boot, BootDevice, BootMode, Parts, Power, Slot
 from hagane.state.database import Row
@@ -205,9 +206,9 @@ def _component(name: str, version: str, old: Row, now: str) -> Row:
 
 def seen(row: Row, bmc: BmcSeen) -> Row:
     """What changes in the row by what the BMC shows."""
-    boot = {"boot_device": None, "persistent": None}
+    boot = FACTORY["boot_device"] if row["driver"] == "fake-hardware" else {"boot_device": None, "persistent": None}
     if bmc.boot is not None:
-        boot = {"boot_device": WIRE_DEVICES[bmc.boot.device], "persistent": bmc.boot.persistent}  # type: ignore[dict-item]
+        boot = {"boot_device": WIRE_DEVICES[bmc.boot.device], "persistent": bmc.boot.persistent}
     shown = (row["seen"] or {}) | {"boot_device": boot, "boot_devices": list(DEVICES)}
     if bmc.media:
         shown["media"] = {slot.value: url for slot, url in bmc.media.items() if url}

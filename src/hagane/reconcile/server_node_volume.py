@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from hagane.baremetal import san, san_target
+from hagane.baremetal.node_row import UNPLUGGED
 from hagane.cloud import Cloud
 from hagane.compute import device
 from hagane.errors import Conflict, DeviceFailed
@@ -37,7 +38,7 @@ def unfit(row: Mapping[str, Any], node: Mapping[str, Any]) -> str:
 
 def kept_nic(row: Mapping[str, Any], node: Mapping[str, Any], nics: Sequence[Row]) -> str | None:
     """The Nic that is left to the volume; None where none has to be. Raises Conflict when there is none."""
-    if device.root(row) is None or node["network_interface"] == "noop":
+    if device.root(row) is None or node["network_interface"] in UNPLUGGED:
         return None
     found = san.nic(nics, {nic["id"] for nic in nics if nic["vif"]})
     if found is None:
