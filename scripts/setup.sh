@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make this clone ready to run: missing Debian packages (as root), then the Python environment in .venv from
 # requirements.lock. Nothing that is there already is touched; services that packages would start stay stopped, and
-# those they would start at the next boot are disabled again: Hagane starts its own.
+# those they would start at the next boot are disabled again: Hagane starts its own. Arguments: more groups of packages.
 set -eu
 cd "$(dirname "$0")/.."
 list=src/hagane/lab/packages.txt
@@ -41,7 +41,7 @@ install() {
 }
 
 lock=requirements.lock
-need=$(missing python real test)
+need=$(missing python real test "$@")
 if [ -n "$need" ]; then
   if [ "$(id -u)" = 0 ]; then
     install "$need"

@@ -55,8 +55,9 @@ class VolumeBackend(msgspec.Struct, forbid_unknown_fields=True):
     pool: str
     group: str = ""  # lvm: the volume group
     user: str = "hagane"  # rbd: a client's name without "client."
-    monitors: list[str] = msgspec.field(default_factory=list)  # rbd: told to machines, "10.0.0.1:6789"
-    secret: str = ""  # rbd: id of the libvirt secret that holds the client's key
+    conf: str = ""  # rbd: Ceph's settings; default: /etc/ceph/ceph.conf
+    keyring: str = ""  # rbd: has the client's key; default: where Ceph looks, /etc/ceph/ceph.client.<user>.keyring
+    monitors: list[str] = msgspec.field(default_factory=list)  # rbd: where Hosts find them, if not where we do
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True):

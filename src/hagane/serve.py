@@ -132,14 +132,15 @@ def _exports(config: Config, place: "Site", hosts: "Sequence[HostAddress]") -> E
 def _backends(config: Config) -> dict[str, VolumeDriver]:
     """The storage backends of the settings."""
     from hagane.drivers.volume.lvm import LvmVolumes
-    from hagane.drivers.volume.rbd import RbdVolumes
+    from hagane.drivers.volume.rbd import Client, RbdVolumes
 
     made: dict[str, VolumeDriver] = {}
     for name, said in config.volumes.items():
         if said.driver == "lvm":
             made[name] = LvmVolumes(said.group, said.pool)
         else:
-            made[name] = RbdVolumes(said.pool, said.user, monitors=tuple(said.monitors), secret=said.secret)
+            client = Client(said.user, said.conf, said.keyring)
+            made[name] = RbdVolumes(said.pool, client, monitors=tuple(said.monitors))
     return made
 
 

@@ -24,9 +24,10 @@ from hagane.drivers.volume.base import (
     clean,
     temporary,
 )
+from hagane.drivers.volume.block import BlockVolumes
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.lvm import LvmVolumes
-from hagane.drivers.volume.rbd import RbdVolumes
+from hagane.drivers.volume.rbd import Client, RbdVolumes
 from hagane.drivers.volume.sim import SimVolumes
 from hagane.errors import DeviceFailed
 from tests.conformance.volume_tools import Lvm, Rbd
@@ -50,7 +51,7 @@ def make_any(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         "sim": lambda: SimVolumes(tmp_path / "sim.json"),
         "file": lambda: FileVolumes(tmp_path / "volumes"),
         "lvm": lambda: LvmVolumes("vg", "pool", lvm),
-        "rbd": lambda: RbdVolumes("p", "u", monitors=("10.0.0.1:6789",), command=rbd),
+        "rbd": lambda: RbdVolumes("p", Client("u"), command=rbd),
     }
     return makers[request.param]
 
@@ -81,6 +82,10 @@ def write(driver: VolumeDriver, volume_id: str, text: bytes) -> None:
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     elif isinstance(driver, SimVolumes):
         driver.volumes[volume_id]["content"] = text.decode()
+    elif isinstance(driver, BlockVolumes):
+        address = driver._address(f"volume-{volume_id}")
+        words = ["qemu-io", "-f", "raw", "-c", f"write -P {text[0]} 0 64k", address]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 
 async def test_a_blank_volume_has_its_size_and_grows(make_any: Make) -> None:

@@ -3,8 +3,9 @@ refuse what the real ones refuse."""
 
 import json
 from dataclasses import dataclass, field
+from uuid import uuid4
 
-from hagane.drivers.volume.block import Command
+from hagane.drivers.volume.command import Command, Refused
 from hagane.errors import DeviceFailed
 
 GIB = 1 << 30
@@ -32,7 +33,7 @@ class Lvm(Command):
         self.sizes = {"other": GIB}
         self.tags = {"other": ""}
 
-    async def __call__(self, *words: str) -> str:
+    async def __call__(self, *words: str, seconds: float = 0) -> str:
         given, rest = options(words[1:], "--yes", "--nosuffix", "--snapshot", "--force")
         name = rest[0].removeprefix("vg/") if rest else ""
         match words[0]:
@@ -83,36 +84,50 @@ class Lvm(Command):
 
 @dataclass
 class Image:
+    """`parent`: the key of the image that it is a copy of."""
+
     size: int
     parent: str = ""
     shots: list[str] = field(default_factory=list)
+    watchers: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=lambda: ["layering", "exclusive-lock", "object-map", "fast-diff"])
+    key: str = field(default_factory=lambda: uuid4().hex[:12])
 
 
 class Rbd(Command):
-    """One pool, and an image that is not ours. Images in the trash have ids for names."""
+    """One pool, and an image that is not ours. Images in the trash are known by their keys."""
 
     def __init__(self) -> None:
         self.images = {"other": Image(GIB)}
         self.trash: dict[str, tuple[str, Image]] = {}
-        self.number = 0
 
-    async def __call__(self, *words: str) -> str:
+    async def __call__(self, *words: str, seconds: float = 0) -> str:
+        given, rest = options(words[1:], "--long", "--no-progress")
+        assert given["--id"] == "u"
         if words[0] == "ceph":
-            stats = {"max_avail": 90 * GIB, "stored": 10 * GIB}
-            return json.dumps({"pools": [{"name": "p", "stats": stats}]})
-        assert words[1:5] == ("--id", "u", "--pool", "p")
-        given, rest = options(words[5:], "--long", "--no-progress")
+            return self._ceph(rest)
+        assert given["--pool"] == "p" and 0 < float(given["--client-mount-timeout"]) < 10
+        key = given.get("--image-id", "")
         match rest:
             case ["ls"]:
                 rows = [{"image": name, "size": image.size, "format": 2} for name, image in self.images.items()]
                 shots = [{"image": name, "snapshot": shot, "size": image.size}
                          for name, image in self.images.items() for shot in image.shots]  # fmt: skip
                 return json.dumps(rows + shots)
+            case ["namespace", "ls"]:
+                return ""
+            case ["info", *names]:
+                return self._info(self.trash[key][1] if key in self.trash else self._image("".join(names) or key))
+            case ["status", name]:
+                return json.dumps({"watchers": self._image(name).watchers})
             case ["create", name]:
                 self._free(name)
                 self.images[name] = Image(int(given["--size"].removesuffix("B")))
-            case ["snap", "ls", name]:
-                return json.dumps([{"name": shot} for shot in self._image(name).shots])
+            case ["snap", "ls", *names]:
+                image = self.trash[key][1] if key else self._image(names[0])
+                return json.dumps([{"name": shot} for shot in image.shots])
+            case ["snap", "purge"]:
+                self.trash[key][1].shots.clear()
             case ["snap", "create", shot]:
                 self._image(shot.partition("@")[0]).shots.append(shot.partition("@")[2])
             case ["snap", "rm", shot]:
@@ -121,33 +136,55 @@ class Rbd(Command):
                 name, _, shot = source.removeprefix("p/").partition("@")
                 assert shot in self._image(name).shots and given["--rbd-default-clone-format"] == "2"
                 self._free(target.removeprefix("p/"))
-                self.images[target.removeprefix("p/")] = Image(self._image(name).size, parent=name)
+                self.images[target.removeprefix("p/")] = Image(self._image(name).size, parent=self._image(name).key)
             case ["resize", name]:
                 self._image(name).size = int(given["--size"].removesuffix("B"))
             case ["rename", name, new]:
                 self._free(new)
-                self.images[new] = self.images.pop(name)
+                self.images[new] = self._image(name)
+                del self.images[name]
+            case ["feature", "disable", name, *features]:
+                image = self._image(name)
+                assert set(features) <= set(image.features)
+                image.features = [feature for feature in image.features if feature not in features]
             case ["trash", "mv", name]:
-                self.number += 1
-                self.trash[f"id{self.number}"] = (name, self._image(name))
+                image = self._image(name)
+                self.trash[image.key] = (name, image)
                 del self.images[name]
             case ["trash", "ls"]:
                 return json.dumps([{"id": key, "name": name} for key, (name, _) in self.trash.items()])
             case ["trash", "rm", key]:
-                name, _ = self.trash[key]
-                others = [*self.images.values(), *(image for _, image in self.trash.values())]
-                if any(image.parent == name for image in others):
-                    raise DeviceFailed("The storage backend refused: image has snapshots with linked clones")
-                del self.trash[key]
+                self._bury(key)
             case other:
                 raise AssertionError(other)
         return ""
 
+    def _ceph(self, rest: list[str]) -> str:
+        if rest == ["df"]:
+            return json.dumps({"pools": [{"name": "p", "stats": {"max_avail": 90 * GIB, "stored": 10 * GIB}}]})
+        assert rest == ["mon", "dump"]
+        return json.dumps({"mons": [{"public_addr": "10.0.0.1:6789/0"}, {"public_addr": "[fd00::2]:6789/0"}]})
+
+    def _info(self, image: Image) -> str:
+        found = {"id": image.key, "size": image.size, "features": image.features}
+        if image.parent in self.trash:
+            found["parent"] = {"image": self.trash[image.parent][0], "id": image.parent, "trash": True}
+        return json.dumps(found)
+
+    def _bury(self, key: str) -> None:
+        image = self.trash[key][1]
+        others = [*self.images.values(), *(image for _, image in self.trash.values())]
+        if image.shots or any(other.parent == key for other in others):
+            raise Refused("", detail="rbd: image has snapshots - these must be deleted first", status=39)
+        if image.watchers:
+            raise Refused("", detail="rbd: error: image still has watchers", status=16)
+        del self.trash[key]
+
     def _image(self, name: str) -> Image:
         if name not in self.images:
-            raise DeviceFailed(f"The storage backend refused: error opening image {name}: No such file or directory")
+            raise Refused("", detail=f"rbd: error opening image {name}: (2) No such file or directory", status=2)
         return self.images[name]
 
     def _free(self, name: str) -> None:
         if name in self.images:
-            raise DeviceFailed(f"The storage backend refused: image {name} already exists")
+            raise Refused("", detail="rbd: create error: (17) File exists", status=17)

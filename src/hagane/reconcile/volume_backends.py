@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from hagane.cloud import Cloud
 from hagane.drivers.volume.base import GIB, Absent, VolumeDriver
@@ -34,6 +35,17 @@ def backend_name(host: str) -> str:
     return backend(host).partition("@")[2]
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """A backend that machines reach by themselves, with a key that opens all of it."""
+
+    secret: str
+
+    async def key(self) -> str: ...
+
+    async def share(self, volume_id: str) -> None: ...
+
+
 class Backends:
     """`drivers`: by the backend's name."""
 
@@ -49,6 +61,13 @@ class Backends:
         if name not in self._drivers:
             raise Unavailable(f"The storage backend {host} is not known to this process.")
         return self._drivers[name]
+
+    async def key(self, secret: str) -> str:
+        """The key that a connection names. Raises Unavailable."""
+        for driver in self._drivers.values():
+            if isinstance(driver, Keyed) and driver.secret == secret:
+                return await driver.key()
+        raise Unavailable("The settings name no storage backend any more that has the key to this volume.")
 
     async def start(self) -> None:
         await self.look()

@@ -46,6 +46,11 @@ class Connections:
         (`connected`) within a minute is taken away."""
         raise Unavailable("No storage backend is connected.")
 
+    async def with_key(self, connection: dict[str, Any]) -> dict[str, Any]:
+        """A connection as one of our own Hosts needs it. A key that opens more than this volume (Ceph's) is in no row,
+        and no API shows it. Raises Unavailable."""
+        return connection
+
     async def disconnect(self, volume: Row, connector: dict[str, Any]) -> None:
         """The machine does not need it any more: nothing leads there when this returns. Nothing happens the second
         time. Raises Unavailable (ask again)."""

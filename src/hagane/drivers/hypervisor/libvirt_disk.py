@@ -137,7 +137,7 @@ def _volume(machine_id: str, key: str, source: Source) -> ET.Element:
             sub(network, "host", name=host, port=port)
         if data.get("auth_enabled"):
             auth = sub(network, "auth", username=data["auth_username"])
-            sub(auth, "secret", type="ceph", uuid=data["secret_uuid"])
+            sub(auth, "secret", type="ceph", uuid=secret_uuid(machine_id, key))
     else:
         raise DeviceFailed(f"a Host cannot reach a volume by {source.kind}")
     return node
@@ -145,7 +145,7 @@ def _volume(machine_id: str, key: str, source: Source) -> ET.Element:
 
 def password(source: Source | None) -> str | None:
     """What a Host must know before it can log in."""
-    if source is None or source.kind != "iscsi":
+    if source is None or source.kind not in ("iscsi", "rbd"):
         return None
     found = source.data.get("auth_password")
     return None if found is None else str(found)

@@ -6,6 +6,7 @@ A copy goes on in QEMU whatever becomes of us: who comes later finds it in the d
 """
 
 import xml.etree.ElementTree as ET
+from base64 import b64decode
 from typing import Any
 
 import libvirt
@@ -44,11 +45,13 @@ def tell_secrets(connection: Any, machine: Machine) -> None:
         text = password(disk.source)
         if text is not None:
             name = secret_name(machine.id, disk.key)
+            ceph = disk.source is not None and disk.source.kind == "rbd"
+            usage = f"'ceph'><name>{name}</name>" if ceph else f"'iscsi'><target>{name}</target>"
             xml = (
                 f"<secret ephemeral='yes' private='yes'><uuid>{secret_uuid(machine.id, disk.key)}</uuid>"
-                f"<usage type='iscsi'><target>{name}</target></usage></secret>"
+                f"<usage type={usage}</usage></secret>"
             )
-            connection.secretDefineXML(xml).setValue(text.encode())
+            connection.secretDefineXML(xml).setValue(b64decode(text) if ceph else text.encode())
 
 
 def drop_secrets(connection: Any, machine_id: str, keep: frozenset[str] = frozenset()) -> None:

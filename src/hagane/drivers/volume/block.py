@@ -1,14 +1,19 @@
 """What backends share whose volumes are block devices with snapshots of their own (lvm.py, rbd.py).
 
-Bytes that come from elsewhere (an image, a backup) are written under a temporary name, which becomes the volume's when
-they are whole. A subclass says how a thing is made, copied, renamed and removed; each step may be asked for again.
+    create or copy ─▶ temp-<name> ─▶ bytes ─▶ rename ─▶ <name>        out of sight ─▶ purged
+
+Whatever comes to be is made under a temporary name and gets its own when it is whole, as a kill in between would leave
+a volume that looks made and is not. A subclass says how a thing is made, copied, renamed and removed; each step may be
+asked for again. Different volumes do not wait for each other: bytes may take hours.
 """
 
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from hagane.drivers.volume import qemu
 from hagane.drivers.volume.base import (
@@ -30,35 +35,11 @@ from hagane.drivers.volume.base import (
     quiet,
     temporary,
 )
-from hagane.errors import DeviceFailed, Unavailable
+from hagane.drivers.volume.command import Command
+from hagane.errors import DeviceFailed, HaganeError
 
-VOLUME, SNAPSHOT, TEMP = "volume-", "snapshot-", "temp-"
-TIMEOUT = 120.0  # seconds for one command
-
-
-class Command:
-    """Runs a program; tests put an emulator in its place."""
-
-    async def __call__(self, *words: str) -> str:
-        """Its output. Raises DeviceFailed with its own words, Unavailable."""
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-        except OSError as error:
-            raise Unavailable(f"{words[0]} cannot be started: {error.strerror}.") from error
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                out, problem = await child.communicate()
-        except TimeoutError:
-            child.kill()
-            await child.wait()
-            raise Unavailable(f"{words[0]} does not end.") from None
-        if child.returncode:
-            text = problem.decode(errors="replace").strip()
-            last = text.splitlines()[-1].strip() if text else "no reason given"
-            raise DeviceFailed(f"The storage backend refused: {last}", detail=text)
-        return out.decode(errors="replace")
+VOLUME, SNAPSHOT, TEMP, SAVE = "volume-", "snapshot-", "temp-", "temp-save-"
+FILLS = 4  # volumes that get their bytes from elsewhere at a time
 
 
 class BlockVolumes(ABC):
@@ -68,78 +49,108 @@ class BlockVolumes(ABC):
 
     def __init__(self, command: Command | None = None) -> None:
         self._command = command or Command()
-        self._turn = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._fills = asyncio.Semaphore(FILLS)
+        self._making: set[str] = set()  # temporary names that this process works on
         self.holder: Holder | None = None  # of volumes that are open
 
     async def apply(self, desired: Desired, moved: Moved = quiet) -> None:
-        async with self._turn:
-            there = await self._sizes()
-            match desired:
-                case Volume():
-                    await self._volume(desired, there, moved)
-                case Snapshot():
-                    self._demand(there, VOLUME, desired.volume_id)
-                    if SNAPSHOT + desired.id not in there:
-                        await self._copy(VOLUME + desired.volume_id, SNAPSHOT + desired.id)
-                case Reverted():
-                    await self._revert(desired, there)
-                case Absent():
-                    name = (VOLUME if desired.kind == "volume" else SNAPSHOT) + desired.id
-                    if name in there:
-                        await self._remove(name)
+        match desired:
+            case Volume():
+                async with self._turn(VOLUME + desired.id):
+                    await self._volume(desired, moved)
+            case Snapshot(key, volume_id):
+                async with self._turn(SNAPSHOT + key):
+                    there = await self._sizes(VOLUME + volume_id, SNAPSHOT + key)
+                    self._demand(there, VOLUME, volume_id)
+                    if SNAPSHOT + key not in there:
+                        await self._copied(VOLUME + volume_id, SNAPSHOT + key)
+            case Reverted():
+                async with self._turn(VOLUME + desired.volume_id):
+                    await self._revert(desired)
+            case Absent(kind, key):
+                await self._absent((VOLUME if kind == "volume" else SNAPSHOT) + key)
         moved(100)
 
-    async def _volume(self, desired: Volume, there: dict[str, int], moved: Moved) -> None:
+    async def _absent(self, name: str) -> None:
+        """Gone, with what was cut off while it was made."""
+        async with self._turn(name):
+            for one in await self._sizes(name, TEMP + name, SAVE + name):
+                await self._remove(one)
+            await self._purge(name)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Who works on a thing, works on it alone."""
+        found = self._turns.get(name)
+        if found is None:
+            found = self._turns[name] = asyncio.Lock()
+        return found
+
+    async def _volume(self, desired: Volume, moved: Moved) -> None:
         name, size = VOLUME + desired.id, desired.size_gb * GIB
-        if name not in there or desired.over:
-            there[name] = await self._make(desired, name, there, moved)
-        if there[name] < size:
+        have = (await self._sizes(name)).get(name)
+        if have is None or desired.over:
+            have = await self._make(desired, name, moved)
+        if have < size:
             await self._grow(name, size)
             if self.holder is not None:
                 await self.holder.resize(desired.id, size)
 
-    async def _make(self, desired: Volume, name: str, there: dict[str, int], moved: Moved) -> int:
+    async def _make(self, desired: Volume, name: str, moved: Moved) -> int:
         """Returns the new volume's size."""
         size = desired.size_gb * GIB
         match desired.source:
             case FromImage() as image:
-                await self._fill(name, size, image.path, image.format, there, moved)
+                await self._fill(name, size, image.path, image.format, moved)
             case FromBackup() as saved:
-                await self._fill(name, size, saved.path, "qcow2", there, moved)
+                await self._fill(name, size, saved.path, "qcow2", moved)
             case FromSnapshot() as snapshot:
-                self._demand(there, SNAPSHOT, snapshot.id)
-                await self._copy(SNAPSHOT + snapshot.id, name)
-                return there[SNAPSHOT + snapshot.id]
+                return await self._copied(SNAPSHOT + snapshot.id, name)
             case FromVolume() as volume:
-                self._demand(there, VOLUME, volume.id)
-                await self._copy(VOLUME + volume.id, name)
-                return there[VOLUME + volume.id]
+                return await self._copied(VOLUME + volume.id, name)
             case None:
                 await self._create(name, size)
         return size
 
-    async def _fill(self, name: str, size: int, source: Path, form: str, there: dict[str, int], moved: Moved) -> None:
-        temp = TEMP + name
-        if temp in there:
-            await self._remove(temp)
-        await self._create(temp, size)
-        await qemu.run("convert", "-n", "-f", form, "-O", "raw", source, self._address(temp), moved=moved)
-        if name in there:
-            await self._remove(name)
-        await self._rename(temp, name)
+    async def _fill(self, name: str, size: int, source: Path, form: str, moved: Moved) -> None:
+        async with self._temporary(TEMP + name) as temp, self._fills:
+            await self._create(temp, size)
+            await self._convert("convert", "-n", "-f", form, "-O", "raw", source, self._address(temp), moved=moved)
+            await self._replace(temp, name)
 
-    async def _revert(self, desired: Reverted, there: dict[str, int]) -> None:
-        """A copy of the snapshot takes the volume's place; a kill leaves the copy, which the next try begins anew."""
-        self._demand(there, SNAPSHOT, desired.snapshot_id)
-        name = VOLUME + desired.volume_id
-        temp = TEMP + name
-        if temp in there:
-            await self._remove(temp)
-        await self._copy(SNAPSHOT + desired.snapshot_id, temp)
-        if name in there:
+    async def _copied(self, source: str, name: str) -> int:
+        """A copy of a thing takes a name, which may be in use. Returns its size."""
+        there = await self._sizes(source)
+        prefix = next(prefix for prefix in (VOLUME, SNAPSHOT) if source.startswith(prefix))
+        self._demand(there, prefix, source.removeprefix(prefix))
+        async with self._temporary(TEMP + name) as temp:
+            await self._copy(source, temp)
+            await self._replace(temp, name)
+        return there[source]
+
+    @contextlib.asynccontextmanager
+    async def _temporary(self, temp: str) -> AsyncIterator[str]:
+        """A name of this process's own, under which nothing is; what a kill left there goes."""
+        self._making.add(temp)
+        try:
+            if await self._sizes(temp):
+                await self._remove(temp)
+            yield temp
+        finally:
+            self._making.discard(temp)
+
+    async def _replace(self, temp: str, name: str) -> None:
+        old = await self._sizes(name)
+        if old:
             await self._remove(name)
         await self._rename(temp, name)
-        if there[SNAPSHOT + desired.snapshot_id] < desired.size_gb * GIB:
+        if old:
+            await self._purge(name)
+
+    async def _revert(self, desired: Reverted) -> None:
+        """A copy of the snapshot takes the volume's place."""
+        name = VOLUME + desired.volume_id
+        if await self._copied(SNAPSHOT + desired.snapshot_id, name) < desired.size_gb * GIB:
             await self._grow(name, desired.size_gb * GIB)
 
     def _demand(self, there: dict[str, int], prefix: str, key: str) -> None:
@@ -147,10 +158,11 @@ class BlockVolumes(ABC):
             raise DeviceFailed(f"The backend has no {prefix.rstrip('-')} {key}.")
 
     async def read(self) -> Observed:
-        async with self._turn:
-            there = await self._sizes()
-            for name in [name for name in there if name.startswith(TEMP)]:
+        there = await self._all()
+        for name in [name for name in there if name.startswith(TEMP)]:
+            if name not in self._making and not await self._is_open(name):
                 await self._remove(name)
+        await self._purge()
         volumes = {name.removeprefix(VOLUME): size for name, size in there.items() if name.startswith(VOLUME)}
         shots = {name.removeprefix(SNAPSHOT) for name in there if name.startswith(SNAPSHOT)}
         return Observed(volumes, frozenset(shots))
@@ -158,35 +170,52 @@ class BlockVolumes(ABC):
     async def save(
         self, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None, moved: Moved = quiet
     ) -> None:
-        await self._save(VOLUME, volume_id, path, disk_format, parent, moved)
+        """From a copy, as a machine may write to the volume meanwhile."""
+        name = VOLUME + volume_id
+        self._demand(await self._sizes(name), VOLUME, volume_id)
+        async with self._turn(SAVE + name), self._temporary(SAVE + name) as temp:
+            await self._copy(name, temp)
+            try:
+                await self._save(temp, path, disk_format, parent, moved)
+            finally:
+                await self._remove(temp)
+                await self._purge(temp)
 
     async def save_snapshot(
         self, snapshot_id: str, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None
     ) -> None:
-        await self._save(SNAPSHOT, snapshot_id, path, disk_format, parent, quiet)
+        self._demand(await self._sizes(SNAPSHOT + snapshot_id), SNAPSHOT, snapshot_id)
+        await self._save(SNAPSHOT + snapshot_id, path, disk_format, parent, quiet)
 
-    async def _save(
-        self, prefix: str, key: str, path: Path, disk_format: str, parent: Path | None, moved: Moved
-    ) -> None:
-        self._demand(await self._sizes(), prefix, key)
-        source, form = self._address(prefix + key), {"vhd": "vpc"}.get(disk_format, disk_format)
+    async def _save(self, name: str, path: Path, disk_format: str, parent: Path | None, moved: Moved) -> None:
+        source, form = self._address(name), {"vhd": "vpc"}.get(disk_format, disk_format)
         temp = temporary(path)
         try:
             if parent is None:
-                await qemu.run("convert", "-f", "raw", "-O", form, source, temp, moved=moved)
+                await self._convert("convert", "-f", "raw", "-O", form, source, temp, moved=moved)
             else:
-                await qemu.run("create", "-q", "-f", "qcow2", "-b", source, "-F", "raw", temp)
-                await qemu.run("rebase", "-f", "qcow2", "-b", parent.name, "-F", "qcow2", temp, moved=moved)
+                await self._convert("create", "-q", "-f", "qcow2", "-b", source, "-F", "raw", temp)
+                await self._convert("rebase", "-f", "qcow2", "-b", parent.name, "-F", "qcow2", temp, moved=moved)
             await asyncio.to_thread(into_place, temp, path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 await asyncio.to_thread(temp.unlink)
 
+    async def _convert(self, *words: Any, moved: Moved | None = None) -> None:
+        try:
+            await qemu.run(*words, moved=moved)
+        except DeviceFailed as error:
+            raise self._meant(error) from error
+
     # -- what a backend says -----------------------------------------------------------------------------------------
 
     @abstractmethod
-    async def _sizes(self) -> dict[str, int]:
-        """name -> bytes of everything that is ours."""
+    async def _sizes(self, *names: str) -> dict[str, int]:
+        """name -> bytes of those of these that are there."""
+
+    @abstractmethod
+    async def _all(self) -> dict[str, int]:
+        """name -> bytes of everything that is ours. What a kill has left with one of them may go now."""
 
     @abstractmethod
     def _address(self, name: str) -> str:
@@ -206,7 +235,19 @@ class BlockVolumes(ABC):
     async def _rename(self, name: str, new: str) -> None: ...
 
     @abstractmethod
-    async def _remove(self, name: str) -> None: ...
+    async def _remove(self, name: str) -> None:
+        """Nothing has this name any more."""
+
+    async def _purge(self, name: str = "") -> None:  # noqa: B027 - some backends forget at once
+        """The bytes of what was removed under this name (of all that was) are gone, if nothing needs them."""
+
+    async def _is_open(self, name: str) -> bool:
+        """Whether somebody has it open, of whom this process does not know."""
+        return False
+
+    def _meant(self, error: DeviceFailed) -> HaganeError:
+        """What the disk image tool's refusal means of this backend."""
+        return error
 
     @abstractmethod
     async def space(self) -> Space: ...

@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from hagane.drivers.volume.base import GIB, Space
-from hagane.drivers.volume.block import VOLUME, BlockVolumes, Command
+from hagane.drivers.volume.block import VOLUME, BlockVolumes
+from hagane.drivers.volume.command import Command
 from hagane.errors import DeviceFailed, Unavailable
 
 TAG = "hagane"
@@ -36,7 +37,10 @@ class LvmVolumes(BlockVolumes):
             raise Unavailable("LVM's report cannot be read.", detail=text[:500]) from error
         return found
 
-    async def _sizes(self) -> dict[str, int]:
+    async def _sizes(self, *names: str) -> dict[str, int]:
+        return {name: size for name, size in (await self._all()).items() if name in names}
+
+    async def _all(self) -> dict[str, int]:
         return {lv["lv_name"]: int(lv["lv_size"]) for lv in await self._list(f"lv_tags={TAG}", "lv_name,lv_size")}
 
     def _address(self, name: str) -> str:
@@ -78,6 +82,6 @@ class LvmVolumes(BlockVolumes):
         return Space(round(total, 2), round(free, 2), {"thin_provisioning_support": True, "multiattach": True})
 
     async def connection(self, volume_id: str) -> dict[str, Any]:
-        self._demand(await self._sizes(), VOLUME, volume_id)
+        self._demand(await self._sizes(VOLUME + volume_id), VOLUME, volume_id)
         data = {"device_path": self._address(VOLUME + volume_id), "format": "raw"}
         return {"driver_volume_type": "local", "data": data}
