@@ -1,6 +1,6 @@
 """What an administrator does to a volume or a snapshot that is stuck: reset its status, force its end, force a detach.
 
-Also the verbs of migration, which are there to say that there is nowhere to go.
+Also the verbs of migration and of giving a thing out of our hands, which are there to say that there is nowhere to go.
 """
 
 from collections.abc import Mapping
@@ -44,6 +44,7 @@ def _word(noun: str, known: tuple[str, ...]) -> Any:
     return Custom(rule=rule, json_schema={"type": "string"}, nullable=True)
 
 
+_KEPT = "The storage backends of this cloud keep nothing that the cloud does not manage."
 _RESET: dict[str, Type] = {
     "status": _word("Volume status", STATUSES), "attach_status": _word("Volume attach status", ATTACH_STATUSES),
     "migration_status": _word("Volume migration status", MIGRATION_STATUSES),
@@ -122,6 +123,11 @@ class AdminActions:
         await volume.find(request, self.db, body["new_volume"])
         raise bad_volume("Source volume not mid-migration.")
 
+    async def unmanage(self, request: Request, body: Any) -> Answer:
+        row = await volume.find(request, self.db, request.params["id"])
+        need(request, "volume_extension:volume_unmanage", target(row))
+        raise bad_volume(_KEPT)
+
     async def complete_extend(self, request: Request, body: dict[str, Any]) -> Answer:
         row = await volume.find(request, self.db, request.params["id"])
         need(request, _RULE + "extend_volume_completion", target(row))
@@ -142,6 +148,7 @@ class AdminActions:
             "os-migrate_volume_completion": Verb(
                 Obj(fields=done, required=("new_volume",)), self.complete_migration, status=200
             ),
+            "os-unmanage": Verb(ANY, self.unmanage),
             "os-extend_volume_completion": Verb(Obj(fields={"error": ANY}), self.complete_extend, since=71),
         }
 
@@ -172,6 +179,11 @@ class SnapshotActions:
         await self.db.write(work)
         return None
 
+    async def unmanage(self, request: Request, body: Any) -> Answer:
+        row = await snapshot.find(request, self.db, request.params["id"])
+        need(request, "snapshot_extension:snapshot_unmanage", target(row))
+        raise Invalid(f"Invalid snapshot: {_KEPT}", code="InvalidSnapshot")
+
     async def tell(self, request: Request, body: dict[str, Any]) -> Answer:
         """Somebody who makes a snapshot in our place says how far it is."""
         wanted = body["status"]
@@ -199,5 +211,6 @@ class SnapshotActions:
         return {
             "os-reset_status": Verb(Obj(fields={"status": word}, required=("status",)), self.reset),
             "os-force_delete": Verb(ANY, self.force_delete),
+            "os-unmanage": Verb(ANY, self.unmanage),
             "os-update_snapshot_status": Verb(Obj(fields=told, required=("status",)), self.tell),
         }

@@ -30,8 +30,11 @@ async def delete(
 
 
 async def begin(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
-    """A volume that may go goes."""
+    """A volume that may go goes; at once, if no backend ever took it: its type may be deleted right after it."""
     await give_back(tx, row)
+    if row["status"] == "error" and not row["host"]:
+        await forget(tx, row)
+        return
     changes: Row = {"status": "deleting", "updated_at": clock.now(), "generation": row["generation"] + 1}
     await VOLUME.update(tx, {"id": row["id"]}, changes)
     await wake(tx, base.VOLUME, row["id"], request_id=request_id)

@@ -34,6 +34,7 @@ _OFFERED = (
      "Expose migration_status as an attribute of a volume.", "2013-08-08T00:00:00+00:00"),
     ("VolumeTenantAttribute", "os-vol-tenant-attr", "Expose the internal project_id as an attribute of a volume.",
      "2011-11-03T00:00:00+00:00"),
+    ("VolumeTypeEncryption", "encryption", "Encryption support for volume types.", "2013-07-01T00:00:00+00:00"),
     ("VolumeTransfer", "os-volume-transfer", "Volume transfer management support.", "2013-05-29T00:00:00+00:00"),
     ("VolumeTypeAccess", "os-volume-type-access", "Volume type access support.", "2014-06-26T00:00:00Z"),
 )  # fmt: skip

@@ -34,6 +34,7 @@ from hagane.volume.row import ATTACHMENT, ITEM, SNAPSHOT, VOLUME
 from hagane.volume.snapshot import Snapshots
 from hagane.volume.transfer import TRANSFER, Transfers
 from hagane.volume.type import DefaultTypes, Types
+from hagane.volume.type_encryption import TypeEncryption
 from hagane.volume.type_row import ACCESS, PROJECT_DEFAULT, QOS, TYPE
 from hagane.volume.type_specs import ExtraSpecs
 from hagane.volume.volume import Volumes
@@ -44,8 +45,8 @@ TABLES: tuple[Table, ...] = (
     MESSAGE, TRANSFER, GROUP, GROUP_SNAPSHOT, GROUP_TYPE, VOLUME_TYPE,
 )  # fmt: skip
 RESOURCES = (
-    Volumes, Snapshots, Attachments, Types, ExtraSpecs, DefaultTypes, QosSpecs, Quotas, Transfers, Backups,
-    BackupRecords, Services, Messages, Groups, GroupSnapshots, GroupTypes, GroupSpecs,
+    Volumes, Snapshots, Attachments, Types, ExtraSpecs, TypeEncryption, DefaultTypes, QosSpecs, Quotas,
+    Transfers, Backups, BackupRecords, Services, Messages, Groups, GroupSnapshots, GroupTypes, GroupSpecs,
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ TYPE = Table(
         Column("is_public", "bool"),
         Column("qos_specs_id"),
         Column("extra_specs", "json"),
+        Column("encryption", "json"),
         Column("created_at"),
         Column("updated_at"),
     ),

@@ -18,6 +18,7 @@ from hagane.volume.export import EXPORT
 from hagane.volume.kinds import ANY, BOOLEAN, SIZE, WORD
 from hagane.volume.row import IMAGE, SNAPSHOT, VOLUME, store_items
 from hagane.volume.task import type_counts
+from hagane.volume.type_encryption import refuse_encrypted
 from hagane.volume.verb import Answer, Verb
 from hagane.volume.volume import find
 from hagane.volume.volume_create import fits
@@ -138,6 +139,7 @@ class OwnerActions:
         async def change(tx: Tx, row: Row) -> Answer:
             need(request, "volume:retype", target(row))
             new = await type_row.find(request, tx, body["new_type"])
+            refuse_encrypted(new)
             multiattach = type_row.is_multiattach(new)
             if multiattach != bool(row["multiattach"]):
                 if row["status"] != "available":

@@ -21,6 +21,7 @@ from hagane.volume import base, group_row, pool, quota, type_row
 from hagane.volume.backup_row import BACKUP
 from hagane.volume.base import at, invalid, missing, need, sees
 from hagane.volume.row import IMAGE, SNAPSHOT, USER, VOLUME, store_items, zero
+from hagane.volume.type_encryption import refuse_encrypted
 
 GIB = 1 << 30
 
@@ -69,6 +70,7 @@ async def create(request: Request, cloud: Cloud, tx: Tx, order: Order) -> Row:
     if source.image:
         fits(source.image, size)
     kind = chosen or await _type_of(request, tx, source)
+    refuse_encrypted(kind)
     await _compatible(tx, source, chosen)
     group = order.group or await _group(request, tx, order.group_id, chosen)
     row = await _row(request, tx, order, source, kind, size) | _together(group, await _host(tx, source))

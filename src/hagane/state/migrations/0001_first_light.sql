@@ -1894,6 +1894,7 @@ CREATE TABLE volume_type (
   is_public BIGINT,
   qos_specs_id TEXT,
   extra_specs TEXT,
+  encryption TEXT,
   created_at TEXT,
   updated_at TEXT,
   PRIMARY KEY (id)
