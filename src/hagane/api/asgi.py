@@ -128,7 +128,9 @@ class Application:
             raise HaganeError(
                 "The method is not allowed for this resource.", code="MethodNotAllowed", status=405, allow=allow
             )
-        raise errors.NotFound("The resource could not be found.", code="NoRoute", method="" if routes else method)
+        raise errors.NotFound(
+            "The resource could not be found.", code="NoRoute", asked="" if routes else f"{method} {request.path}"
+        )
 
     def service_of(self, path: str) -> Service:
         """The service that answers under a path, whether or not it has a route there."""

@@ -1,8 +1,9 @@
-"""Allocations: "give me a Node of this resource class with these traits". Claimed in the transaction that asks for it.
+"""Allocations: "give me a Node of this resource class with these traits".
 
-    POST ─▶ active (a Node is yours: its instance_uuid is the allocation's) or error (none fits, and why)
+    POST ─▶ allocating ─settle─▶ active (a Node is yours: its instance_uuid is the allocation's) or error (and why)
 
-Two requests never get one Node: the claim is a row, and transactions are serializable.
+As in the real service, an allocation that is just made has no Node yet: clients wait until it is `active`. One for a
+Node that is in use already is so at once. Two never get one Node: the claim is a row, transactions are serializable.
 """
 
 from typing import Any
@@ -17,13 +18,14 @@ from hagane.baremetal.node import NODE, Nodes
 from hagane.baremetal.node_part import check_trait
 from hagane.baremetal.resource import BareResource
 from hagane.errors import Conflict, Invalid, NotFound
-from hagane.state import work
+from hagane.state import clock, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
 ENDED = ("enroll", "inspecting", "inspect wait", "manageable", "available", "cleaning", "clean wait", "clean failed",
          "deleting", "error", "deploy failed", "inspect failed")  # fmt: skip
 """States of a Node in which nobody's machine runs on it."""
+ALLOCATING = "allocating"
 
 
 class Allocations(BareResource):
@@ -84,7 +86,7 @@ class Allocations(BareResource):
         if named is not None:
             await self._backfill(request, tx, row, str(named))
         else:
-            await self._claim(request, tx, row)
+            await self._ask(request, tx, row)
         await self.table.insert(tx, row)
         return row
 
@@ -100,7 +102,7 @@ class Allocations(BareResource):
                 raise forbidden("baremetal:allocation:create_restricted")
             row["owner"] = row["owner"] or own
 
-    async def _claim(self, request: Request, tx: Tx, row: Row) -> None:
+    async def _ask(self, request: Request, tx: Tx, row: Row) -> None:
         if not row["resource_class"]:
             raise Invalid("The resource_class field is mandatory when not backfilling")
         allowed: set[str] = set()
@@ -110,16 +112,8 @@ class Allocations(BareResource):
             except NotFound as error:
                 raise Invalid(error.message) from None
         row["candidate_nodes"] = sorted(allowed)
-        nodes, why = await candidates(tx, row, allowed)
-        if not nodes:
-            row |= {"state": "error", "last_error": f"Failed to process allocation {row['id']}: {why}."}
-            return
-        # Like the real service since 1.79, a Node that is named as the allocation comes first.
-        node = next((node for node in nodes if row["name"] and node["name"] == row["name"]), nodes[0])
-        row |= {"state": "active", "node_id": node["id"], "last_error": None}
-        info = (node["instance_info"] or {}) | {"traits": row["traits"]}
-        await self.nodes.store(tx, node, {"instance_id": row["id"], "allocation_id": row["id"], "instance_info": info})
-        await work.wake(tx, "node", node["id"], request_id=request.id)
+        row["state"] = ALLOCATING
+        await work.wake(tx, "allocation", row["id"], request_id=request.id)
 
     async def _backfill(self, request: Request, tx: Tx, row: Row, key: str) -> None:
         """An allocation for a Node that is in use already."""
@@ -196,6 +190,26 @@ class Allocations(BareResource):
                   status=204,                   since="1.52"),
             *super().routes(),
         ]  # fmt: skip
+
+
+ALLOCATION = Allocations.table
+
+
+async def settle(tx: Tx, key: str, *, request_id: str | None = None) -> None:
+    """Give an allocation its Node, or write down why there is none for it."""
+    row = await ALLOCATION.get(tx, id=key)
+    if row is None or row["state"] != ALLOCATING:
+        return
+    nodes, why = await candidates(tx, row, set(row["candidate_nodes"]))
+    changes: Row = {"state": "error", "last_error": f"Failed to process allocation {key}: {why}."}
+    if nodes:
+        # Like the real service since 1.79, a Node that is named as the allocation comes first.
+        node = next((node for node in nodes if row["name"] and node["name"] == row["name"]), nodes[0])
+        changes = {"state": "active", "node_id": node["id"], "last_error": None}
+        info = (node["instance_info"] or {}) | {"traits": row["traits"]}
+        await claim.take(tx, node, {"instance_id": key, "allocation_id": key, "instance_info": info})
+        await work.wake(tx, "node", node["id"], request_id=request_id)
+    await ALLOCATION.update(tx, {"id": key}, changes | {"updated_at": clock.now()})
 
 
 async def candidates(tx: Tx, row: Row, allowed: set[str]) -> tuple[list[Row], str]:

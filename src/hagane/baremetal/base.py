@@ -81,8 +81,9 @@ RANGE = {
 
 
 def status(error: HaganeError) -> int | None:
-    """The web framework below the real service knows everything by GET, and nothing by PUT that is not there."""
-    return 405 if error.code == "NoRoute" and error.extra.get("method") == "PUT" else None
+    """Below a Node the web framework of the real service knows a path, and only not by this method."""
+    asked = error.extra.get("asked", "") if error.code == "NoRoute" else ""
+    return 405 if asked.startswith(f"PUT {V1}/nodes/") else None
 
 
 def envelope(error: HaganeError, status: int, request: Request) -> tuple[Any, dict[str, str]]:

@@ -54,6 +54,16 @@ FACTORY: Row = {
 }  # fmt: skip
 """What the BMC of a simulated machine shows before anybody has asked it for anything (drivers/bmc/sim.py)."""
 
+_NETWORKS = {
+    f"{role}_network": f"UUID or name of a network of the administrators, {what}. Optional, the default is {default!r}"
+    for role, what, default in (
+        ("provisioning", "in which the ramdisk of a deployment runs", "provisioning"),
+        ("cleaning", "in which the ramdisk of a cleaning or a service runs", "provisioning"),
+        ("rescuing", "in which the ramdisk of a rescue runs", "provisioning"),
+        ("inspection", "in which the ramdisk of an inspection runs", "provisioning"),
+        ("storage", "by which the machine reaches the volume that it boots from", "storage"),
+    )
+}
 PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "redfish": {
         "redfish_address": "The URL address to the Redfish controller. It must include the authority portion of the "
@@ -68,7 +78,7 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
         "trusted CAs. Defaults to True. Optional",
         "deploy_kernel": "URL or Glance UUID of the deployment kernel. Required.",
         "deploy_ramdisk": "URL or Glance UUID of the ramdisk. Required.",
-    },
+    } | _NETWORKS,
     "ipmi": {
         "ipmi_address": "IP address or hostname of the node. Required.",
         "ipmi_username": "username; default is NULL user. Optional.",
@@ -77,9 +87,9 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
         "ipmi_terminal_port": "node's UDP port to connect to. Only required for console access.",
         "deploy_kernel": "URL or Glance UUID of the deployment kernel. Required.",
         "deploy_ramdisk": "URL or Glance UUID of the ramdisk. Required.",
-    },
-    "fake-hardware": {},
-}
+    } | _NETWORKS,
+    "fake-hardware": _NETWORKS,
+}  # fmt: skip
 """What `driver_info` of a Node may hold, in words."""
 
 REQUIRED_INFO = {"redfish": ("redfish_address",), "ipmi": ("ipmi_address",), "fake-hardware": ()}

@@ -19,6 +19,7 @@ from hagane.compute import console
 from hagane.drivers.bmc.base import Bmc, BmcSeen
 from hagane.errors import Conflict, DeviceFailed, HaganeError, Invalid, NotFound, Unavailable
 from hagane.reconcile import node_plan, node_volume
+from hagane.reconcile.allocation import AllocationReconciler
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.engine import Answer, Done, Reconciler, Wait
 from hagane.reconcile.node_bmc import Bmcs
@@ -232,7 +233,11 @@ class NodePart:
         cloud.provide(console.NodeConsoles, console.NodeConsoles(self.consoles.log, self.consoles.live))
         self.hearing = Hearing(cloud.db)
         self.power = PowerWatch(cloud.db, self.tools.bmcs, cloud.config.baremetal)
-        self.reconcilers: Sequence[Reconciler] = (NodeReconciler(self.tools), self.power)
+        self.reconcilers: Sequence[Reconciler] = (
+            NodeReconciler(self.tools),
+            self.power,
+            AllocationReconciler(cloud.db),
+        )
         cloud.provide(NodePart, self)
 
     async def start(self) -> None:

@@ -87,13 +87,26 @@ def test_nobody_makes_a_raid_here(metal: httpx.Client) -> None:
 def test_allocations_claim_a_node(metal: httpx.Client, cloud: Running) -> None:
     node = available(metal, cloud, "alloc")
     first = metal.post("/allocations", json={"resource_class": "alloc", "name": "mine"}).json()
+    assert (first["state"], first["node_uuid"], first["last_error"]) == ("allocating", None, None)
+    cloud.settle()
+    first = metal.get("/allocations/mine").json()
     assert (first["state"], first["node_uuid"]) == ("active", node)
     shown = metal.get(f"/nodes/{node}").json()
     assert (shown["instance_uuid"], shown["allocation_uuid"]) == (first["uuid"], first["uuid"])
-    second = metal.post("/allocations", json={"resource_class": "alloc"}).json()
+    asked = metal.post("/allocations", json={"resource_class": "alloc"}).json()["uuid"]
+    cloud.settle()
+    second = metal.get(f"/allocations/{asked}").json()
     assert second["state"] == "error" and "no available nodes match" in second["last_error"]
     assert metal.get(f"/nodes/{node}/allocation").json()["uuid"] == first["uuid"]
     assert metal.delete("/allocations/mine").status_code == 204
+    assert metal.get(f"/nodes/{node}").json()["instance_uuid"] is None
+
+
+def test_an_allocation_may_end_before_it_has_a_node(metal: httpx.Client, cloud: Running) -> None:
+    node = available(metal, cloud, "brief")
+    made = metal.post("/allocations", json={"resource_class": "brief", "candidate_nodes": [node]}).json()["uuid"]
+    assert metal.delete(f"/allocations/{made}").status_code == 204
+    cloud.settle()
     assert metal.get(f"/nodes/{node}").json()["instance_uuid"] is None
 
 
@@ -101,6 +114,7 @@ def test_what_a_tenant_had_ends_with_the_tenant(metal: httpx.Client, cloud: Runn
     node, vif = available(metal, cloud, "ends"), str(uuid4())
     metal.post("/ports", json={"node_uuid": node, "address": "52:54:00:dd:00:01"})
     made = metal.post("/allocations", json={"resource_class": "ends"}).json()["uuid"]
+    cloud.settle()
     assert metal.post(f"/nodes/{node}/vifs", json={"id": vif}).status_code == 204
     verb(metal, node, "active")
     cloud.settle()
@@ -123,7 +137,9 @@ def test_two_at_once_never_get_one_node(metal: httpx.Client, cloud: Running) -> 
             body = {"resource_class": "race"}
             return list(await asyncio.gather(*(http.post("allocations", json=body) for _ in range(5))))
 
-    got = [answer.json() for answer in asyncio.run(run())]
+    asked = [answer.json()["uuid"] for answer in asyncio.run(run())]
+    cloud.settle()
+    got = [metal.get(f"/allocations/{key}").json() for key in asked]
     assert sorted(a["state"] for a in got) == ["active"] * 2 + ["error"] * 3
     assert {a["node_uuid"] for a in got if a["state"] == "active"} == nodes
 

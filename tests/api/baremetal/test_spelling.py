@@ -55,6 +55,7 @@ def test_below_a_node_what_is_newer_is_not_there(metal: httpx.Client) -> None:
     assert metal.put(media, json={}, headers=at(88)).status_code == 404
     assert metal.put(media, json={}).status_code == 405
     assert metal.put(f"/nodes/{node}/states/target_raid_config", json={}).status_code == 405
+    assert metal.put("/v1/nodes/x/y", json={}).status_code == 404
     assert metal.put(traits + "/CUSTOM_A", json={}).status_code == 204  # clients send empty bodies
 
 
