@@ -16,7 +16,8 @@ FACTS = Facts(
 def test_a_small_cloud() -> None:
     told = document(FACTS)
     assert told["service_available"] == {"glance": True, "nova": True, "neutron": True, "cinder": False, "swift": False,
-                                         "horizon": False}  # fmt: skip
+                                         "ironic": False, "horizon": False}  # fmt: skip
+    assert "baremetal" not in told
     assert told["compute-feature-enabled"]["cold_migration"] is False
     assert told["compute-feature-enabled"]["volume_multiattach"] is False
     assert told["image-feature-enabled"]["import_image"] is False
@@ -37,6 +38,20 @@ def test_what_the_cloud_has_is_said() -> None:
     assert told["volume"]["backend_names"] == ["ceph", "file"]
     assert told["volume-feature-enabled"]["multi_backend"] is True
     assert told["scenario"]["img_file"] == "/g"
+
+
+def test_what_nodes_may_have_is_said() -> None:
+    drivers = [
+        {"name": "redfish", "enabled_boot_interfaces": ["ipxe", "pxe"], "enabled_raid_interfaces": ["no-raid"]},
+        {"name": "fake-hardware", "enabled_boot_interfaces": ["fake", "ipxe"]},
+    ]
+    told = document(replace(FACTS, catalog=["baremetal"], baremetal={"version": "1.115"}, drivers=drivers))
+    assert told["service_available"]["ironic"] is True
+    assert told["baremetal"]["driver"] == "fake-hardware"
+    assert told["baremetal"]["enabled_hardware_types"] == ["redfish", "fake-hardware"]
+    assert told["baremetal"]["enabled_boot_interfaces"] == ["ipxe", "pxe", "fake"]
+    assert told["baremetal"]["enabled_raid_interfaces"] == ["no-raid"]
+    assert told["baremetal"]["max_microversion"] == "1.115"
 
 
 def test_as_a_file() -> None:

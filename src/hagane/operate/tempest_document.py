@@ -4,7 +4,7 @@ Extensions, microversions, formats and backends are the services' own words. Tem
 service can be asked about; those of them that Hagane decides are listed here, beside what has no default that suits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Value = str | int | bool | list[str]
@@ -37,7 +37,8 @@ COMPUTE: Section = {
         "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter", "SameHostFilter", "DifferentHostFilter",
     ],
 }  # fmt: skip
-SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev3": "cinder", "object-store": "swift"}
+SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev3": "cinder", "object-store": "swift",
+            "baremetal": "ironic"}  # fmt: skip
 """Types in the catalog -> names that Tempest gives them."""
 
 
@@ -66,6 +67,8 @@ class Facts:
     folder: str  # where Tempest may write
     image_file: str  # "": there is none that boots
     validation: bool  # log in to guests
+    baremetal: dict[str, Any] = field(default_factory=dict)  # the version document's entry
+    drivers: list[dict[str, Any]] = field(default_factory=list)  # of Nodes, in detail
 
 
 def document(facts: Facts) -> dict[str, Section]:
@@ -107,7 +110,7 @@ def document(facts: Facts) -> dict[str, Section]:
         "volume-feature-enabled": _volume_features(facts),
         "validation": _validation(facts),
     }  # fmt: skip
-    return sections | _scenario(facts)
+    return sections | _scenario(facts) | _baremetal(facts)
 
 
 def _available(facts: Facts) -> Section:
@@ -167,6 +170,30 @@ def _scenario(facts: Facts) -> dict[str, Section]:
     if not facts.image_file:
         return {}
     return {"scenario": {"img_file": facts.image_file, "img_disk_format": "qcow2", "img_container_format": "bare"}}
+
+
+def _baremetal(facts: Facts) -> dict[str, Section]:
+    """For the plugin of the bare-metal service, whose API tests know one driver only, that of simulated machines."""
+    if not facts.drivers:
+        return {}
+    enabled = [name for driver in facts.drivers for name in driver if name.startswith("enabled_")]
+    told: Section = {
+        name: list(dict.fromkeys(used for driver in facts.drivers for used in driver.get(name, ())))
+        for name in dict.fromkeys(enabled)
+    }
+    names = [str(driver["name"]) for driver in facts.drivers]
+    return {
+        "enforce_scope": {"ironic": True},
+        "baremetal": {
+            "driver": "fake-hardware" if "fake-hardware" in names else names[0], "enabled_drivers": names,
+            "enabled_hardware_types": names, **told, "max_microversion": str(facts.baremetal["version"]),
+            "default_rescue_interface": "agent", "use_provision_network": True, "boot_mode": "uefi",
+            "default_boot_option": "local", "partition_netboot": False, "whole_disk_image_ref": facts.images[0],
+        },
+        "baremetal_feature_enabled": {
+            "ipxe_enabled": True, "software_raid": False, "deploy_time_raid": False, "trunks_supported": False,
+        },
+    }  # fmt: skip
 
 
 def text(sections: dict[str, Section]) -> str:
