@@ -17,15 +17,16 @@ from hagane.errors import HaganeError, NotFound, Unavailable
 
 
 class Session:
-    """Several requests to the process that serves from this state folder, by one token of the project admin."""
+    """Several requests to the process that serves from this state folder, by one token of the project admin, or
+    of the administrator of the `system`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, system: bool = False) -> None:
         """Raises Unavailable."""
         known = process.find(config)
         if known is None:
             raise Unavailable(f"No Hagane runs from {config.state}. Start it with: hagane up")
         self._url = known.url
-        self._token, self.project_id = _token(config, known.url)
+        self._token, self.project_id = _token(config, known.url, system=system)
 
     def call(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
         """The decoded answer. Raises Unavailable, NotFound, HaganeError."""
@@ -46,14 +47,15 @@ def call(config: Config, method: str, path: str) -> Any:
     return Session(config).call(method, path)
 
 
-def _token(config: Config, url: str) -> tuple[str, str]:
-    """(token, id of its project)"""
+def _token(config: Config, url: str, *, system: bool) -> tuple[str, str]:
+    """(token, id of its project, if it is one's)"""
     auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
     user = {"name": auth["username"], "domain": {"name": auth["user_domain_name"]}, "password": auth["password"]}
-    scope = {"project": {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}}
+    project = {"project": {"name": auth["project_name"], "domain": {"name": auth["project_domain_name"]}}}
+    scope = {"system": {"all": True}} if system else project
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
     _, answer, headers = _http("POST", f"{url}/identity/v3/auth/tokens?nocatalog", {}, msgspec.json.encode(body))
-    return headers["x-subject-token"], msgspec.json.decode(answer)["token"]["project"]["id"]
+    return headers["x-subject-token"], msgspec.json.decode(answer)["token"].get("project", {}).get("id", "")
 
 
 def _http(

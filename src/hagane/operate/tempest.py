@@ -24,6 +24,7 @@ IMAGES = ("tempest-a", "tempest-b")
 FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
 SHARED_VOLUMES = "tempest-multiattach"
 POOL = {"name": "tempest", "prefixes": ["10.200.0.0/16"], "default_prefixlen": 26, "shared": True, "is_default": True}
+DRIVERS = "/baremetal/v1/drivers?detail=true"
 NEWEST = {"OpenStack-API-Version": "baremetal latest"}
 SIMULATED_BYTES = 1 << 20  # what an image of a simulated cloud holds: nothing boots from it
 
@@ -82,7 +83,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         image_file="" if config.sim else str(_guest("a")),
         validation=validation,
         baremetal=_current(session, "/baremetal/"),
-        drivers=session.call("GET", "/baremetal/v1/drivers?detail=true", headers=NEWEST)["drivers"],
+        drivers=Session(config, system=True).call("GET", DRIVERS, headers=NEWEST)["drivers"],
     )
 
 
