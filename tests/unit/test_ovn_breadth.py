@@ -85,6 +85,8 @@ def test_names_are_answered_on_a_network_with_a_domain() -> None:
     assert dict(row.member_of) == {("Logical_Switch", "dns_records"): ["network:n1"]}
     assert dns.names("port:p1", PORT | {"dns_name": "web"}, NETWORK) == []
     assert dns.names("port:p1", PORT | {"dns_name": ""}, network) == []
+    [own] = dns.names("port:p1", PORT | {"dns_name": "web", "dns_domain": "mine.org."}, NETWORK)
+    assert own.columns["records"]["web.mine.org"] == "10.0.0.5"
     assert "web.org" in dns.names("port:p1", PORT | {"dns_name": "web.org."}, network)[0].columns["records"]
 
 

@@ -8,6 +8,7 @@ FACTS = Facts(
     url="http://cloud:8774", region="RegionOne", password="pa$$word", catalog=["identity", "image", "compute", "network"],
     compute={"version": "2.96"}, volume={"version": "3.71"}, placement={"max_version": "1.39"}, images=("a", "b"),
     flavors=("x", "y"), network={"id": "n", "name": "public"}, network_extensions=["port-security", "router"],
+    physical_networks=[],
     volume_extensions=["backups"], shared_volumes="", container_formats=["bare"], disk_formats=["qcow2", "raw"],
     import_methods=[], pools=[], hosts=1, folder="/tests", image_file="", validation=False,
 )  # fmt: skip
@@ -24,13 +25,22 @@ def test_a_small_cloud() -> None:
     assert told["validation"]["run_validation"] is False
     assert "storage_protocol" not in told["volume"]
     assert "scenario" not in told
+    assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve"]
 
 
 def test_what_the_cloud_has_is_said() -> None:
     pool = {"capabilities": {"volume_backend_name": "file", "storage_protocol": "file", "vendor_name": "Open Source"}}
     other = {"capabilities": pool["capabilities"] | {"volume_backend_name": "ceph"}}
     told = document(
-        replace(FACTS, hosts=2, pools=[pool, other], shared_volumes="many", validation=True, image_file="/g")
+        replace(
+            FACTS,
+            hosts=2,
+            physical_networks=["ext", "rack"],
+            pools=[pool, other],
+            shared_volumes="many",
+            validation=True,
+            image_file="/g",
+        )
     )
     assert told["compute"]["min_compute_nodes"] == 2
     assert told["compute-feature-enabled"]["cold_migration"] is True
@@ -38,6 +48,8 @@ def test_what_the_cloud_has_is_said() -> None:
     assert told["volume"]["backend_names"] == ["ceph", "file"]
     assert told["volume-feature-enabled"]["multi_backend"] is True
     assert told["scenario"]["img_file"] == "/g"
+    assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve", "vlan", "flat"]
+    assert told["neutron_plugin_options"]["provider_vlans"] == ["ext", "rack"]
 
 
 def test_what_nodes_may_have_is_said() -> None:

@@ -12,7 +12,7 @@ from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import Attr
 from hagane.api.service import Route
 from hagane.network import default_rule_row, rbac
-from hagane.network.attr import standard
+from hagane.network.attr import Given, standard
 from hagane.network.base import NetResource
 from hagane.network.errors import bad_request, error
 from hagane.network.permit import Target
@@ -60,6 +60,10 @@ class AddressGroup(NetResource):
         targets = await super().targets_of(request, reader, rows)
         await self.with_shared(request, reader, rows, targets)
         return targets
+
+    def check(self, request: Request, verb: str, target: Target, row: Row, given: Given = frozenset()) -> None:
+        """As in the real service: to who would change one that is only shared with it, there is none (404, not 403)."""
+        super().check(request, verb, {name: value for name, value in target.items() if name != "shared"}, row, given)
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         named = {"remote_address_group_id": row["id"]}

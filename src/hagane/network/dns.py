@@ -1,6 +1,7 @@
 """Names of ports, as the API shows them. On a network with a domain, OVN answers for those that have a name.
 
-A port without a name is called after its address (host-10-0-0-5). The domain is the network's, else openstacklocal.
+A port without a name is called after its address (host-10-0-0-5). The domain is the port's own, else its network's,
+else openstacklocal.
 """
 
 from hagane.state.database import Reader, Row
@@ -20,6 +21,6 @@ def names(port: Row, domain: str) -> list[dict[str, str]]:
     for entry in port["fixed_ips"]:
         ip = entry["ip_address"]
         host = port["dns_name"] or f"host-{ip.replace('.', '-').replace(':', '-')}"
-        full = host if host.endswith(".") else f"{host}.{(domain or DOMAIN).rstrip('.')}."
+        full = host if host.endswith(".") else f"{host}.{(port.get('dns_domain') or domain or DOMAIN).rstrip('.')}."
         found.append({"ip_address": ip, "hostname": host, "fqdn": full})
     return found

@@ -16,6 +16,7 @@ from hagane.network.network import Network
 from hagane.network.permit import Target
 from hagane.network.port_filter import FILTERS
 from hagane.network.port_make import complete
+from hagane.network.present import Made
 from hagane.state import work
 from hagane.state.database import Reader, Row, Tx
 
@@ -48,6 +49,27 @@ class Port(NetResource):
         foreign = [network["id"] for network in networks if network["project_id"] != me]
         shared = await rbac.shared_with(reader, "network", foreign, me) if foreign else set()
         return {n["id"]: {"network:project_id": n["project_id"], "network:shared": n["id"] in shared} for n in networks}
+
+    async def views(self, request: Request, reader: Reader, rows: list[Row]) -> list[Made]:
+        return await self._with_trunks(
+            request, reader, await super().views(request, reader, rows), [r["id"] for r in rows]
+        )
+
+    async def list_views(self, request: Request, found: Sequence[Sequence[Any]]) -> list[Made]:
+        place = self.table.names.index("id")
+        return await self._with_trunks(request, self.db, await super().list_views(request, found),
+                                       [values[place] for values in found])  # fmt: skip
+
+    async def _with_trunks(self, request: Request, reader: Reader, made: list[Made], ids: list[str]) -> list[Made]:
+        """`trunk_details`, which only the parent of a trunk has."""
+        fields = [value for name, value in request.query if name == "fields" and value]
+        if not ids or (fields and "trunk_details" not in fields):
+            return made
+        found = await trunk_row.details(reader, ids)
+        for key, view in zip(ids, made, strict=True):
+            if key in found:
+                view["trunk_details"] = found[key]
+        return made
 
     async def make(self, request: Request, tx: Tx, row: Row, given: Given) -> Row:
         """As the base does it, but the network is looked up once and for all."""

@@ -26,7 +26,7 @@ async def complete(tx: Tx, network: Row, old: Row, changes: Row) -> None:
         changes["extra_dhcp_opts"] = _merged(old["extra_dhcp_opts"], changes["extra_dhcp_opts"])
     if "binding_host_id" in changes:
         changes |= port_row.binding(changes["binding_host_id"] or "")
-    if "dns_name" in changes or "fixed_ips" in changes:
+    if changes.keys() & {"dns_name", "dns_domain", "fixed_ips"}:
         changes["dns_assignment"] = dns.names(old | changes, network["dns_domain"])
 
 

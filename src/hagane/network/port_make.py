@@ -35,7 +35,7 @@ async def make(
         "id": str(uuid4()), "name": "", "project_id": project, "description": "", "tags": [], "generation": 1,
         "created_at": moment, "updated_at": moment, "network_id": network["id"], "admin_state_up": True,
         "device_id": device, "device_owner": owner, "binding_vnic_type": "normal", "dns_name": "",
-        "propagate_uplink_status": True,
+        "dns_domain": "", "propagate_uplink_status": True,
     } | more  # fmt: skip
     if fixed is not None:
         row["fixed_ips"] = list(fixed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hagane.api.resource import REQUIRED, Attr
 from hagane.network import address, dns, forward_row, quota, tag, trunk_row
 from hagane.network.attr import UNSET, standard
-from hagane.network.dns_value import dns_name
+from hagane.network.dns_value import dns_domain, dns_name
 from hagane.network.errors import error
 from hagane.network.port_value import VNIC_TYPES, dhcp_opts, pairs
 from hagane.network.value import Checked, Flag, Id, OneOf, Text, fixed_ips, ids, mac_or_none, mapping
@@ -35,6 +35,7 @@ ATTRS = (
     Attr("binding_vnic_type", OneOf(values=VNIC_TYPES), write="cu", default="normal", wire="binding:vnic_type",
          rule=True),
     Attr("dns_name", Checked(rule=dns_name, kind="text"), write="cu", default=""),
+    Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="cu", default=""),
     Attr("dns_assignment", Checked(), filter=False),
     Attr("propagate_uplink_status", Flag(), write="cu", default=True),
     Attr("qos_policy_id", Id(nullable=True), write="cu", default=None),

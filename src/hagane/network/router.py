@@ -31,7 +31,7 @@ class Router(NetResource):
         router_gateway.check_flags(row)
         check_zones(self.cloud, row["availability_zone_hints"])
         row |= {"status": "ACTIVE", "routes": [], "gateway_port_id": None, "enable_snat": True}
-        row["ha"] = False
+        row["ha"] = True
         info = row["external_gateway_info"]
         row["external_gateway_info"] = None
         if info is not None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def check_flags(row: Row) -> None:
-    """What this service cannot do is refused, not ignored: routers are not replicated agents."""
-    if row.get("ha"):
-        raise bad_request("HA routers are not supported: every router of OVN fails over by itself.")
+    """What this service cannot do is refused, not ignored."""
+    if row.get("ha") is False:
+        raise bad_request("Every router of OVN fails over to another gateway by itself: ha cannot be false.")
 
 
 async def set_gateway(

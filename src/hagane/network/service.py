@@ -60,6 +60,7 @@ from hagane.network.availability import Availability
 from hagane.network.base import NetResource
 from hagane.network.default_rule import DefaultRule
 from hagane.network.fault import envelope, wording
+from hagane.network.floating_pool import FloatingPools
 from hagane.network.floatingip import FloatingIp
 from hagane.network.forward import PortForwarding
 from hagane.network.network import Network
@@ -111,6 +112,7 @@ def service(cloud: Cloud) -> Service:
         Topologies(cloud, policy),
         Agents(cloud, policy),
         Availability(cloud, policy),
+        FloatingPools(cloud, policy),
     ):
         routes += part.routes()
     routes += [*tag_api.routes_of(resources), *extension.ROUTES, *root.ROUTES]

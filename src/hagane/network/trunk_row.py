@@ -102,6 +102,30 @@ async def of(reader: Reader, trunk_ids: Collection[str]) -> dict[str, list[dict[
     return found
 
 
+async def details(reader: Reader, ports: Collection[str]) -> dict[str, dict[str, Any]]:
+    """port -> the trunk that it is the parent of, as the port's answer shows it."""
+    if not await reader.fetch_tuples("SELECT 1 FROM trunk LIMIT 1"):
+        return {}
+    trunks = await TRUNK.select(reader, {"port_id": sorted(ports)}, columns=("id", "port_id"))
+    below = await of(reader, [trunk["id"] for trunk in trunks])
+    macs = await _macs(reader, [entry["port_id"] for entries in below.values() for entry in entries])
+    return {
+        trunk["port_id"]: {
+            "trunk_id": trunk["id"],
+            "sub_ports": [entry | {"mac_address": macs[entry["port_id"]]} for entry in below[trunk["id"]]],
+        }
+        for trunk in trunks
+    }
+
+
+async def _macs(reader: Reader, ports: Collection[str]) -> dict[str, str]:
+    if not ports:
+        return {}
+    among = listed("port", ports)
+    rows = await reader.fetch_tuples(f"SELECT id, mac_address FROM port WHERE id IN {among.text}", among.params)
+    return {str(key): str(mac) for key, mac in rows}
+
+
 async def parents(reader: Reader, ports: Sequence[Row]) -> dict[str, tuple[str, int]]:
     """subport -> (the port that carries it, its tag)."""
     ids = [port["id"] for port in ports if port["device_owner"] == OWNER]

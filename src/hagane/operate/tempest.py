@@ -72,6 +72,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         flavors=_flavors(session, lines),
         network=_external(session),
         network_extensions=_aliases(session, "/network/v2.0/extensions"),
+        physical_networks=_physical(session),
         volume_extensions=_aliases(session, "/volume/v3/extensions"),
         container_formats=_formats(schema["container_format"], first=["bare"]),
         disk_formats=_formats(schema["disk_format"], first=["qcow2", "raw"]),
@@ -105,6 +106,14 @@ def _formats(said: dict[str, Any], *, first: list[str]) -> list[str]:
 
 def _hosts(session: Session) -> int:
     return sum(host["state"] == "up" for host in session.call("GET", "/compute/v2.1/os-hypervisors")["hypervisors"])
+
+
+def _physical(session: Session) -> list[str]:
+    """The physical networks for which every Host that is there has a bridge."""
+    agents = [agent for agent in session.call("GET", "/network/v2.0/agents")["agents"] if agent["alive"]]
+    mapped = [agent["configurations"]["bridge-mappings"].split(",") for agent in agents]
+    named = [{entry.partition(":")[0] for entry in entries if entry} for entries in mapped]
+    return sorted(set.intersection(*named)) if named else []
 
 
 def _external(session: Session) -> dict[str, Any]:

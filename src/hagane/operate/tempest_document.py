@@ -7,6 +7,9 @@ service can be asked about; those of them that Hagane decides are listed here, b
 from dataclasses import dataclass, field
 from typing import Any
 
+from hagane.network.dns import DOMAIN
+from hagane.network.segment import TYPES, UNDERLAY_MTU
+
 Value = str | int | bool | list[str]
 Section = dict[str, Value]
 
@@ -57,6 +60,7 @@ class Facts:
     flavors: tuple[str, str]
     network: dict[str, Any]  # the external one
     network_extensions: list[str]
+    physical_networks: list[str]  # that Hosts have a bridge for
     volume_extensions: list[str]
     shared_volumes: str  # the type of volumes that several Servers may have; "": none
     container_formats: list[str]
@@ -110,7 +114,7 @@ def document(facts: Facts) -> dict[str, Section]:
         "volume-feature-enabled": _volume_features(facts),
         "validation": _validation(facts),
     }  # fmt: skip
-    return sections | _scenario(facts) | _baremetal(facts)
+    return sections | _neutron(facts) | _scenario(facts) | _baremetal(facts)
 
 
 def _available(facts: Facts) -> Section:
@@ -164,6 +168,22 @@ def _validation(facts: Facts) -> Section:
         "run_validation": facts.validation, "connect_method": "floating", "auth_method": "keypair",
         "image_ssh_user": "root", "image_alt_ssh_user": "root", "ip_version_for_ssh": 4,
     }  # fmt: skip
+
+
+def _neutron(facts: Facts) -> dict[str, Section]:
+    """What neutron-tempest-plugin asks beside the extensions."""
+    told: Section = {
+        "available_type_drivers": [kind for kind in TYPES if kind == "geneve" or facts.physical_networks],
+        "provider_vlans": facts.physical_networks,
+        "max_mtu": UNDERLAY_MTU,
+        "firewall_driver": "ovn",
+        "dns_domain": DOMAIN.rstrip("."),
+        "create_shared_resources": True,
+        "specify_floating_ip_address_available": True,
+        "is_igmp_snooping_enabled": False,
+        "snat_rules_apply_to_nested_networks": False,
+    }
+    return {"neutron_plugin_options": told}
 
 
 def _scenario(facts: Facts) -> dict[str, Section]:

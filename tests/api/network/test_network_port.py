@@ -10,7 +10,7 @@ OWN = {
     "id", "name", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
     "network_id", "admin_state_up", "status", "mac_address", "fixed_ips", "device_id", "device_owner",
     "security_groups", "allowed_address_pairs", "extra_dhcp_opts", "port_security_enabled", "binding:vnic_type",
-    "dns_name", "dns_assignment", "propagate_uplink_status", "qos_policy_id",
+    "dns_name", "dns_domain", "dns_assignment", "propagate_uplink_status", "qos_policy_id",
 }  # fmt: skip
 BINDING = {"binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"}
 
@@ -164,6 +164,9 @@ def test_a_name_is_told_to_dns(alice: Net) -> None:
     port = alice.port(network, dns_name="Web", fixed_ips=[{"ip_address": "10.9.0.5"}])
     assert port["dns_name"] == "web"
     assert port["dns_assignment"] == [{"ip_address": "10.9.0.5", "hostname": "web", "fqdn": "web.example.org."}]
+    own = alice.change("port", port, dns_domain="mine.example.")
+    assert (own["dns_domain"], own["dns_assignment"][0]["fqdn"]) == ("mine.example.", "web.mine.example.")
+    assert alice.change("port", port, dns_domain="")["dns_assignment"][0]["fqdn"] == "web.example.org."
 
 
 def test_administrators_bind_ports_to_hosts(root: Net, alice: Net, wired: Any) -> None:

@@ -284,3 +284,23 @@ def test_a_gateway_gets_an_address_of_each_ip_version(alice: Net, root: Net) -> 
     assert [entry["ip_address"] for entry in fixed] == ["192.0.2.2", "2001:db8::1"]
     assert fixed[1]["subnet_id"] == six["id"]
     assert root.get("/ports", device_id=router["id"])["ports"][0]["fixed_ips"] == fixed
+
+
+def test_pools_of_floating_ips_are_what_external_networks_have_of_ipv4(root: Net, bob: Net) -> None:
+    network, subnet = external(root, "10.244.0.0/24")
+    root.subnet(network, "fd00:244::/64")
+    for path in ("/floatingip_pools", "/floatingip-pools"):
+        [pool] = bob.get(path, network_id=network["id"])["floatingip_pools"]
+        assert pool == {"subnet_id": subnet["id"], "subnet_name": "", "network_id": network["id"],
+                        "cidr": "10.244.0.0/24", "project_id": bob.project_id, "tenant_id": bob.project_id}  # fmt: skip
+    floating = bob.make("floatingip", floating_network_id=network["id"], subnet_id=pool["subnet_id"])
+    assert floating["floating_ip_address"].startswith("10.244.0.")
+
+
+def test_every_router_fails_over(root: Net, bob: Net) -> None:
+    router = bob.make("router", name="r")
+    assert root.show("router", router)["ha"] is True
+    assert "ha" not in bob.show("router", router)
+    text = "ha cannot be false"
+    root.refused("PUT", f"/routers/{router['id']}", {"router": {"ha": False}}, 400, "HTTPBadRequest", text)
+    assert root.make("router", name="r", ha=True)["ha"] is True

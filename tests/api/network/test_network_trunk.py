@@ -125,3 +125,19 @@ def test_trunks_are_counted(root: Net, alice: Net) -> None:
     made = alice.make("trunk", port_id=port["id"])
     alice.delete("trunk", made)
     assert root.get(f"/quotas/{alice.project_id}/details")["quota"]["trunk"]["used"] == used["used"]
+
+
+def test_a_parent_tells_of_its_trunk(alice: Net) -> None:
+    network, _ = alice.wired()
+    parent, child, other = alice.port(network), alice.port(network), alice.port(network)
+    trunk = alice.make("trunk", port_id=parent["id"], sub_ports=[
+        {"port_id": child["id"], "segmentation_type": "vlan", "segmentation_id": 7}])  # fmt: skip
+    below = {"port_id": child["id"], "segmentation_type": "vlan", "segmentation_id": 7,
+             "mac_address": child["mac_address"]}  # fmt: skip
+    told = {"trunk_id": trunk["id"], "sub_ports": [below]}
+    assert alice.show("port", parent)["trunk_details"] == told
+    listed = {port["id"]: port for port in alice.get("/ports", network_id=network["id"])["ports"]}
+    assert listed[parent["id"]]["trunk_details"] == told
+    assert not any("trunk_details" in listed[port["id"]] for port in (child, other))
+    assert alice.get("/ports", id=parent["id"], fields="id")["ports"] == [{"id": parent["id"]}]
+    assert alice.get("/ports", id=parent["id"], fields="trunk_details")["ports"] == [{"trunk_details": told}]

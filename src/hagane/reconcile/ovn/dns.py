@@ -1,6 +1,6 @@
 """Names of ports: OVN itself answers questions for them on their network, whichever resolver is asked. Pure functions.
 
-Only a network with a domain has names; a row for each port with one (ovn-nb(5), "DNS"), forward and back.
+A port has a name in its own domain, or else in its network's; a row for each (ovn-nb(5), "DNS"), forward and back.
 """
 
 from ipaddress import ip_address
@@ -13,7 +13,8 @@ from hagane.state.database import Row
 
 def names(me: str, row: Row, network: Row) -> list[Desired]:
     """The row of a port, whose key is `me`."""
-    host, domain = row.get("dns_name") or "", (network.get("dns_domain") or "").rstrip(".")
+    host = row.get("dns_name") or ""
+    domain = (row.get("dns_domain") or network.get("dns_domain") or "").rstrip(".")
     addresses = [fixed["ip_address"] for fixed in row["fixed_ips"] or ()]
     if not (host and domain and addresses):
         return []

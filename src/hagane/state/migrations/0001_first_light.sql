@@ -1066,6 +1066,7 @@ CREATE TABLE port (
   binding_vif_details TEXT,
   binding_vnic_type TEXT,
   dns_name TEXT,
+  dns_domain TEXT,
   dns_assignment TEXT,
   propagate_uplink_status BIGINT,
   qos_policy_id TEXT,
