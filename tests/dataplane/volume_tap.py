@@ -18,6 +18,7 @@ from hagane.drivers.hypervisor.libvirt import Libvirt
 from hagane.drivers.volume import export
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.raw import RawViews
+from hagane.drivers.volume.rbd import RbdVolumes
 
 STOP, REACHED = "stop", "reached"
 
@@ -49,7 +50,9 @@ def taps(folder: Path) -> None:
     tap(export, "_add", lambda *_: "target", folder)
     tap(export, "_drop", lambda *_: "untarget", folder)
     tap(RawViews, "new_layer", lambda *_: "layer", folder)
-    tap(FileVolumes, "apply", lambda _, desired, *rest: type(desired).__name__, folder)
+    for driver in (FileVolumes, RbdVolumes):
+        tap(driver, "apply", lambda _, desired, *rest: type(desired).__name__, folder)
+    tap(RbdVolumes, "_copy", lambda *_: "copy", folder)
     tap(Libvirt, "_do", lambda _, step, *rest: type(step).__name__, folder)
 
 

@@ -18,6 +18,7 @@ from hagane.state import clock
 from hagane.state.event import EVENT
 from hagane.state.table import Sql
 from hagane.state.work import WORK
+from hagane.volume.pool import FRESH, POOL, backend
 
 RECENT = 600.0  # seconds for which a repaired change of a switch is told of
 _NODE = ("id", "name", "provision_state", "fault", "last_error", "maintenance_reason")
@@ -35,6 +36,8 @@ async def _all(cloud: Cloud) -> AsyncIterator[Finding]:
     async for finding in _hosts(cloud):
         yield finding
     async for finding in _network(cloud):
+        yield finding
+    async for finding in _backends(cloud):
         yield finding
     async for finding in _racks(cloud):
         yield finding
@@ -65,6 +68,14 @@ async def _hosts(cloud: Cloud) -> AsyncIterator[Finding]:
             yield Finding(
                 f"Host {host['name']} is down: {host['reason'] or 'forced down by an administrator'}.", remedy
             )
+
+
+async def _backends(cloud: Cloud) -> AsyncIterator[Finding]:
+    """Storage backends of the settings that do not answer; what they had been told waits for them."""
+    for row in await POOL.select(cloud.db, order="name"):
+        if row["reason"] and clock.wall() - clock.seconds(row["seen_at"]) < FRESH:
+            remedy = "What was ordered there waits, and what machines write. openstack volume service list"
+            yield Finding(f"Storage backend {backend(row['name'])} does not answer: {row['reason']}", remedy)
 
 
 async def _racks(cloud: Cloud) -> AsyncIterator[Finding]:

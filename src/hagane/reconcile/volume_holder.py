@@ -41,16 +41,16 @@ class AttachedHolder:
             await self._host(row).new_layer(row["instance_uuid"], row["connection"]["data"]["device_path"], file)
 
     async def resize(self, volume_id: str, size: int) -> bool:
-        row = await self._attachment(volume_id)
-        if row is None:
-            return False
-        if row["connection"]["driver_volume_type"] == "iscsi":
-            # It came to be exported after the order was taken; see volume/volume_action.py.
-            raise DeviceFailed("The volume is in use on another machine: it can be extended when it is detached there.")
-        data = row["connection"]["data"]
-        source = data.get("device_path") or f"{row['connection']['driver_volume_type']}:{data.get('name')}"
-        await self._host(row).resize(row["instance_uuid"], source, size)
-        return True
+        rows = await self._attachments(volume_id)
+        for row in rows:
+            if row["connection"]["driver_volume_type"] == "iscsi":
+                # It came to be exported after the order was taken; see volume/volume_action.py.
+                words = "The volume is in use on another machine: it can be extended when it is detached there."
+                raise DeviceFailed(words)
+            data = row["connection"]["data"]
+            source = data.get("device_path") or f"{row['connection']['driver_volume_type']}:{data.get('name')}"
+            await self._host(row).resize(row["instance_uuid"], source, size)
+        return bool(rows)
 
     async def _beside(self, volume_id: str, file: str) -> Path:
         """Where a file of the volume's backend is for this process. The backend is not asked: it waits for us."""
@@ -62,8 +62,12 @@ class AttachedHolder:
 
     async def _attachment(self, volume_id: str) -> Row | None:
         """Of one of our own machines."""
+        return next(iter(await self._attachments(volume_id)), None)
+
+    async def _attachments(self, volume_id: str) -> list[Row]:
+        """Of all of them, the newest first."""
         rows = await ATTACHMENT.select(self._db, {"volume_id": volume_id}, order="attach_time DESC, id")
-        return next((row for row in rows if row["connection"] and OURS in (row["connector"] or {})), None)
+        return [row for row in rows if row["connection"] and OURS in (row["connector"] or {})]
 
     def _host(self, row: Row) -> Machines:
         """Raises Unavailable."""

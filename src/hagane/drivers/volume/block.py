@@ -74,10 +74,11 @@ class BlockVolumes(ABC):
 
     async def _absent(self, name: str) -> None:
         """Gone, with what was cut off while it was made."""
+        names = (name, TEMP + name, SAVE + name)
         async with self._turn(name):
-            for one in await self._sizes(name, TEMP + name, SAVE + name):
+            for one in await self._sizes(*names):
                 await self._remove(one)
-            await self._purge(name)
+            await self._purge(*names)
 
     def _turn(self, name: str) -> asyncio.Lock:
         """Who works on a thing, works on it alone."""
@@ -135,6 +136,7 @@ class BlockVolumes(ABC):
         try:
             if await self._sizes(temp):
                 await self._remove(temp)
+            await self._purge(temp, patient=True)
             yield temp
         finally:
             self._making.discard(temp)
@@ -162,7 +164,7 @@ class BlockVolumes(ABC):
         for name in [name for name in there if name.startswith(TEMP)]:
             if name not in self._making and not await self._is_open(name):
                 await self._remove(name)
-        await self._purge()
+        await self._purge(patient=True)
         volumes = {name.removeprefix(VOLUME): size for name, size in there.items() if name.startswith(VOLUME)}
         shots = {name.removeprefix(SNAPSHOT) for name in there if name.startswith(SNAPSHOT)}
         return Observed(volumes, frozenset(shots))
@@ -238,8 +240,9 @@ class BlockVolumes(ABC):
     async def _remove(self, name: str) -> None:
         """Nothing has this name any more."""
 
-    async def _purge(self, name: str = "") -> None:  # noqa: B027 - some backends forget at once
-        """The bytes of what was removed under this name (of all that was) are gone, if nothing needs them."""
+    async def _purge(self, *names: str, patient: bool = False) -> None:  # noqa: B027 - some backends forget at once
+        """The bytes of what was removed under these names (of all that was) are gone, if nothing needs them. Raises
+        Unavailable if somebody still has it open, unless `patient`: then it stays for the next time."""
 
     async def _is_open(self, name: str) -> bool:
         """Whether somebody has it open, of whom this process does not know."""

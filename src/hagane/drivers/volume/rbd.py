@@ -128,14 +128,13 @@ class RbdVolumes(BlockVolumes):
         """An image with copies cannot be removed, but need not be seen."""
         await self._rbd("trash", "mv", name)
 
-    async def _purge(self, name: str = "") -> None:
+    async def _purge(self, *names: str, patient: bool = False) -> None:
         for row in await self._json("trash", "ls"):
-            if row["name"] == name or (not name and row["name"].startswith(OURS)):
-                await self._bury(row["id"], patient=not name)
+            if row["name"] in names or (not names and row["name"].startswith(OURS)):
+                await self._bury(row["id"], patient=patient)
 
     async def _bury(self, key: str, *, patient: bool) -> None:
-        """An image in the trash is gone, unless it has copies. Raises Unavailable if somebody has it open; `patient`:
-        then it stays for the next time."""
+        """An image in the trash is gone, unless it has copies."""
         info = await self._info("--image-id", key)
         try:
             if await self._json("snap", "ls", "--image-id", key):  # what a kill in the middle of a copy left

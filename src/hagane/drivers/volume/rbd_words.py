@@ -4,6 +4,7 @@ Whatever is wrong with the whole (monitors, keys, the pool) may be mended, and w
 """
 
 import configparser
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ class Client:
             if found := key_in(text, self.user):
                 return found
         raise Unavailable(self.no_key)
+
+    def has_key(self) -> bool:
+        with contextlib.suppress(Unavailable):
+            return bool(self.key())
+        return False
 
     def _usual(self) -> list[str]:
         """https://docs.ceph.com/en/latest/rados/configuration/auth-config-ref/#keys"""
@@ -98,7 +104,9 @@ def _of_the_whole(text: str, status: int, client: Client, pool: str) -> str:
     if "keyring" in text and "unable to find" in text:
         return client.no_key
     if _NO_MONITOR.search(text):
-        if "ermission denied" in text:
+        if client.keyring and not client.has_key():
+            return client.no_key
+        if status == 13 or "ermission denied" in text:
             return f"Ceph does not know client.{client.user} by this key: is the keyring the right one?"
         return f"Ceph's monitors did not answer within {CONNECT:.0f} seconds."
     if "error opening pool" in text and "(2)" in text:
