@@ -98,6 +98,7 @@ class Volumes:
             if info["driver_volume_type"] != attachment["connection"]["driver_volume_type"]:
                 raise DeviceFailed(f"{row['host']} and {host} do not reach volume {volume['id']} in the same way: "
                                    "the server has to be stopped to go from one to the other (migrate).")  # fmt: skip
+            info = await ways.with_key(info)
             mode = {"access_mode": attachment["attach_mode"] or "rw"}
             sources[one["id"]] = Source(info["driver_volume_type"], info["data"] | mode)
         return sources
