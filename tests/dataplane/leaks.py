@@ -14,7 +14,13 @@ SECONDS = 20.0  # until the last trace must be gone
 
 
 def look(cloud: Cloud) -> world.World:
-    """Everything there is now: namespaces, interfaces, switch ports, OVN rows, machines, files, rows."""
+    """Everything there is once no work waits: what a row will still bring into the world is no leak later on."""
+    until(lambda: not _work(cloud), SECONDS, "all work is done")
+    return _now(cloud)
+
+
+def _now(cloud: Cloud) -> world.World:
+    """Namespaces, interfaces, switch ports, OVN rows, machines, files, rows."""
     return world.look(cloud.site, cloud.site.state / "hagane.db")
 
 
@@ -35,7 +41,7 @@ def left(cloud: Cloud, before: world.World, but: str = "") -> dict[str, list[str
     """What came since, and work that waits."""
     found = {
         kind: [name for name in names if _counts(kind, name) and not (but and but in name)]
-        for kind, names in (look(cloud) - before).items()
+        for kind, names in (_now(cloud) - before).items()
     }
     return {kind: names for kind, names in found.items() if names} | _work(cloud)
 
