@@ -502,3 +502,21 @@ def test_others_volumes_are_not_there(s: Store, server: str) -> None:
     assert (answer.status_code, message(answer)) == (
         400, f"Block Device Mapping is Invalid: failed to get volume {foreign}.")  # fmt: skip
     assert s.admin.get(f"{V21}{s.path(server)}").status_code == 200
+
+
+def test_a_volume_that_grows_in_use_is_an_action_of_its_server(s: Store) -> None:
+    mine = s.make()
+    key = s.volume()
+    s.plug(mine, key)
+    s.until(key, "in-use")
+    headers = {"OpenStack-API-Version": "volume 3.42"}
+    grow = s.alice.http.post(f"{V3}/volumes/{key}/action", json={"os-extend": {"new_size": 2}}, headers=headers)
+    assert grow.status_code == 202, grow.text
+    s.cloud.settle()
+    assert s.until(key, "in-use")["size"] == 2
+    path = f"/servers/{mine}/os-instance-actions"
+    last = s.call("GET", path).json()["instanceActions"][0]
+    assert (last["action"], last["request_id"]) == ("extend_volume", grow.headers["x-openstack-request-id"])
+    (event,) = s.call("GET", f"{path}/{last['request_id']}").json()["instanceAction"]["events"]
+    assert (event["event"], event["result"]) == ("compute_extend_volume", "Success")
+    assert event["finish_time"]

@@ -476,6 +476,7 @@ class World:
         make("allocations", resource_class="x", owner=self.victim.project_id, **named)
         step = {"interface": "bios", "step": "x", "args": {SECRET: SECRET}, "priority": 1}
         make("deploy_templates", name="CUSTOM_X", steps=[step])
+        make("inspection_rules", description=SECRET, actions=[{"op": "log", "args": {"msg": SECRET}}])
         make("runbooks", name="CUSTOM_Y", steps=[{"interface": "bios", "step": SECRET, "order": 1}])
         make("volume/connectors", node_uuid=node, type="iqn", connector_id=SECRET)
         make("volume/targets", node_uuid=node, volume_type="iscsi", volume_id=SECRET, boot_index=0)

@@ -18,6 +18,7 @@ PATH = V21 + "/servers/{id}/os-instance-actions"
 KNOWN = {
     ("attach_interface", "plug"): "compute_attach_interface",
     ("detach_interface", "unplug"): "compute_detach_interface",
+    ("extend_volume", "grow"): "compute_extend_volume",
 }
 """Steps that clients wait for, by the name that the real service gives them."""
 

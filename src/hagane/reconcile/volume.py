@@ -16,6 +16,7 @@ from hagane.drivers.volume.base import Absent, FromBackup, FromImage, FromSnapsh
 from hagane.errors import DeviceFailed, HaganeError, Invalid, NotFound, TooLarge, Unavailable
 from hagane.image import store
 from hagane.reconcile.engine import Answer, Done, Failed, Outcome, Wait
+from hagane.reconcile.volume_action import tell_grown
 from hagane.reconcile.volume_backends import Backends
 from hagane.reconcile.volume_plan import Step, grown, made, returned, volume_step
 from hagane.state import clock
@@ -78,16 +79,17 @@ class VolumeReconciler:
                 return await self._failed(row, step, error, claim)
             raise
         if changes is not None:
-            await self._write(row, changes)
+            await self._write(row, changes, claim)
         return Done()
 
-    async def _write(self, row: Row, changes: Row) -> None:
+    async def _write(self, row: Row, changes: Row, claim: Claim) -> None:
         """Unless somebody has changed the status meanwhile."""
         changes = changes | {"updated_at": clock.now()}
 
         async def work(tx: Tx) -> None:
             await VOLUME.update(tx, {"id": row["id"], "status": row["status"]}, changes)
             await _tell_backup(tx, row)
+            await tell_grown(tx, row, claim.request_id)
 
         await self._db.write(work)
 
@@ -104,6 +106,7 @@ class VolumeReconciler:
                 await message.tell(tx, message.VOLUME, row, step.action, error.message, claim.request_id)
             await give_back(tx, row)
             await _tell_backup(tx, row)
+            await tell_grown(tx, row, claim.request_id, error=error.message)
 
         await self._db.write(work)
         return Failed(error.message)
