@@ -1,12 +1,13 @@
 # make demo: from a fresh clone to a running cloud. Everything is installed by `setup`, which does nothing the second time.
 PY := .venv/bin/python
 
-.PHONY: help setup up demo down test test-agent test-faults test-volume-faults interop lint check format bench lock
+.PHONY: help setup up demo down test test-agent test-ceph test-faults test-volume-faults interop lint check format bench lock
 
 help:
 	@echo "make demo    start a cloud on this machine and play a story with the openstack client (root)"
 	@echo "make down    stop and remove everything that make demo or hagane up started"
 	@echo "make test-agent  one deployment with the original ironic-python-agent"
+	@echo "make test-ceph  volumes of a real Ceph cluster, made for it on this machine; ten minutes"
 	@echo "make test-faults  every fault of the lab at every step of a Node's work; an hour or two"
 	@echo "make test-volume-faults  every fault at every step of what is done with volumes; half an hour"
 	@echo "make interop the official interop list by Tempest, on real machines and networks (root)"
@@ -41,6 +42,11 @@ interop: setup
 # The original ironic-python-agent: alone on BIOS and UEFI, then in a cloud; 2.5 GB of memory, some minutes.
 test-agent: setup
 	@$(PY) -m pytest -q -s tests/conformance/stock_ramdisk.py tests/dataplane/stock_agent.py
+
+# A real Ceph of one machine, in a namespace of its own: the driver alone, then in a cloud. Installs Debian's (50 MB).
+test-ceph: setup
+	@scripts/setup.sh ceph
+	@$(PY) -m pytest -q -s tests/conformance/ceph_driver.py tests/dataplane/ceph_cloud.py
 
 # Every fault of the lab at every step of a Node's work: a table, after an hour or two.
 test-faults: setup
