@@ -31,6 +31,7 @@ from hagane.baremetal.base import (
 )
 from hagane.baremetal.chassis import Chassis
 from hagane.baremetal.deploy_template import DeployTemplates
+from hagane.baremetal.inspection_rule import InspectionRules
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.nic_group import NicGroups
 from hagane.baremetal.node import Nodes
@@ -46,11 +47,11 @@ from hagane.state import clock
 
 TABLES = (
     *node.TABLES, Chassis.table, Nics.table, NicGroups.table, Allocations.table, DeployTemplates.table,
-    Runbooks.table, volume.Connectors.table, volume.Targets.table, *rack.TABLES,
+    Runbooks.table, InspectionRules.table, volume.Connectors.table, volume.Targets.table, *rack.TABLES,
 )  # fmt: skip
 _NOUNS = {"chassis": 1, "nodes": 1, "ports": 1, "drivers": 1, "portgroups": 23, "volume": 32,
           "lookup": 22, "heartbeat": 22, "conductors": 49, "allocations": 52, "deploy_templates": 55, "shards": 82,
-          "continue_inspection": 84, "runbooks": 92}  # fmt: skip
+          "continue_inspection": 84, "runbooks": 92, "inspection_rules": 96}  # fmt: skip
 """What the version document lists, and since when."""
 
 
@@ -70,7 +71,8 @@ def service(cloud: Cloud) -> Service:
     connectors = volume.Connectors(cloud, nodes)
     parts = (nodes, verbs, NodeParts(nodes, verbs), NodeMedia(nodes, verbs), NicGroups(cloud, nodes),
              Nics(cloud, nodes), Chassis(cloud),
-             Allocations(cloud, nodes), DeployTemplates(cloud), runbooks, connectors, volume.Targets(cloud, nodes),
+             Allocations(cloud, nodes), DeployTemplates(cloud), runbooks, InspectionRules(cloud), connectors,
+             volume.Targets(cloud, nodes),
              Agents(nodes, cloud.config.baremetal.heartbeat))  # fmt: skip
     for part in parts:
         made.routes += part.routes()

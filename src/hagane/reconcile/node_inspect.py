@@ -10,6 +10,7 @@ from hagane.baremetal.node_row import INVENTORY
 from hagane.baremetal.rack import RACK, switches_of
 from hagane.drivers.bmc.base import BmcSeen
 from hagane.errors import DeviceFailed
+from hagane.reconcile import node_rules
 from hagane.reconcile.node_job import Job
 from hagane.state import clock
 from hagane.state.database import Row, Tx
@@ -33,6 +34,7 @@ async def by_bmc(job: Job, seen: BmcSeen) -> None:
         await _nics(tx, job.id, nics, {}, boots="")
 
     await job.tools.db.write(work)
+    await node_rules.apply(job, found, {})
 
 
 async def by_ramdisk(job: Job) -> None:
@@ -52,6 +54,7 @@ async def by_ramdisk(job: Job) -> None:
     if mode in ("bios", "uefi"):
         job.changes["boot_mode"] = mode
     job.finish("inspect", f"{len(nics)} Nics, of which {count} were new")
+    await node_rules.apply(job, inventory, more)
 
 
 def properties(inventory: dict[str, Any]) -> dict[str, Any]:

@@ -719,6 +719,23 @@ CREATE INDEX image_task_1 ON image_task (created_at, id);
 
 CREATE INDEX image_task_2 ON image_task (expires_at);
 
+CREATE TABLE inspection_rule (
+  id TEXT NOT NULL,
+  created_at TEXT,
+  updated_at TEXT,
+  description TEXT,
+  priority BIGINT,
+  sensitive BIGINT,
+  phase TEXT,
+  conditions TEXT,
+  actions TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX inspection_rule_0 ON inspection_rule (phase);
+
+CREATE INDEX inspection_rule_1 ON inspection_rule (created_at, id);
+
 CREATE TABLE keypair (
   user_id TEXT NOT NULL,
   name TEXT NOT NULL,
