@@ -324,6 +324,9 @@ class World:
         scope = make("address-scopes", ip_version=4)
         make("subnetpools", prefixes=["10.88.0.0/16"], address_scope_id=scope, description=SECRET)
         make("address-groups", addresses=["10.89.0.0/16"], description=SECRET)
+        told = {"log": {"name": SECRET, "resource_type": "security_group", "resource_id": group,
+                        "project_id": self.victim.project_id}}  # fmt: skip
+        self.ids["logs"] = self._make(self.admin, f"{v2}/log/logs", told, "log", "id")
         # Shared with a project that does not exist: enough to have a policy, and nobody sees more for it.
         policy = {"object_type": "network", "object_id": network, "action": "access_as_shared", "target_tenant": NOBODY}
         made = self._make(http, f"{v2}/rbac-policies", {"rbac_policy": policy}, "rbac_policy", "id")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hagane.lab import host
 from tests.dataplane import frames, leaks
 from tests.dataplane.cloud import Clock, Cloud, pings_from_here, running, until
 from tests.dataplane.space import Guest, blocked, exchange, serve_once
@@ -317,3 +318,27 @@ def test_without_snat_private_addresses_do_not_leave(world: World) -> None:
     until(lambda: not world.near.pings(world.cloud.here, wait=0.3), 10, "no answer finds back")
     api.update_router(router, external_gateway_info=gateway | {"enable_snat": True})
     world.near.reaches(world.cloud.here)
+
+
+def test_a_log_hears_of_its_group_alone(world: World, closed: tuple[Any, Guest]) -> None:
+    """What the group's rules drop and let pass stands in the log of the Host's ovn-controller, under the log's id."""
+    group, guest = closed
+    file = host.switch(world.cloud.site, "host2").log / "ovn-controller.log"
+    body = {"log": {"resource_type": "security_group", "resource_id": group.id}}
+    made = world.cloud.conn.network.post("/log/logs", json=body).json()["log"]["id"]
+
+    def noted(verdict: str) -> list[str]:
+        return [line for line in file.read_text().splitlines() if f'name="{made}", verdict={verdict}' in line]
+
+    def dropped() -> bool:
+        assert not world.near.pings(guest.ip)
+        return bool(noted("drop"))
+
+    def allowed() -> bool:
+        guest.reaches(world.near.ip)
+        return bool(noted("allow"))
+
+    until(dropped, 20, "a dropped packet is noted")
+    until(allowed, 20, "an allowed packet is noted")
+    assert all(guest.ip in line for line in noted("drop") + noted("allow") if "ip" in line and "nw_src" in line)
+    world.cloud.conn.network.delete(f"/log/logs/{made}")

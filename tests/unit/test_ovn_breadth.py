@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hagane.reconcile.ovn import dns, forward, port, qos
+from hagane.reconcile.ovn import acl_log, dns, forward, group, port, qos
 from tests.unit.test_ovn_compile import NETWORK, PORT, SUBNET
 
 FLOATING = {"id": "f1", "floating_ip_address": "203.0.113.9", "floating_network_id": "x1", "router_id": "r1"}
@@ -96,3 +96,37 @@ def test_a_subport_names_its_parent_and_tag() -> None:
     assert (row.columns["parent_name"], row.columns["tag"]) == ("p0", 100)
     row = port.port(PORT, NETWORK, subnets, dns=[], metadata={})[0]
     assert (row.columns["parent_name"], row.columns["tag"]) == (None, None)
+
+
+def log(name: str, event: str = "ALL", target: str | None = None, groups: list[str] | None = None) -> dict[str, Any]:
+    return {"id": name, "event": event, "target_id": target, "groups": groups}
+
+
+def test_the_oldest_log_that_hears_of_it_is_noted_for() -> None:
+    logs = [log("old", "DROP"), log("new"), log("last")]
+    assert (acl_log.hears(logs, "DROP") or {})["id"] == "old"
+    assert (acl_log.hears(logs, "ACCEPT") or {})["id"] == "new"
+    assert acl_log.hears(logs[:1], "ACCEPT") is None
+    told = acl_log.columns(logs[0], label="0000abcd-0000-4000-8000-000000000000")
+    assert told == {"log": True, "name": "old", "severity": "info", "meter": "hagane_log", "label": 0xABCD,
+                    "options": {"log-related": "true"}}  # fmt: skip
+    assert acl_log.columns(None) == acl_log.SILENT
+    assert acl_log.columns(logs[0])["options"] == {}
+
+
+def test_what_a_log_hears_of_is_dropped_a_step_earlier() -> None:
+    rules = [{"id": "0000abcd-0000", "direction": "ingress", "ethertype": "IPv4", "protocol": None}]
+    made = group.group({"id": "g"}, rules, {}, [log("of-g", groups=["g"]), log("of-p", "ACCEPT", "p", ["g"])])
+    acls = [row.columns for row in made if row.table == "ACL"]
+    assert [(a["priority"], a["action"], a["match"], a["name"]) for a in acls] == [
+        (1002, "allow-related", "outport == @pg_g && ip4", "of-g"),
+        (1003, "allow-related", 'outport == "p" && ip4', "of-p"),
+        (1001, "drop", "outport == @pg_g && ip", "of-g"),
+        (1001, "drop", "inport == @pg_g && ip", "of-g"),
+    ]
+    silent = [row.columns for row in group.group({"id": "g"}, rules, {}, [log("x", groups=["h"])])]
+    assert [row["log"] for row in silent if "log" in row] == [False]
+    base = {row.key: row.columns for row in group.drop([log("all"), log("of-p", "DROP", "p", ["g"])])}
+    assert (base["group:drop/rule:in"]["name"], base["group:drop/rule:in"]["priority"]) == ("all", 1000)
+    assert base["group:drop/rule:in-noted@p"]["name"] == "of-p"
+    assert "name" not in base["group:drop/rule:dhcp"]

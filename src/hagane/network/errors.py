@@ -37,6 +37,9 @@ _NOT_FOUND = {
     "TagResourceNotFound": "Resource {resource} {id} could not be found.",
     "AgentNotFound": "Agent {id} could not be found.",
     "AvailabilityZoneNotFound": "AvailabilityZone {zone} could not be found.",
+    "LogResourceNotFound": "Log resource {id} could not be found.",
+    "ResourceNotFound": "Resource {id} could not be found.",
+    "TargetResourceNotFound": "Target resource {id} could not be found.",
     "ExtensionNotFound": "Extension with alias {alias} does not exist",
     "QuotaResourceUnknown": "Unknown quota resources {unknown}.",
     "TenantQuotaNotFound": "Quota for project {project_id} could not be found.",
@@ -256,6 +259,10 @@ _INVALID = {
     "SecurityGroupRulesNotSingleProject": "Multiple project_ids in bulk security group rule create not allowed",
     "AddressesAlreadyExist": "Addresses {addresses} already exist in the address group {id}.",
     "SubnetMismatchForPort": "Subnet on port {port_id} does not match the requested subnet {subnet_id}.",
+    "InvalidLogResourceType": "Invalid log resource_type: {resource_type}.",
+    "InvalidResourceConstraint": (
+        "Invalid resource constraint between resource (security_group {id}) and target resource (port {port_id})."
+    ),
     "QuotaMissingTenant": "Tenant-id was missing from quota request.",
 }
 _UNAVAILABLE = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, plugged, port_change, port_row, qos_row, quota, rbac, tag, trunk_row
+from hagane.network import address, log_row, plugged, port_change, port_row, qos_row, quota, rbac, tag, trunk_row
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -112,6 +112,8 @@ class Port(NetResource):
         await plugged.removing(tx, self.cloud, row, request_id=request.id)
         if "floatingip" in tied:
             await port_row.unlink_floating(tx, row["id"], request_id=request.id)
+        if "log" in tied:
+            await log_row.port_gone(tx, row["id"], request_id=request.id)
         await address.release_all(tx, row["id"])
         await port_row.leave_groups(tx, row["id"])
         await work.wake(tx, "port", row["id"], request_id=request.id)

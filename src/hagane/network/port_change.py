@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hagane.network import address, dns, forward_row, port_row, subnet_row
+from hagane.network import address, dns, forward_row, log_row, port_row, subnet_row
 from hagane.network.address import ROUTER_OWNERS
 from hagane.network.errors import error
 from hagane.network.security_group_check import check_ids
@@ -106,6 +106,7 @@ async def _security(tx: Tx, old: Row, new: Row, changes: Row) -> None:
     if "security_groups" in changes and groups != old["security_groups"]:
         await port_row.leave_groups(tx, old["id"])
         await port_row.join_groups(tx, old["id"], groups)
+        await log_row.port_moved(tx, old["id"], old["security_groups"], groups)
 
 
 def _merged(have: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

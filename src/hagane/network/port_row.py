@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from hagane.api.resource import REQUIRED, Attr
-from hagane.network import address, dns, forward_row, quota, tag, trunk_row
+from hagane.network import address, dns, forward_row, log_row, quota, tag, trunk_row
 from hagane.network.attr import UNSET, standard
 from hagane.network.dns_value import dns_domain, dns_name
 from hagane.network.errors import error
@@ -120,6 +120,8 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
         await unlink_floating(tx, row["id"], request_id=request_id)
     if "trunk" in tied:
         await trunk_row.forget(tx, row["id"], request_id=request_id)
+    if "log" in tied:
+        await log_row.port_gone(tx, row["id"], request_id=request_id)
     await address.release_all(tx, row["id"])
     if row["security_groups"]:
         await leave_groups(tx, row["id"])
@@ -132,11 +134,12 @@ async def remove(tx: Tx, row: Row, *, request_id: str | None = None) -> None:
 
 _TIES = """SELECT 'floatingip' FROM floatingip WHERE port_id = :id
 UNION ALL SELECT 'floatingip' FROM port_forwarding WHERE internal_port_id = :id
-UNION ALL SELECT 'trunk' FROM subport WHERE port_id = :id UNION ALL SELECT 'trunk' FROM trunk WHERE port_id = :id"""
+UNION ALL SELECT 'trunk' FROM subport WHERE port_id = :id UNION ALL SELECT 'trunk' FROM trunk WHERE port_id = :id
+UNION ALL SELECT 'log' FROM network_log WHERE target_id = :id"""
 
 
 async def ties(tx: Tx, port_id: str) -> set[str]:
-    """What must hear of a port's end: floating IPs (forwardings, too), a trunk. Asked at once: few ports have any."""
+    """What must hear of a port's end: floating IPs (and forwardings), trunks, logs. Asked at once: few have any."""
     return {str(kind) for (kind,) in await tx.fetch_tuples(_TIES, {"id": port_id})}
 
 

@@ -3,7 +3,7 @@
 Networks, ports and the like stay, as in the real services: an administrator finds them by `project_id`.
 """
 
-from hagane.network import quota, rbac
+from hagane.network import log_row, quota, rbac
 from hagane.network.security_group_row import GROUP, RULE
 from hagane.state import work
 from hagane.state.database import Tx
@@ -27,6 +27,7 @@ async def _remove_unused(tx: Tx, group_id: str, project_id: str) -> None:
     rules = await RULE.delete(tx, {"security_group_id": group_id})
     await GROUP.delete(tx, {"id": group_id})
     await rbac.forget(tx, "security_group", group_id)
+    await log_row.group_gone(tx, group_id)
     await quota.charge(tx, project_id, "security_group_rule", -rules)
     await quota.charge(tx, project_id, "security_group", -1)
     await work.wake(tx, "security_group", group_id)

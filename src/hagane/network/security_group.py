@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from hagane.api.http import Request, Response
 from hagane.identity.project import Project
-from hagane.network import default_rule_row, quota, rbac, security_group_row
+from hagane.network import default_rule_row, log_row, quota, rbac, security_group_row
 from hagane.network.attr import Given, Special
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -89,6 +89,7 @@ class SecurityGroup(NetResource):
             raise error("SecurityGroupCannotRemoveDefault")
         await self.remove_rules(request, tx, row)
         await rbac.forget(tx, "security_group", row["id"])
+        await log_row.group_gone(tx, row["id"])
         await work.wake(tx, "security_group", row["id"], request_id=request.id)
 
     async def remove_rules(self, request: Request, tx: Tx, row: Row) -> None:

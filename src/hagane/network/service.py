@@ -23,6 +23,8 @@ kind              key        rows to read
                              of one that stands for no port, its `port_forwarding` rows (floatingip_id).
 "security_group"  group      `security_group` (stateful), its `security_group_rule` rows (security_group_id), and its
                              members: `port_security_group` (port_id). Rules of others that name it: remote_group_id.
+                             `network_log` rows (enabled) that hear of it: log_row.py.
+"group"           "drop"     the group of all Ports with port security, which drops what no rule allows, and logs of it.
 
 `generation` is the API's revision_number: raised by every change of intent.
 """
@@ -37,6 +39,7 @@ from hagane.network import (
     default_rule_row,
     extension,
     forward_row,
+    log_row,
     port_row,
     project,
     qos_row,
@@ -63,6 +66,7 @@ from hagane.network.fault import envelope, wording
 from hagane.network.floating_pool import FloatingPools
 from hagane.network.floatingip import FloatingIp
 from hagane.network.forward import PortForwarding
+from hagane.network.log import Log, Loggable
 from hagane.network.network import Network
 from hagane.network.port import Port
 from hagane.network.qos_policy import QosPolicy
@@ -83,6 +87,7 @@ from hagane.state.table import Table
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
     AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk, DefaultRule, Segment,
+    Log,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
@@ -92,6 +97,7 @@ TABLES: tuple[Table, ...] = (
     qos_row.RULE,
     trunk_row.TRUNK,
     trunk_row.SUBPORT,
+    log_row.LOG,
     segment_row.SEGMENT,
     topology_row.TOPOLOGY,
     default_rule_row.TEMPLATE,
@@ -113,6 +119,7 @@ def service(cloud: Cloud) -> Service:
         Agents(cloud, policy),
         Availability(cloud, policy),
         FloatingPools(cloud, policy),
+        Loggable(cloud, policy),
     ):
         routes += part.routes()
     routes += [*tag_api.routes_of(resources), *extension.ROUTES, *root.ROUTES]

@@ -67,7 +67,8 @@ class NetworkPart:
             "floatingip": compiler.floatings,
         }
         self._by_kind = {kind: OvnReconciler(kind, self.ovn, make) for kind, make in makers.items()}
-        self.reconcilers = list(self._by_kind.values())
+        self._compiler = compiler
+        self.reconcilers = [*self._by_kind.values(), OvnReconciler("group", self.ovn, compiler.drop)]
         self._ports: set[str] = set()
         self._owners: set[str] = set()
         self._chassis_changed = False
@@ -282,7 +283,7 @@ class NetworkPart:
 
     async def _base_rows(self) -> None:
         """The rows that belong to no row of ours in particular."""
-        await self.ovn.apply(group.drop(), [group.DROP])
+        await self.ovn.apply((await self._compiler.drop(["drop"]))["drop"], [group.DROP])
 
 
 def _told(what: str, error: Exception) -> None:

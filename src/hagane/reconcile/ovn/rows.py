@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hagane.baremetal.binding import DIRECT, kind_of
 from hagane.baremetal.rack import RACK, gateways_of
-from hagane.network import forward_row, qos_row, trunk_row
+from hagane.network import forward_row, log_row, qos_row, trunk_row
 from hagane.network.address import INTERFACE
 from hagane.network.address_group import AddressGroup
 from hagane.network.network import Network
@@ -128,7 +128,13 @@ class Compiler:
         named = await self._by_id(AddressGroup.table, {r["remote_address_group_id"] for r in rules} - {None})
         prefixes = {key: row["addresses"] for key, row in named.items()}
         own = _grouped(rules, "security_group_id")
-        return {key: group.group(groups[key], own[key], prefixes) if key in groups else [] for key in keys}
+        logs = await log_row.enabled(self._reader)
+        return {key: group.group(groups[key], own[key], prefixes, logs) if key in groups else [] for key in keys}
+
+    async def drop(self, keys: Sequence[str]) -> Wanted:
+        """The one group that is no project's: its key is "drop"."""
+        logs = await log_row.enabled(self._reader)
+        return {key: group.drop(logs) if key == "drop" else [] for key in keys}
 
     # -- reading -----------------------------------------------------------------------------------------------
 

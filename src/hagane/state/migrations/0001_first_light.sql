@@ -795,6 +795,28 @@ CREATE TABLE network_freed (
 
 CREATE INDEX network_freed_0 ON network_freed (pool, freed_at);
 
+CREATE TABLE network_log (
+  id TEXT NOT NULL,
+  name TEXT,
+  project_id TEXT,
+  description TEXT,
+  generation BIGINT,
+  created_at TEXT,
+  updated_at TEXT,
+  resource_type TEXT,
+  resource_id TEXT,
+  event TEXT,
+  target_id TEXT,
+  enabled BIGINT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX network_log_0 ON network_log (project_id);
+
+CREATE INDEX network_log_1 ON network_log (resource_id);
+
+CREATE INDEX network_log_2 ON network_log (target_id);
+
 CREATE TABLE network_quota (
   project_id TEXT NOT NULL,
   resource TEXT NOT NULL,
