@@ -44,6 +44,8 @@ def test_what_the_cloud_has_is_said() -> None:
     )
     assert told["compute"]["min_compute_nodes"] == 2
     assert told["compute-feature-enabled"]["cold_migration"] is True
+    assert told["compute-feature-enabled"]["live_migration"] is True
+    assert told["compute-feature-enabled"]["volume_backed_live_migration"] is False
     assert (told["volume"]["storage_protocol"], told["volume"]["volume_type_multiattach"]) == ("file", "many")
     assert told["volume"]["backend_names"] == ["ceph", "file"]
     assert told["volume-feature-enabled"]["multi_backend"] is True

@@ -14,13 +14,12 @@ Value = str | int | bool | list[str]
 Section = dict[str, Value]
 
 COMPUTE: Section = {
-    "block_migration_for_live_migration": False,
     "can_migrate_between_any_hosts": True,
     "change_password": False,
     "dhcp_domain": "",
     "hostname_fqdn_sanitization": True,
     "ide_bus": True,
-    "live_migration": False,  # Hosts share no storage
+    "nova_policy_roles": ["admin", "manager", "member", "reader", "service"],
     "pause": True,
     "personality": True,
     "rescue": True,
@@ -91,7 +90,7 @@ def document(facts: Facts) -> dict[str, Section]:
         },
         "compute": _compute(facts),
         "compute-feature-enabled": COMPUTE | {
-            "cold_migration": facts.hosts > 1,
+            **_migration(facts),
             "volume_multiattach": bool(facts.shared_volumes),
         },
         "image": {
@@ -140,6 +139,16 @@ def _compute(facts: Facts) -> Section:
 
 def _volume(facts: Facts) -> Section:
     """The first backend's words; the formats are those that every image service takes."""
+def _migration(facts: Facts) -> Section:
+    """With a Host's own disks always; with a volume where all Hosts reach it in one way, which they do no file."""
+    several, ways = facts.hosts > 1, {pool["capabilities"]["storage_protocol"] for pool in facts.pools}
+    return {
+        "cold_migration": several, "shelve_migrate": several, "live_migration": several,
+        "live_migrate_back_and_forth": several, "block_migration_for_live_migration": several,
+        "volume_backed_live_migration": several and bool(ways) and "file" not in ways,
+    }  # fmt: skip
+
+
     told: Section = {"region": facts.region, "max_microversion": facts.volume["version"], "disk_format": ["raw"]}
     if facts.pools:
         of = facts.pools[0]["capabilities"]
