@@ -176,3 +176,19 @@ def test_openstacksdk(cloud: Running, victim: Person) -> None:
         assert connection.image.get_image(made.id).status == "active"
         assert [entry.id for entry in connection.image.stores()] == ["file"]
         assert connection.image.get_import_info().import_methods["value"] == ["glance-direct"]
+
+
+@pytest.mark.parametrize(("body", "why"), [
+    ({"type": "import"}, "Task 'input' is required"),
+    ({"type": "export", "input": {}}, "Provided object does not match schema 'task'"),
+    ({"type": "import", "input": {}}, "Invalid location: None"),
+    ({"type": "import", "input": {"import_from": "file:///etc/passwd"}}, "File based imports are not allowed."),
+    ({"type": "import", "input": {"import_from": "http://10.0.0.1/x"}}, "does not pass filtering: http://10.0.0.1/x"),
+    ({"type": "import", "input": {"import_from": "ftp://x/y"}}, "The given uri is not valid."),
+])  # fmt: skip
+def test_no_address_is_asked_for_others(http: httpx.Client, victim: Person, body: dict[str, Any], why: str) -> None:
+    before = http.get("/image/v2/tasks").json()
+    answer = http.post("/image/v2/tasks", json=body)
+    assert (answer.status_code, why in answer.text.replace("&#x27;", "'")) == (400, True), answer.text
+    assert victim.http.post("/image/v2/tasks", json=body).status_code == 403
+    assert http.get("/image/v2/tasks").json() == before

@@ -27,6 +27,7 @@ BODIES: dict[str, list[Any]] = {
     "project:set_tags": [{"tags": ["x"]}],
     "region:put": [{"region": {}}],
     "image:import": [{"method": {"name": "glance-direct"}}],
+    "task:create": [{"type": "import", "input": {"import_from": "http://x"}}],
     "router:add_extraroutes": [{"router": {"routes": []}}],
     "router:remove_extraroutes": [{"router": {"routes": []}}],
     "subnetpool:add_prefixes": [{"prefixes": ["10.9.0.0/16"]}],

@@ -1,4 +1,8 @@
-"""Tasks: how imports ended. They are shown for two days, to administrators all of them, to owners those of an image."""
+"""Tasks: how imports ended. They are shown for two days, to administrators all of them, to owners those of an image.
+
+A task that is ordered (POST /tasks) would fetch an image from a URL. As with the import method web-download, this
+process does not ask addresses for others: it answers as the real service does whose filter lets no address pass.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +15,7 @@ from hagane.api.types import is_uuid
 from hagane.cloud import Cloud
 from hagane.errors import Invalid, NotFound
 from hagane.image import query
-from hagane.image.base import PREFIX, enforce
+from hagane.image.base import PREFIX, enforce, json_object
 from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Column, Op, Sql, Table
@@ -54,7 +58,7 @@ async def image_tasks(reader: Reader, image_id: str) -> list[Row]:
 
 
 class Tasks:
-    """`/tasks`: for administrators. They are made by imports only."""
+    """`/tasks`: for administrators. They are made by imports only (staging.py)."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.db = cloud.db
@@ -63,6 +67,7 @@ class Tasks:
         names = ("type", "status", "limit", "marker", "sort_key", "sort_dir")
         return [
             Route("GET", PATH, self.list, "task:list", rule="tasks_api_access", query=names),
+            Route("POST", PATH, self.create, "task:create", rule="tasks_api_access", status=201),
             Route("GET", f"{PATH}/{{id}}", self.show, "task:show", rule="tasks_api_access"),
         ]
 
@@ -74,6 +79,17 @@ class Tasks:
         rows = await page.rows(self.db, TASK, where, conditions) if page.limit else []
         return json_response(200, {"tasks": [_brief(row) for row in rows]} | query.links(request, page, "tasks"))
 
+    async def create(self, request: Request) -> Response:
+        """Raises Invalid: which of the reasons the real service may have it is."""
+        enforce(request, "tasks_api_access", {})
+        body = await json_object(request, "Body expected in request.")
+        for name in ("type", "input"):
+            if name not in body:
+                raise Invalid(f"Task '{name}' is required", code="MalformedBody")
+        if body["type"] not in TYPES or not isinstance(body["input"], dict):
+            raise Invalid("Provided object does not match schema 'task'", code="MalformedBody")
+        raise Invalid(_refusal(body["input"].get("import_from")), code="BadStoreUri")
+
     async def show(self, request: Request) -> Response:
         enforce(request, "tasks_api_access", {})
         key = request.params["id"]
@@ -81,6 +97,17 @@ class Tasks:
         if row is None:
             raise NotFound(f"Could not find task {key}", code="TaskNotFound")
         return json_response(200, _brief(row) | {name: row[name] for name in _LONG})
+
+
+def _refusal(place: Any) -> str:
+    """Why nothing is fetched from there."""
+    if not isinstance(place, str) or not place:
+        return f"Invalid location: {place}"
+    if place.startswith(("http://", "https://")):
+        return f"URI for legacy import task does not pass filtering: {place}"
+    if place.startswith(("file:///", "filesystem:///")):
+        return "File based imports are not allowed. Please use a non-local source of image data."
+    return "The given uri is not valid. Please specify a valid uri from the following list of supported uri ['http']"
 
 
 def _page(request: Request) -> Page:
