@@ -87,7 +87,9 @@ def document(facts: Facts) -> dict[str, Section]:
         },
         "identity-feature-enabled": {
             "trust": True, "access_rules": True, "security_compliance": False, "domain_specific_drivers": False,
+            "enforce_scope": True,
         },
+        "enforce_scope": dict.fromkeys(("nova", "neutron", "glance", "cinder", "keystone", "placement"), True),
         "compute": _compute(facts),
         "compute-feature-enabled": COMPUTE | {
             **_migration(facts),
@@ -137,8 +139,6 @@ def _compute(facts: Facts) -> Section:
     }  # fmt: skip
 
 
-def _volume(facts: Facts) -> Section:
-    """The first backend's words; the formats are those that every image service takes."""
 def _migration(facts: Facts) -> Section:
     """With a Host's own disks always; with a volume where all Hosts reach it in one way, which they do no file."""
     several, ways = facts.hosts > 1, {pool["capabilities"]["storage_protocol"] for pool in facts.pools}
@@ -149,6 +149,8 @@ def _migration(facts: Facts) -> Section:
     }  # fmt: skip
 
 
+def _volume(facts: Facts) -> Section:
+    """The first backend's words; the formats are those that every image service takes."""
     told: Section = {"region": facts.region, "max_microversion": facts.volume["version"], "disk_format": ["raw"]}
     if facts.pools:
         of = facts.pools[0]["capabilities"]
@@ -164,6 +166,7 @@ def _volume_features(facts: Facts) -> Section:
         "api_extensions": facts.volume_extensions, "snapshot": True, "clone": True,
         "backup": "backups" in facts.volume_extensions, "multi_backend": len(_backends(facts)) > 1,
         "manage_volume": False, "manage_snapshot": False, "replication": False,
+        "extend_attached_volume": True, "volume_revert": True,
     }  # fmt: skip
 
 
