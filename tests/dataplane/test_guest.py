@@ -36,6 +36,7 @@ async def test_first_boot_over_http(image: GuestImage, tmp_path: Path) -> None:
         ready = await machine.says("HAGANE-GUEST-READY")
         print(f"{machine.seconds:.1f} s from QEMU's start; {ready}")
         assert "hostname=one " in ready and "metadata=http" in ready and "eth0=169.254.169.15/24" in ready
+        assert (await machine.says("login:")).strip() == "one login: root (automatic login)"
         assert "Linux version" in machine.console() and "USER-DATA on one" in machine.console()
         said = await machine.ssh(
             key, "set -eu -o pipefail; id -un; cat /etc/hostname; ping -c1 169.254.169.2 | tail -1"
@@ -68,6 +69,10 @@ async def hot_plug(machine: Booted, key: Path, folder: Path) -> None:
     await machine.tell("device_del d1")
     await asyncio.sleep(1)
     assert "eth1" not in await machine.ssh(key, "ip -o link")
+    # As tests of volumes do: make a file system, keep something on it.
+    said = await machine.ssh(key, "mkfs -t vfat /dev/vdb; mount /dev/vdb /mnt; echo kept >/mnt/a; umount /mnt; "
+                                  "mount /dev/vdb /mnt; cat /mnt/a; ps | grep $(cat /var/run/udhcpc.eth0.pid)")  # fmt: skip
+    assert "kept\n" in said and "udhcpc -i eth0" in said
 
 
 CLOUD_CONFIG = """\
@@ -121,9 +126,44 @@ def config_drive(folder: Path) -> tuple[str, str]:
     return "-drive", f"file={disk},if=virtio,format=raw,readonly=on"
 
 
+async def test_a_network_without_dhcp_gets_its_addresses_from_the_config_drive(
+    image: GuestImage, tmp_path: Path
+) -> None:
+    key, public = keypair(tmp_path)
+    metadata(tmp_path, "", public_keys={"k": public})
+    every = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "169.254.169.2"}
+    base = {"id": "network0", "link": "tap0"}
+    data = {
+        "links": [{"id": "tap0", "ethernet_mac_address": "52:54:00:12:34:56", "type": "ovs", "mtu": 1442}],
+        "networks": [
+            base | {"type": "ipv4", "ip_address": "169.254.169.15", "netmask": "255.255.255.128", "routes": [every]},
+            base | {"type": "ipv6", "ip_address": "fd00::5", "netmask": "ffff:ffff:ffff:ff00::", "routes": []},
+            base | {"type": "ipv6_dhcp"},
+        ],
+        "services": [],
+    }
+    (tmp_path / "openstack" / "latest" / "network_data.json").write_text(json.dumps(data))
+    async with boot(image.path, tmp_path, *config_drive(tmp_path)) as machine:
+        said = await machine.ssh(key, "ip -o addr show eth0; ip route; ip -6 route; sleep 3; ip -o -4 addr; ps")
+    assert "inet6 fd00::5/56 " in said and "fd00::/56 dev eth0" in said, said
+    assert said.count("inet 169.254.169.15/25 ") == 2 and "udhcpc" not in said, said
+    assert "default via 169.254.169.2 dev eth0" in said, said
+
+
 async def test_another_variant_is_another_image(image: GuestImage, tmp_path: Path) -> None:
     other = await asyncio.to_thread(guest.build, variant="b")
     assert other.path != image.path and other.path.stat().st_size < 60 << 20
     metadata(tmp_path, "")
     async with boot(other.path, tmp_path) as machine:
         assert "variant=b" in await machine.says("HAGANE-GUEST-READY")
+
+
+async def test_packages_come_whole_with_what_they_depend_on(tmp_path: Path) -> None:
+    more = await asyncio.to_thread(guest.build, more=("bash", "ncat", "tcpdump"))
+    key, public = keypair(tmp_path)
+    metadata(tmp_path, "", public_keys={"k": public})
+    async with boot(more.path, tmp_path) as machine:
+        said = await machine.ssh(
+            key, "bash -c 'echo $BASH_VERSION'; nc --version 2>&1; tcpdump --version; ls -l /bin/sh"
+        )
+    assert said.startswith("5.") and "Ncat: Version" in said and "libpcap version" in said and "busybox" in said

@@ -1,6 +1,6 @@
 """Build the guest image: a whole disk of a few dozen megabytes that boots in seconds, made of Debian packages.
 
-    python -m hagane.lab.guest OUT.qcow2 [--variant b]
+    python -m hagane.lab.guest OUT.qcow2 [--variant b] [--with tcpdump,python3-minimal]
 
 Packages are downloaded (never installed) and unpacked; nothing is mounted and no root is needed. The disk has two
 partitions: a FAT one with kernel and initial ramdisk, which SYSLINUX loads on a BIOS and systemd-boot on UEFI, and an
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hagane.lab import debs, disk, guest_san
+from hagane.lab import debs, disk, guest_package, guest_san
 from hagane.lab.guest_san import MULTIARCH
 from hagane.lab.process import tool
 
@@ -45,7 +45,7 @@ LATE = (
 )
 LIBRARIES = ("ld-linux-x86-64", "libc", "libcrypt", "libgmp", "libtomcrypt", "libtommath", "libz")
 CMDLINE = "console=ttyS0,115200 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check edd=off"
-TOOLS = ("blkid", "curl", "lsblk", "sudo")  # what tests ask guests for and busybox has not
+TOOLS = ("blkid", "curl", "lsblk", "mkfs", "sudo")  # what tests ask guests for and busybox has not
 BOOT_MB, ROOT_MB = 24, 48
 UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 
@@ -59,38 +59,46 @@ class GuestImage:
     variant: str
 
 
-def build(*, variant: str = "a", cache: Path = CACHE) -> GuestImage:
-    """The image from the cache, built first if need be. Errors: Unavailable (no packages), DeviceFailed."""
+def build(*, variant: str = "a", cache: Path = CACHE, more: tuple[str, ...] = ()) -> GuestImage:
+    """The image from the cache, built first if need be. `more`: Debian packages to have whole in it.
+
+    Errors: Unavailable (no packages), DeviceFailed."""
     packages = debs.fetch(cache / "debs", PACKAGES)
-    key = _key(packages, variant)
+    whole = guest_package.fetch(cache, more) if more else []
+    key = _key([*packages, *whole], variant)
     image = GuestImage(cache / f"guest-{key}.qcow2", cache / f"vmlinuz-{key}", variant)
     if not (image.path.exists() and image.kernel.exists()):
         with tempfile.TemporaryDirectory(prefix="hagane-guest-") as name:
-            _build(Path(name), packages, image)
+            _build(Path(name), packages, whole, image)
     return image
 
 
 def _key(packages: list[Path], variant: str) -> str:
     digest = hashlib.sha256(repr((variant, [path.name for path in packages])).encode())
-    own = (Path(module) for module in (__file__, debs.__file__, disk.__file__, guest_san.__file__))
+    own = (
+        Path(module) for module in (__file__, debs.__file__, disk.__file__, guest_package.__file__, guest_san.__file__)
+    )
     for path in (*sorted(FILES.iterdir()), *own):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _build(work: Path, packages: list[Path], image: GuestImage) -> None:
+def _build(work: Path, packages: list[Path], whole: list[Path], image: GuestImage) -> None:
     parts, root = work / "parts", work / "root"
     debs.unpack(packages, parts)
     version = next((parts / "lib/modules").iterdir()).name
     tool("depmod", "-b", parts, version)
     _root(root, parts, version, image.variant)
+    if whole:
+        guest_package.install(root, whole, work / "whole")
     ramdisk = _ramdisk(work / "early", parts, version)
     kernel = parts / "boot" / f"vmlinuz-{version}"
     boot = {
         "vmlinuz": kernel.read_bytes(), "initrd": ramdisk, "syslinux.cfg": _SYSLINUX.encode(),
         "EFI/BOOT/BOOTX64.EFI": (parts / UEFI_LOADER).read_bytes(), "loader/entries/linux.conf": _LOADER.encode(),
     }  # fmt: skip
-    raw = disk.assemble(work, boot, root, boot_mb=BOOT_MB, root_mb=ROOT_MB)
+    room = ROOT_MB if not whole else 32 + sum(path.lstat().st_size for path in root.rglob("*")) * 5 // 4 // disk.MB
+    raw = disk.assemble(work, boot, root, boot_mb=BOOT_MB, root_mb=room)
     tool("qemu-img", "convert", "-O", "qcow2", raw, work / "image.qcow2")
     shutil.copy(kernel, work / "vmlinuz")
     disk.publish(work / "vmlinuz", image.kernel)
@@ -106,6 +114,7 @@ def _root(root: Path, parts: Path, version: str, variant: str) -> None:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).symlink_to("/bin")
     (root / "lib64").symlink_to("lib")
+    (root / "var/run").symlink_to("/run")
     _busybox(root, parts)
     for name in ("usr/sbin/dropbear", "usr/bin/dropbearkey"):
         shutil.copy(parts / name, root / "bin")
@@ -196,8 +205,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--variant", default="a")
     parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--with", dest="more", default="", help="Debian packages to have whole in it, with commas")
     given = parser.parse_args()
-    shutil.copy(build(variant=given.variant, cache=given.cache).path, given.out)
+    more = tuple(filter(None, given.more.split(",")))
+    shutil.copy(build(variant=given.variant, cache=given.cache, more=more).path, given.out)
 
 
 if __name__ == "__main__":
