@@ -60,7 +60,7 @@ def test_what_nodes_may_have_is_said() -> None:
         {"name": "fake-hardware", "enabled_boot_interfaces": ["fake", "ipxe"]},
     ]
     told = document(replace(FACTS, catalog=["baremetal"], baremetal={"version": "1.115"}, drivers=drivers))
-    assert told["service_available"]["ironic"] is True
+    assert told["service_available"]["ironic"] is told["enforce_scope"]["ironic"] is True
     assert told["baremetal"]["driver"] == "fake-hardware"
     assert told["baremetal"]["enabled_hardware_types"] == ["redfish", "fake-hardware"]
     assert told["baremetal"]["enabled_boot_interfaces"] == ["ipxe", "pxe", "fake"]

@@ -89,7 +89,7 @@ def document(facts: Facts) -> dict[str, Section]:
             "trust": True, "access_rules": True, "security_compliance": False, "domain_specific_drivers": False,
             "enforce_scope": True,
         },
-        "enforce_scope": dict.fromkeys(("nova", "neutron", "glance", "cinder", "keystone", "placement"), True),
+        "enforce_scope": dict.fromkeys(("nova", "neutron", "glance", "cinder", "keystone", "placement", "ironic"), True),
         "compute": _compute(facts),
         "compute-feature-enabled": COMPUTE | {
             **_migration(facts),
@@ -215,7 +215,6 @@ def _baremetal(facts: Facts) -> dict[str, Section]:
     }
     names = [str(driver["name"]) for driver in facts.drivers]
     return {
-        "enforce_scope": {"ironic": True},
         "baremetal": {
             "driver": "fake-hardware" if "fake-hardware" in names else names[0], "enabled_drivers": names,
             "enabled_hardware_types": names, **told, "max_microversion": str(facts.baremetal["version"]),
