@@ -42,6 +42,8 @@ COMPUTE: Section = {
 SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev3": "cinder", "object-store": "swift",
             "baremetal": "ironic"}  # fmt: skip
 """Types in the catalog -> names that Tempest gives them."""
+SCOPED = ("nova", "neutron", "glance", "cinder", "keystone", "placement", "ironic")
+"""Services whose policies know of scopes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def document(facts: Facts) -> dict[str, Section]:
             "trust": True, "access_rules": True, "security_compliance": False, "domain_specific_drivers": False,
             "enforce_scope": True,
         },
-        "enforce_scope": dict.fromkeys(("nova", "neutron", "glance", "cinder", "keystone", "placement", "ironic"), True),
+        "enforce_scope": dict.fromkeys(SCOPED, True),
         "compute": _compute(facts),
         "compute-feature-enabled": COMPUTE | {
             **_migration(facts),
