@@ -160,7 +160,7 @@ class Rbd(Command):
         return ""
 
     def _ceph(self, rest: list[str]) -> str:
-        if rest == ["df"]:
+        if rest == ["df", "detail"]:
             return json.dumps({"pools": [{"name": "p", "stats": {"max_avail": 90 * GIB, "stored": 10 * GIB}}]})
         assert rest == ["mon", "dump"]
         return json.dumps({"mons": [{"public_addr": "10.0.0.1:6789/0"}, {"public_addr": "[fd00::2]:6789/0"}]})

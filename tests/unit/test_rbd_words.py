@@ -22,7 +22,7 @@ SAID = {
     "monitors, qemu": (1, "qemu-img: Could not open 'rbd:p/temp-volume-1:id=u:keyring=/k': error connecting: Connection"
                        " timed out", Unavailable, "Ceph's monitors did not answer within 5 seconds."),
     "osds": (110, f"{LOG}librbd::api::Image: list_images: error\n\nrbd: listing images failed: (110) Connection timed out",
-             Unavailable, "Ceph did not answer in time: its monitors do, and its OSDs may be down."),
+             Unavailable, "Ceph did not answer in time: its OSDs may be down, or all full."),
     "key": (13, "rbd: couldn't connect to the cluster!", Unavailable,
             "Ceph does not know client.hagane by this key: is the keyring the right one?"),
     "no key": (2, f"{LOG}auth: unable to find a keyring on /k: (2) No such file or directory\n\nrbd: couldn't connect to"

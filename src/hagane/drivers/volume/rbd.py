@@ -44,6 +44,7 @@ class RbdVolumes(BlockVolumes):
         super().__init__(command)
         self._pool, self._client, self._fixed = pool, client, monitors
         self._monitors: tuple[float, list[str]] = (0.0, [])
+        self._free = 1  # bytes, as last seen
         self.secret = str(uuid5(_SECRETS, f"{client.conf} {client.user}"))
         """By this id a connection says whose key it needs."""
 
@@ -106,10 +107,12 @@ class RbdVolumes(BlockVolumes):
     # -- what a thing needs ------------------------------------------------------------------------------------------
 
     async def _create(self, name: str, size: int) -> None:
+        self._room()
         await self._rbd("create", "--size", f"{size}B", "--image-feature", FEATURES, name)
 
     async def _copy(self, source: str, name: str) -> None:
         """A kill may leave the snapshot behind: it is taken anew under the same name the next time."""
+        self._room()
         shot = f"{source}@{name}"
         if any(row["name"] == name for row in await self._json("snap", "ls", source)):
             await self._rbd("snap", "rm", "--no-progress", shot)
@@ -155,13 +158,21 @@ class RbdVolumes(BlockVolumes):
 
     async def space(self) -> Space:
         """Asks an OSD, too: the monitors answer for a cluster that can neither read nor write."""
-        told, _ = await asyncio.gather(self._ceph("df"), self._rbd("namespace", "ls", seconds=LOOK + 1, wait=LOOK))
+        probe = self._rbd("namespace", "ls", seconds=LOOK + 1, wait=LOOK)
+        told, _ = await asyncio.gather(self._ceph("df", "detail"), probe)
         try:
             stats = {row["name"]: row["stats"] for row in told["pools"]}[self._pool]
-            free, used = stats["max_avail"] / GIB, stats["stored"] / GIB
+            free, used, quota = stats["max_avail"], stats["stored"], stats.get("quota_bytes") or 0
         except KeyError as error:
             raise Unavailable(f"Ceph says nothing of the pool {self._pool}.", detail=str(told)[:500]) from error
-        return Space(round(free + used, 2), round(free, 2), {"thin_provisioning_support": True, "multiattach": True})
+        self._free = max(0, min(free, quota - used) if quota else free)
+        can = {"thin_provisioning_support": True, "multiattach": True}
+        return Space(round((self._free + used) / GIB, 2), round(self._free / GIB, 2), can)
+
+    def _room(self) -> None:
+        """Ceph lets whoever writes to a full pool wait until there is room."""
+        if self._free <= 0:
+            raise DeviceFailed("The storage backend is full.")
 
     async def connection(self, volume_id: str) -> dict[str, Any]:
         self._demand(await self._sizes(VOLUME + volume_id), VOLUME, volume_id)

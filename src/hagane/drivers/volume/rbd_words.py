@@ -114,7 +114,7 @@ def _of_the_whole(text: str, status: int, client: Client, pool: str) -> str:
     if status == 13 or "(13)" in text or "(1) Operation not permitted" in text:
         return f"Ceph does not let client.{client.user} work in the pool {pool}: it needs the profile rbd there."
     if status == 110 or "(110)" in text:
-        return "Ceph did not answer in time: its monitors do, and its OSDs may be down."
+        return "Ceph did not answer in time: its OSDs may be down, or all full."
     return ""
 
 
