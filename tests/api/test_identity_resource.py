@@ -387,12 +387,3 @@ def test_a_policy_is_a_text_that_is_kept(http: httpx.Client) -> None:
     assert [entry["id"] for entry in http.get(f"{path}?type=x").json()["policies"]] == [made["id"]]
     assert http.delete(one).status_code == 204
     assert http.get(one).status_code == 404
-
-
-def test_domains_have_no_configuration_of_their_own(http: httpx.Client) -> None:
-    """There are no drivers here that it could be for."""
-    for path in ("default/config", "default/config/ldap", "default/config/ldap/url", "config/default"):
-        for method in ("GET", "PUT", "PATCH", "DELETE"):
-            answer = http.request(method, f"{V3}/domains/{path}", json={"config": {}})
-            assert answer.status_code == 404, (method, path, answer.text)
-            assert answer.json()["error"]["code"] == 404

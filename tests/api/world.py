@@ -238,6 +238,7 @@ class World:
         self.ids |= {
             "application_credentials": made["id"], "access_rules": made["access_rules"][0]["id"], "domains": "default",
             "projects": self.victim.project_id, "users": user, "implies": self.ids["roles"], "tags": SECRET,
+            "identity/config": "identity", "identity/option": "list_limit",
         }  # fmt: skip
 
     def _federation(self, v3: str) -> None:
@@ -411,7 +412,7 @@ class World:
             "os-interface": interfaces[0]["port_id"], "os-instance-actions": actions[0]["request_id"],
             "os-keypairs": SECRET, "compute/metadata": SECRET, "os-hypervisors": str(hypervisors[0]["id"]),
             "os-services": str(services[0]["id"]), "os-quota-sets": project, "os-quota-class-sets": "default",
-            "os-extra_specs": "hw:x", "migrations": "1", "extensions": "os-keypairs", "ips": SECRET,
+            "os-extra_specs": "hw:x", "migrations": "1", "shares": NOBODY, "extensions": "os-keypairs", "ips": SECRET,
             "resource_providers": str(hypervisors[0]["id"]), "allocations": made, "inventories": "VCPU",
             "traits": "COMPUTE_NODE", "resource_classes": "VCPU", "os-console-auth-tokens": SECRET, "explain": "server", "name": made,
             "os-simple-tenant-usage": project,

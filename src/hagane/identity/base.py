@@ -253,12 +253,18 @@ class IdentityResource(Resource):
     async def list(self, request: Request) -> Response:
         enforce(request, self.list_rule(request), self.list_target(request))
         page = Page.of(request, self, most=1000 if "limit" in request.args else None)
+        if (most := await self.most(request)) is not None:
+            page.limit = most if page.limit is None else min(page.limit, most)
         conditions = [*filters(request, self), *self.only(request)]
         try:
             rows = await page.rows(self.db, self.table, self.within, conditions, self.visible(request))
         except Invalid as error:
             raise NotFound(f"Marker {page.marker} could not be found.") from error
         return json_response(200, self.list_answer(request, await self.present(request, rows), page))
+
+    async def most(self, request: Request) -> int | None:
+        """How many rows one list shows, whatever is asked for."""
+        return None
 
     def only(self, request: Request) -> Sequence[Sql]:
         """Further conditions of the list."""

@@ -11,6 +11,7 @@ from hagane.api.types import Custom, Str
 from hagane.errors import Invalid, NotFound
 from hagane.identity.base import CHANGED, REF, SHORT_NAME, V3, IdentityResource, could_not_find, enforce, filters, put
 from hagane.identity.domain import Domain
+from hagane.identity.domain_config import list_limit
 from hagane.identity.removal import remove_groups
 from hagane.identity.user import User
 from hagane.state.database import Reader, Row, Tx
@@ -59,6 +60,9 @@ class Group(IdentityResource):
         row["domain_id"] = row["domain_id"] or request.caller.domain_id or "default"
         if await Domain.table.get(tx, id=row["domain_id"], is_domain=True) is None:
             raise could_not_find("domain", row["domain_id"])
+
+    async def most(self, request: Request) -> int | None:
+        return await list_limit(self.db, request)
 
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
         await remove_groups(tx, [row["id"]])

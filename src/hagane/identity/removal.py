@@ -23,10 +23,11 @@ _PASSED_ON = """WITH RECURSIVE down(id) AS (
   UNION SELECT t.id FROM identity_trust t JOIN down ON t.redelegated_trust_id = down.id)
 SELECT id FROM down"""
 _OF_PROVIDERS = "provider_id IN (SELECT id FROM identity_provider WHERE domain_id = :domain)"
-_PROVIDERS = (
+_OWN = (
     f"DELETE FROM identity_remote_id WHERE {_OF_PROVIDERS}",
     f"DELETE FROM identity_protocol WHERE {_OF_PROVIDERS}",
     "DELETE FROM identity_provider WHERE domain_id = :domain",
+    "DELETE FROM identity_domain_option WHERE domain_id = :domain",
 )
 
 
@@ -112,7 +113,7 @@ async def remove_domain(tx: Tx, asked: Hooks, domain_id: str) -> None:
         rows = await tx.fetch_tuples(f"SELECT id FROM {table} WHERE domain_id = :domain", {"domain": domain_id})
         return [row[0] for row in rows]
 
-    for statement in _PROVIDERS:
+    for statement in _OWN:
         await tx.execute(statement, {"domain": domain_id})
     await remove_projects(tx, asked, [*await ids("identity_project"), domain_id])
     await remove_groups(tx, await ids("identity_group"))

@@ -17,6 +17,7 @@ from hagane.identity.catalog import CatalogService, Endpoint, Region
 from hagane.identity.consumer import Consumer
 from hagane.identity.credential import Credential
 from hagane.identity.domain import Domain
+from hagane.identity.domain_config import OPTION, DomainConfig
 from hagane.identity.ec2 import Ec2
 from hagane.identity.endpoint_filter import PROJECT_ENDPOINT, PROJECT_GROUP, EndpointFilter
 from hagane.identity.endpoint_group import EndpointGroup
@@ -58,6 +59,7 @@ TABLES: tuple[Table, ...] = (
     NONCE,
     ASSOCIATION,
     REMOTE,
+    OPTION,
 )
 
 
@@ -75,6 +77,7 @@ def service(cloud: Cloud) -> Service:
         Ec2(cloud),
         RevokeEvents(cloud),
         Grants(cloud),
+        DomainConfig(cloud),
         AssignmentList(cloud),
         EndpointFilter(cloud),
         EndpointPolicy(cloud),

@@ -15,6 +15,7 @@ from hagane.api.types import Bool, Custom, Obj, Str
 from hagane.errors import Invalid, Unauthenticated
 from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, filters
 from hagane.identity.domain import Domain
+from hagane.identity.domain_config import check_password, list_limit
 from hagane.identity.options import OF_USERS, options
 from hagane.identity.password import Passwords
 from hagane.identity.project import Project
@@ -70,7 +71,7 @@ class User(IdentityResource):
     async def create(self, request: Request) -> Response:
         body = self.wrap(await request.json())
         self.enforce_create(request, body)
-        hashed = await self._hashed(body)
+        hashed = await self._hashed(body, body.get("domain_id") or request.caller.domain_id or "default")
 
         async def work(tx: Tx) -> Any:
             row = await self.create_row(request, tx, body)
@@ -82,8 +83,8 @@ class User(IdentityResource):
 
     async def update(self, request: Request) -> Response:
         body = self.wrap(await request.json())
-        await self.find(request, self.db, request.params["id"], "update")
-        hashed = await self._hashed(body)
+        row = await self.find(request, self.db, request.params["id"], "update")
+        hashed = await self._hashed(body, row["domain_id"])
 
         async def work(tx: Tx) -> Any:
             row = await self.update_row(request, tx, request.params["id"], body)
@@ -94,8 +95,9 @@ class User(IdentityResource):
 
         return json_response(200, self.one_answer(request, await self.db.write(work)))
 
-    async def _hashed(self, body: dict[str, Any]) -> str | None:
+    async def _hashed(self, body: dict[str, Any], domain_id: Any) -> str | None:
         password = _PASSWORD.check("password", body.get("password"))
+        await check_password(self.db, str(domain_id), password)
         return None if password is None else await self.cloud.use(Passwords).hash(password)
 
     async def insert(self, tx: Tx, row: Row) -> None:
@@ -119,6 +121,9 @@ class User(IdentityResource):
         wanted = row.get("default_project_id")
         if wanted and await Project.table.get(reader, id=wanted, is_domain=True):
             raise Invalid(f"User's default project ID cannot be a domain ID: {wanted}")
+
+    async def most(self, request: Request) -> int | None:
+        return await list_limit(self.db, request)
 
     async def delete_row(self, request: Request, tx: Tx, row: Row) -> None:
         await remove_users(tx, [row["id"]])
@@ -151,6 +156,7 @@ class User(IdentityResource):
                 "You cannot change your password at this time due to password policy disallowing password changes."
                 " Please contact your administrator to reset your password."
             )
+        await check_password(self.db, row["domain_id"], given["password"])
         hashed = await passwords.hash(given["password"])
 
         async def work(tx: Tx) -> None:

@@ -315,6 +315,14 @@ CREATE INDEX identity_credential_0 ON identity_credential (user_id, type);
 
 CREATE INDEX identity_credential_1 ON identity_credential (project_id);
 
+CREATE TABLE identity_domain_option (
+  domain_id TEXT NOT NULL,
+  section TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT,
+  PRIMARY KEY (domain_id, section, name)
+);
+
 CREATE TABLE identity_endpoint (
   id TEXT NOT NULL,
   interface TEXT,
