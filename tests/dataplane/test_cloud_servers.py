@@ -275,3 +275,36 @@ def test_the_metadata_service_is_gone_with_the_last_machine(world: World, tmp_pa
     until(space.exists, 10, "the network has a metadata service")
     servers.delete(lone)
     until(lambda: not space.exists(), 10, "it has none any more")
+
+
+def test_a_machine_goes_to_another_host_while_it_runs(world: World) -> None:
+    """With its disk, config drive and console: the guest runs on, and its pings are hardly missed."""
+    server, servers, conn = world.drive, world.servers, world.cloud.conn
+    source = servers.active(server).compute_host
+    boot = servers.reached(server, f"{BOOT_ID}; head -c 3000000 /dev/urandom > /root/load; sync")
+    content = servers.ssh(server, "md5sum /root/load")
+    clock = Clock()
+    with pinging("", servers.address(server)) as pings:
+        conn.compute.live_migrate_server(server.id, host=None, block_migration="auto")
+        moved = servers.active(server, 120)
+        took = clock.seconds
+        pings.more(5)
+    print(f"{source} to {moved.compute_host} in {took} s, the longest silence was {pings.longest:.2f} s")
+    assert moved.compute_host != source
+    assert pings.longest < 10
+    told = servers.ssh(server, f"echo 3 > /proc/sys/vm/drop_caches; {BOOT_ID}; md5sum /root/load")
+    assert told == f"{boot}\n{content}"
+    assert servers.ssh(server, "grep -l config-2 /dev/sr0")
+    assert "Linux version" in servers.console(server)
+    assert [host for host in world.cloud.site.hosts if has(world.cloud, host, server)] == [moved.compute_host]
+    servers.api.reboot_server(server.id, "HARD")  # what is stored there starts it again
+    servers.active(server)
+    assert servers.reached(server, BOOT_ID) != boot
+
+
+def has(cloud: Cloud, host: str, server: Any) -> bool:
+    connection = cloud.libvirt(host)
+    try:
+        return any(server.id in domain.name() for domain in connection.listAllDomains())
+    finally:
+        connection.close()
