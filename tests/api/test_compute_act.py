@@ -498,3 +498,41 @@ def test_keypairs(s: Shop) -> None:
     assert s.call("DELETE", "/os-keypairs/mine", "2.1").status_code == 202
     assert s.call("DELETE", "/os-keypairs/win").status_code == 204
     assert s.call("GET", "/os-keypairs/win").status_code == 404
+
+
+def test_what_its_image_and_its_hints_were(s: Shop, server: str) -> None:
+    """From 2.98 and 2.100 on; what means nothing to a Server is not shown, and a rebuild takes that of its image."""
+    assert "properties" not in s.call("GET", f"/servers/{server}", "2.97").json()["server"]["image"]
+    assert "scheduler_hints" not in s.call("GET", f"/servers/{server}", "2.99").json()["server"]
+    properties = [{"op": "add", "path": f"/{name}", "value": "virtio"} for name in ("hw_disk_bus", "colour")]
+    kind = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+    assert s.admin.patch(f"/image/v2/images/{s.image}", json=properties, headers=kind).status_code == 200
+    order = {"name": "hinted", "imageRef": s.image, "flavorRef": s.flavor, "networks": "none"}
+    hints = {"different_host": server, "same_host": []}
+    answer = s.call("POST", "/servers", "2.100", json={"server": order, "os:scheduler_hints": hints})
+    hinted = answer.json()["server"]["id"]
+    s.wait(hinted)
+    shown = s.call("GET", f"/servers/{hinted}", "2.100").json()["server"]
+    assert shown["image"]["properties"] == {"hw_disk_bus": "virtio"}
+    assert shown["scheduler_hints"] == {"different_host": [server], "same_host": []}
+    listed = s.call("GET", "/servers/detail?name=hinted", "2.100").json()["servers"][0]
+    assert (listed["image"], listed["scheduler_hints"]) == (shown["image"], shown["scheduler_hints"])
+    body = {"rebuild": {"imageRef": s.image}}
+    rebuilt = s.call("POST", f"/servers/{server}/action", "2.98", json=body).json()["server"]
+    assert rebuilt["image"]["properties"] == {"hw_disk_bus": "virtio"}
+    s.wait(server)
+    s.delete(hinted)
+
+
+def test_no_server_has_a_share(s: Shop, server: str) -> None:
+    one = f"/servers/{server}/shares/{server}"
+    assert s.call("GET", f"/servers/{server}/shares", "2.96").status_code == 404
+    assert s.call("GET", f"/servers/{server}/shares", "2.97").json() == {"shares": []}
+    body = {"share": {"share_id": server}}
+    assert s.call("POST", f"/servers/{server}/shares", "2.97", json=body).status_code == 409  # it runs
+    assert s.call("GET", one, "2.97").status_code == 404
+    assert s.call("DELETE", one, "2.97").status_code == 409
+    assert s.call("POST", f"/servers/{server}/shares", "2.97", json={"share": {"share_id": "x"}}).status_code == 400
+    console = {"remote_console": {"protocol": "spice", "type": "spice-direct"}}
+    told = [s.call("POST", f"/servers/{server}/remote-consoles", v, json=console) for v in ("2.98", "2.99")]
+    assert [message(one).startswith("Unavailable console type") for one in told] == [False, True]

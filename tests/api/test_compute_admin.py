@@ -25,12 +25,12 @@ def s(cloud: Running, http: httpx.Client) -> Iterator[Shop]:
 def test_version_documents(s: Shop) -> None:
     found = httpx.get(f"{s.cloud.url}/compute/").json()["versions"]
     assert [one["id"] for one in found] == ["v2.0", "v2.1"]
-    assert (found[1]["min_version"], found[1]["version"]) == ("2.1", "2.96")
+    assert (found[1]["min_version"], found[1]["version"]) == ("2.1", "2.100")
     assert set(found[1]) == {"id", "links", "status", "updated", "version", "min_version"}
     assert httpx.get(found[1]["links"][0]["href"]).json()["version"]["id"] == "v2.1"
     answer = s.call("GET", "/flavors", "2.999")
     assert answer.status_code == 406
-    assert message(answer) == "Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.96."
+    assert message(answer) == "Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.100."
     assert httpx.get(f"{s.cloud.url}/compute/v2.1/flavors").status_code == 401
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.cloud import Cloud
-from hagane.compute import device, device_image, personality, quota, storage
+from hagane.compute import device, device_image, image_property, personality, quota, storage
 from hagane.compute.action import Action, intend, refuse_state
 from hagane.compute.base import api, at, links, need
 from hagane.compute.row import Task, VmState
@@ -61,7 +61,7 @@ async def _rebuild(request: Request, tx: Tx, value: dict[str, Any], secret: str)
         changes |= {"keypair": keypair, "key_name": keypair and keypair["name"]}
     changes |= {
         "image_id": row["image_id"] if root else image.id, "disk_version": row["disk_version"] + 1,
-        "boots": row["boots"] + 1, "soft": False,
+        "boots": row["boots"] + 1, "soft": False, "image_properties": image_property.of(image.properties),
         "progress": 0, "task_state": Task.REBUILDING, "disk_image": None, "rescue": None,
         "secret": seal(request, secret) if row["config_drive"] else None,
     }  # fmt: skip

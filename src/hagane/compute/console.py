@@ -17,7 +17,7 @@ from hagane.api.service import Route
 from hagane.api.types import Enum, Obj
 from hagane.cloud import Cloud
 from hagane.compute.action import Action
-from hagane.compute.base import ROOT, V21, api, need
+from hagane.compute.base import ROOT, V21, api, at, need
 from hagane.compute.kinds import Count
 from hagane.compute.row import SERVER
 from hagane.compute.server import find
@@ -123,7 +123,7 @@ def routes(cloud: Cloud) -> list[Route]:
 
     async def create(request: Request) -> Response:
         names = [name for name in PROTOCOLS if name != "mks" or request.version >= (2, 8)]
-        kinds = [kind for name in names for kind in PROTOCOLS[name]]
+        kinds = [kind for name in names for kind in PROTOCOLS[name]] + (["spice-direct"] if at(request, 99) else [])
         body = Obj(fields={"protocol": Enum(values=tuple(names)), "type": Enum(values=tuple(kinds))},
                    required=("protocol", "type"))  # fmt: skip
         given = Obj(fields={"remote_console": body}, required=("remote_console",)).check("", await request.json())

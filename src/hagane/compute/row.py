@@ -79,6 +79,7 @@ SERVER = Table(
         Column("hostname"),
         Column("description"),
         Column("image_id"),
+        Column("image_properties", "json"),  # image_property.py
         Column("flavor_id"),
         Column("flavor", "json"),  # as it was when the Server was made
         Column("key_name"),

@@ -14,7 +14,17 @@ from uuid import uuid4
 
 from hagane.api.http import Request
 from hagane.baremetal.node import NODE
-from hagane.compute import device_image, device_order, flavor_node, nic, personality, quota, server_group, steel
+from hagane.compute import (
+    device_image,
+    device_order,
+    flavor_node,
+    image_property,
+    nic,
+    personality,
+    quota,
+    server_group,
+    steel,
+)
 from hagane.compute import keypair as keypairs
 from hagane.compute.base import api, at, need, own
 from hagane.compute.flavor import find as find_flavor
@@ -232,7 +242,7 @@ def _row(request: Request, order: Order, flavor: Row, boot: device_order.Boot, k
     drive = drive or flavor_node.wish_of(flavor) is not None
     return {
         "project_id": request.caller.project_id, "user_id": request.caller.user_id,
-        "image_id": server.get("imageRef") or None,
+        "image_id": server.get("imageRef") or None, "image_properties": image_property.of(boot.properties),
         "description": server.get("description") if at(request, 19) else server["name"],
         "flavor_id": flavor["id"], "flavor": snapshot(flavor),
         "key_name": keypair and keypair["name"], "keypair": keypair, "metadata": server.get("metadata", {}),

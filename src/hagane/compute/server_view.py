@@ -84,6 +84,9 @@ class View:
             view[ATTR + "hostname"] = row["hostname"]
         if at(request, 96):
             view["pinned_availability_zone"] = row["zone"]
+        if at(request, 100):
+            hints = row["hints"] or {}
+            view["scheduler_hints"] = {key: one if isinstance(one, list) else [one] for key, one in hints.items()}
         return view
 
     def common(self, row: Row, around: Around, *, macs: bool) -> dict[str, Any]:
@@ -132,7 +135,10 @@ class View:
     def _image(self, row: Row) -> Any:
         if not row["image_id"]:
             return ""
-        return {"id": row["image_id"], "links": bookmark(self.request, "images", row["image_id"])}
+        view: dict[str, Any] = {"id": row["image_id"], "links": bookmark(self.request, "images", row["image_id"])}
+        if at(self.request, 98):
+            view["properties"] = row["image_properties"] or {}
+        return view
 
     def _volumes(self, row: Row) -> list[dict[str, Any]]:
         found = [one for one in device.volumes(row) if one["volume_id"]]

@@ -33,6 +33,7 @@ from hagane.compute import (
     proxy_volume,
     server_parts,
     server_password,
+    share,
     usage_audit,
     zone,
 )
@@ -62,7 +63,7 @@ from hagane.compute.server import Servers
 from hagane.compute.server_group import GROUP, ServerGroups
 from hagane.compute.tenant_usage import TenantUsage
 
-OLDEST, NEWEST = "2.1", "2.96"
+OLDEST, NEWEST = "2.1", "2.100"
 TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, PAST, console.TOKEN)
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
@@ -85,7 +86,7 @@ def service(cloud: Cloud) -> Service:
         made.routes += kind(cloud).routes()
     modules = (
         flavor_access, zone, migration, migration_live, extension, console, server_password, proxy_network,
-        proxy_volume, diagnostics, external_event, usage_audit,
+        proxy_volume, diagnostics, external_event, usage_audit, share,
     )  # fmt: skip
     for module in modules:
         made.routes += module.routes(cloud)

@@ -1361,6 +1361,7 @@ CREATE TABLE server (
   hostname TEXT,
   description TEXT,
   image_id TEXT,
+  image_properties TEXT,
   flavor_id TEXT,
   flavor TEXT,
   key_name TEXT,
