@@ -95,6 +95,20 @@ def test_attach_and_detach(s: Store, server: str) -> None:
     ]
 
 
+def test_nobody_pulls_a_volume_from_under_a_server(s: Store, server: str, http: httpx.Client) -> None:
+    """As the volume service does since its security advisory OSSA-2023-003."""
+    key = s.volume()
+    s.plug(server, key).raise_for_status()
+    s.until(key, "in-use")
+    path, words = f"{V3}/volumes/{key}/action", f"Detach volume from instance {server} using the Compute API"
+    mine = {"os-detach": {}}, {"os-terminate_connection": {"connector": {}}}
+    said = [s.alice.http.post(path, json=body) for body in mine]
+    said += [http.post(path, json=body) for body in (*mine, {"os-force_detach": {"connector": {"host": "x"}}})]
+    assert [(one.status_code, message(one)) for one in said] == [(409, words)] * 5
+    assert s.call("DELETE", s.path(server, key)).status_code == 202
+    s.until(key, "available")
+
+
 def test_what_an_attachment_may_say(s: Store, server: str) -> None:
     key = s.volume()
     assert s.plug(server, key, "2.48", tag="x").status_code == 400

@@ -18,7 +18,7 @@ from hagane.volume.kinds import ANY, BOOLEAN
 from hagane.volume.row import ATTACHMENT, SNAPSHOT, VOLUME
 from hagane.volume.task import give_back
 from hagane.volume.verb import Answer, Verb
-from hagane.volume.volume_connect import detach_any, unreserve
+from hagane.volume.volume_connect import detach_any, refuse_servers, unreserve
 
 _RULE = "volume_extension:volume_admin_actions:"
 _SNAPSHOT_RULE = "volume_extension:snapshot_admin_actions:"
@@ -99,6 +99,7 @@ class AdminActions:
     async def force_detach(self, request: Request, body: dict[str, Any]) -> Answer:
         row = await volume.find(request, self.db, request.params["id"])
         need(request, _RULE + "force_detach", target(row))
+        await refuse_servers(self.db, row["id"], body.get("attachment_id"))
         connector = body.get("connector")
         if isinstance(connector, dict):
             await self.cloud.use(attach.Connections).disconnect(row, connector)

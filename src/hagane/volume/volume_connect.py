@@ -10,7 +10,7 @@ from hagane.api.types import BadValue, Custom, Enum, Obj, Str, Type, Uuid
 from hagane.cloud import Cloud
 from hagane.errors import Conflict, Invalid
 from hagane.state import clock
-from hagane.state.database import Row, Tx
+from hagane.state.database import Reader, Row, Tx
 from hagane.volume import attach
 from hagane.volume.attachment_row import ATTACHED
 from hagane.volume.base import bad_volume, need, target
@@ -90,6 +90,7 @@ class ConnectActions:
     async def terminate(self, request: Request, body: dict[str, Any]) -> Answer:
         row = await find(request, self.db, request.params["id"])
         need(request, _RULE + "terminate_connection", target(row))
+        await refuse_servers(self.db, row["id"], None)
         connector = attach.foreign(body["connector"])
         await self.cloud.use(attach.Connections).disconnect(row, connector)
 
@@ -170,6 +171,13 @@ async def detach_any(tx: Tx, row: Row, wanted: str | None) -> Row | None:
     if not there:
         await VOLUME.update(tx, {"id": row["id"], "status": ["in-use", "detaching", "attaching"]}, changes)
     return None
+
+
+async def refuse_servers(reader: Reader, volume_id: str, wanted: str | None) -> None:
+    """See refuse_in_use; of all attachments, or the one that is named."""
+    for row in await attach.attachments(reader, volume_id):
+        if wanted in (None, row["id"]):
+            refuse_in_use(row)
 
 
 def refuse_in_use(row: Row) -> None:
