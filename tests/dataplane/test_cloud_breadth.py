@@ -208,6 +208,27 @@ def test_a_subport_is_on_its_own_network(world: World) -> None:
     near.reaches(world.far.ip)
 
 
+def test_a_transparent_network_carries_its_machines_tags(world: World) -> None:
+    for passes in (True, False):
+        network = world.tenant.api.create_network(name=f"tags-{passes}", is_vlan_transparent=passes)
+        world.tenant.networks.append(network)
+        world.tenant.api.create_subnet(network_id=network.id, ip_version=4, cidr="10.30.0.0/24")
+        one, other = (
+            world.tenant.machine(network, host, [], port_security_enabled=False) for host in ("host1", "host2")
+        )
+        one.reaches(other.ip)
+        with one.wire() as near, other.wire() as far:
+            far.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            frame = tagged(one.mac, other.mac, 100, *frames.udp(one.ip, other.ip, b"and back"))
+            if passes:
+                until(lambda near=near, far=far, frame=frame: _comes_back(near, far, frame), 10, "a tag comes through")
+            else:
+                with pytest.raises(TimeoutError):
+                    _comes_back(near, far, frame)
+        world.tenant.drop(one)
+        world.tenant.drop(other)
+
+
 def test_names_are_answered_for(world: World) -> None:
     """By OVN, whichever resolver is asked; without the domain nobody answers."""
     api = world.tenant.api

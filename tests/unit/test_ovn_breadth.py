@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hagane.reconcile.ovn import acl_log, dns, forward, group, port, qos
+from hagane.reconcile.ovn import acl_log, dns, forward, group, port, qos, switch
 from tests.unit.test_ovn_compile import NETWORK, PORT, SUBNET
 
 FLOATING = {"id": "f1", "floating_ip_address": "203.0.113.9", "floating_network_id": "x1", "router_id": "r1"}
@@ -130,3 +130,9 @@ def test_what_a_log_hears_of_is_dropped_a_step_earlier() -> None:
     assert (base["group:drop/rule:in"]["name"], base["group:drop/rule:in"]["priority"]) == ("all", 1000)
     assert base["group:drop/rule:in-noted@p"]["name"] == "of-p"
     assert "name" not in base["group:drop/rule:dhcp"]
+
+
+def test_a_transparent_network_passes_tags() -> None:
+    for network, passes in ((NETWORK, "false"), (NETWORK | {"vlan_transparent": True}, "true")):
+        [made] = switch.switch(network, [], {}, dns=[])
+        assert made.columns["other_config"]["vlan-passthru"] == passes

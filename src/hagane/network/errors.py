@@ -124,6 +124,7 @@ _CONFLICT = {
         "Cannot associate floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, as that fixed "
         "IP already has a floating IP on external network {network_id}."
     ),
+    "Conflict": "{reason}",
     "FipInUseByPortForwarding": "Floating IP {id} in use by Port Forwarding resources.",
     "PortHasBindingFloatingIP": (
         "Cannot create port forwarding to floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, "

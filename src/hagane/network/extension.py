@@ -42,6 +42,9 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
                           "2018-07-04T10:00:00-00:00"),
     "fip-port-details": ("Floating IP Port Details Extension", "Add port_details attribute to Floating IP resource",
                          "2018-04-09T10:00:00-00:00"),
+    "floating-ip-router-writable": ("Floating IP Router (writable)",
+                                    "Provides a writable router_id attribute for a floating IP resource.",
+                                    "2026-08-05T00:00:00-00:00"),
     "floating-ip-port-forwarding": ("Floating IP Port Forwarding",
                                     "Allow port forwarding from floating IP port to an internal port",
                                     "2018-01-19T10:00:00-00:00"),
@@ -187,6 +190,7 @@ EXTENSIONS: dict[str, tuple[str, str, str]] = {
     "uplink-status-propagation-updatable": ("Uplink status propagation updatable extension",
                                             "Provides ability to update the port uplink status.",
                                             "2024-09-03T18:00:00-00:00"),
+    "vlan-transparent": ("Vlantransparent", "Provides Vlan Transparent Networks", "2015-03-23T09:00:00-00:00"),
 }  # fmt: skip
 
 

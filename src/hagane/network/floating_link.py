@@ -7,6 +7,7 @@ from hagane.api.http import Request
 from hagane.network import router_row, subnet_row
 from hagane.network.errors import error
 from hagane.network.port import Port
+from hagane.network.router import Router
 from hagane.network.router_row import FLOATING, ROUTER
 from hagane.state.database import Row, Tx
 
@@ -19,9 +20,16 @@ def _refuse(reason: str) -> Exception:
 
 
 async def link(
-    resource: "FloatingIp", request: Request, tx: Tx, row: Row, port_id: str | None, fixed: str | None
+    resource: "FloatingIp",
+    request: Request,
+    tx: Tx,
+    row: Row,
+    port_id: str | None,
+    fixed: str | None,
+    chosen: str | None = None,
 ) -> dict[str, Any]:
-    """What changes in a floating IP's row when it stands for a port (None: for none). Raises BadRequest and others."""
+    """What changes in a floating IP's row when it stands for a port (None: for none). `chosen`: the router that its
+    caller wants, which may be a further one on the way out. Raises BadRequest and others."""
     if port_id is None:
         if fixed is not None:
             raise _refuse("fixed_ip_address cannot be specified without a port_id")
@@ -31,7 +39,7 @@ async def link(
         raise _refuse(f"Cannot process floating IP association with Port {port_id}, since that port is owned by a "
                       "different project")  # fmt: skip
     entry = _entry(row, port, fixed)
-    router_id = await router_of(tx, row, port, entry)
+    router_id = await (_wanted(resource, request, tx, row, chosen) if chosen else router_of(tx, row, port, entry))
     await _check_single(tx, row, port, entry["ip_address"])
     return {"port_id": port_id, "fixed_ip_address": entry["ip_address"], "router_id": router_id, "status": "ACTIVE"}
 
@@ -67,6 +75,15 @@ async def router_of(tx: Tx, row: Row, port: Row, entry: dict[str, str]) -> str:
         raise error("ExternalGatewayForFloatingIPNotFound", network_id=row["floating_network_id"],
                     subnet_id=entry["subnet_id"], port_id=port["id"])  # fmt: skip
     return min(found)[1]
+
+
+async def _wanted(resource: "FloatingIp", request: Request, tx: Tx, row: Row, router_id: str) -> str:
+    """The router that a caller names, if it sees it. Raises RouterNotFound, Conflict."""
+    router = await Router(resource.cloud).find(request, tx, router_id)
+    if not await _leads_to(tx, router["id"], row["floating_network_id"]):
+        raise error("Conflict", reason=f"Router {router_id} has no external gateway on network "
+                                       f"{row['floating_network_id']}.")  # fmt: skip
+    return router_id
 
 
 async def _leads_to(tx: Tx, router_id: str, network_id: str) -> bool:

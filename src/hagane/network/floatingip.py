@@ -49,8 +49,9 @@ class FloatingIp(NetResource):
             raise self._refuse(f"Network {network['id']} does not contain any IPv4 subnet")
         port = await self._take_address(request, tx, row, network, subnets)
         row["floating_ip_address"] = port["fixed_ips"][0]["ip_address"]
+        chosen = row.get("router_id")
         row |= {"floating_port_id": port["id"], "router_id": None, "status": "DOWN"}
-        row |= await floating_link.link(self, request, tx, row, row["port_id"], row["fixed_ip_address"])
+        row |= await floating_link.link(self, request, tx, row, row["port_id"], row["fixed_ip_address"], chosen)
         await work.wake(tx, "floatingip", row["id"], request_id=request.id)
 
     async def _take_address(self, request: Request, tx: Tx, row: Row, network: Row, subnets: list[Row]) -> Row:
@@ -75,15 +76,17 @@ class FloatingIp(NetResource):
     async def changing(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         if not changes:
             changes["port_id"] = None  # an empty change was the first way to say that it shall stand for no port
+        chosen = changes.pop("router_id", None)
         forwards = await forward_row.exist(tx, old["id"])
         if forwards and changes.get("port_id"):
             raise error("FipInUseByPortForwarding", id=old["id"])
         if forwards:
             changes.pop("fixed_ip_address", None)
-        elif "port_id" in changes or "fixed_ip_address" in changes:
-            fixed = changes.get("fixed_ip_address")
+        elif chosen or changes.keys() & {"port_id", "fixed_ip_address"}:
+            kept = old if chosen else {}  # another way to the same port
+            fixed = changes.get("fixed_ip_address", kept.get("fixed_ip_address") if "port_id" not in changes else None)
             port_id = changes.get("port_id", old["port_id"] if fixed else None)
-            changes |= await floating_link.link(self, request, tx, old, port_id, fixed)
+            changes |= await floating_link.link(self, request, tx, old, port_id, fixed, chosen)
         await qos_row.check_change(tx, old, changes, request.caller.project_id, sees_all=self.sees_all(request))
         await work.wake(tx, "floatingip", old["id"], request_id=request.id)
 

@@ -47,6 +47,7 @@ class Network(NetResource):
              rule=True),
         Attr("segmentation_id", Whole(nullable=True), write="cu", default=UNSET, wire="provider:segmentation_id",
              rule=True),
+        Attr("vlan_transparent", Flag(nullable=True), write="c", default=None, sort=False),
         Attr("dns_domain", Checked(rule=dns_domain, kind="text"), write="cu", default=""),
         Attr("availability_zone_hints", Checked(rule=words), write="c", default=list, filter=False),
         Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),

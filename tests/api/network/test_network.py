@@ -12,7 +12,7 @@ OWN = {
     "id", "name", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
     "admin_state_up", "status", "subnets", "shared", "router:external", "is_default", "port_security_enabled", "mtu",
     "dns_domain", "availability_zone_hints", "availability_zones", "ipv4_address_scope", "ipv6_address_scope",
-    "qos_policy_id",
+    "qos_policy_id", "vlan_transparent",
 }  # fmt: skip
 PROVIDER = {"provider:network_type", "provider:physical_network", "provider:segmentation_id"}
 
@@ -207,3 +207,11 @@ def test_documents_are_the_real_services(alice: Net, cloud: Running) -> None:
     assert alice.get("/extensions/router")["extension"]["alias"] == "router"
     alice.refused("GET", "/nowhere", None, 404, "HTTPNotFound", "The resource could not be found.")
     alice.refused("PATCH", "/networks", {}, 405, "HTTPMethodNotAllowed")
+
+
+def test_a_network_is_transparent_for_good(alice: Net) -> None:
+    plain, clear = alice.network(), alice.network(vlan_transparent="true")
+    assert (plain["vlan_transparent"], clear["vlan_transparent"]) == (None, True)
+    assert [each["id"] for each in alice.get("/networks", vlan_transparent=True)["networks"]] == [clear["id"]]
+    body = {"network": {"vlan_transparent": False}}
+    alice.refused("PUT", f"/networks/{clear['id']}", body, 400, "HTTPBadRequest", "read-only attribute")

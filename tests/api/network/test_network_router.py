@@ -304,3 +304,29 @@ def test_every_router_fails_over(root: Net, bob: Net) -> None:
     text = "ha cannot be false"
     root.refused("PUT", f"/routers/{router['id']}", {"router": {"ha": False}}, 400, "HTTPBadRequest", text)
     assert root.make("router", name="r", ha=True)["ha"] is True
+
+
+def test_a_floating_ip_takes_the_router_that_is_asked_for(root: Net, bob: Net) -> None:
+    """Behind two routers: the outer one translates, as only it has a gateway; it is not found by itself."""
+    outside, _ = external(root, "10.245.0.0/24")
+    (inner_net, inner_subnet), (transit, transit_subnet) = bob.wired(), bob.wired()
+    inner, outer = bob.make("router", name="in"), bob.make("router", name="out")
+    for router, subnet in ((inner, inner_subnet), (outer, transit_subnet)):
+        bob.ask("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    more = bob.port(transit)
+    bob.ask("PUT", f"/routers/{inner['id']}/add_router_interface", {"port_id": more["id"]})
+    port = bob.port(inner_net)
+    wanted = {"floating_network_id": outside["id"], "port_id": port["id"]}
+    chosen = {"floatingip": wanted | {"router_id": outer["id"]}}
+    text = f"Router {outer['id']} has no external gateway on network {outside['id']}."
+    bob.refused("POST", "/floatingips", chosen, 409, "Conflict", text)
+    bob.change("router", outer, external_gateway_info={"network_id": outside["id"]})
+    bob.refused("POST", "/floatingips", {"floatingip": wanted}, 404, "ExternalGatewayForFloatingIPNotFound")
+    bob.refused("POST", "/floatingips", {"floatingip": wanted | {"router_id": ZERO}}, 404, "RouterNotFound")
+    floating = bob.ask("POST", "/floatingips", chosen, 201)["floatingip"]
+    assert (floating["router_id"], floating["fixed_ip_address"], floating["status"]) == (
+        outer["id"], port["fixed_ips"][0]["ip_address"], "ACTIVE")  # fmt: skip
+    assert bob.change("floatingip", floating, description="d")["router_id"] == outer["id"]
+    assert bob.change("floatingip", floating, port_id=None)["router_id"] is None
+    again = bob.change("floatingip", floating, port_id=port["id"], router_id=outer["id"])
+    assert bob.change("floatingip", again, router_id=outer["id"])["port_id"] == port["id"]

@@ -23,13 +23,14 @@ def switch(network: Row, subnets: Sequence[Row], metadata_ips: dict[str, str], *
     """All rows that a network owns. `metadata_ips`: subnet id -> address of the network's metadata port there; `dns`:
     resolvers for subnets that name none."""
     me = owner(network["id"])
+    transparent = "true" if network.get("vlan_transparent") else "false"
     rows = [
         Desired(
             Table.SWITCH,
             me,
             {
                 "name": network["id"],
-                "other_config": {"mcast_snoop": "false", "vlan-passthru": "false"},
+                "other_config": {"mcast_snoop": "false", "vlan-passthru": transparent},
             },
         )
     ]

@@ -776,6 +776,7 @@ CREATE TABLE network (
   network_type TEXT,
   physical_network TEXT,
   segmentation_id BIGINT,
+  vlan_transparent BIGINT,
   dns_domain TEXT,
   availability_zone_hints TEXT,
   ipv4_address_scope TEXT,
