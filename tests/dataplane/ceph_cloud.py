@@ -189,6 +189,8 @@ def test_volumes_of_ceph(tmp_path: Path) -> None:
         done("booted on the other Host, of a copy of the volume in use")
         _shared(made, first, second)
         done("one volume in two Servers")
+        _moved(made, first, disk)
+        done("moved to the other Host while it runs")
         _killed(made, first)
         done("killed in the middle of attaching, copying, snapshotting, removing")
         _silent(made, first, data, disk)
@@ -242,6 +244,18 @@ def _shared(made: World, first: Any, second: Any) -> None:
     made.unplug(second, volume, "in-use")
     made.unplug(first, volume)
     made.drop(volume)
+
+
+def _moved(made: World, server: Any, disk: str) -> None:
+    boot_id = "cat /proc/sys/kernel/random/boot_id"
+    before = made.servers.ssh(server, boot_id)
+    made.compute.live_migrate_server(server.id, host="host2", block_migration=False)
+    made.servers.status(server, "ACTIVE", LONG)
+    until(lambda: made.compute.get_server(server.id).compute_host == "host2", LONG, "it is on the other Host")
+    made.servers.status(server, "ACTIVE", LONG)
+    assert made.servers.reached(server, boot_id) == before
+    assert made.marked(server, disk) == "two"
+    made.mark(server, disk, "three")
 
 
 def _killed(made: World, server: Any) -> None:

@@ -29,6 +29,7 @@ from hagane.drivers.hypervisor.libvirt_disk import MARK, disk_owner
 from hagane.drivers.hypervisor.libvirt_facts import is_local, read_facts
 from hagane.drivers.hypervisor.libvirt_images import Images
 from hagane.drivers.hypervisor.libvirt_link import Link
+from hagane.drivers.hypervisor.libvirt_patience import Patience
 from hagane.drivers.hypervisor.libvirt_xml import Style, domain_name
 from hagane.errors import DeviceFailed, HaganeError, NotFound, Unavailable
 
@@ -74,6 +75,7 @@ class Libvirt:
         self._changed: Callable[[str], None] = lambda _machine_id: None
         self._viewers = weakref.WeakValueDictionary[str, Console]()
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._patience = Patience()
 
     async def connect(self) -> None:
         await self._link.open()
@@ -220,7 +222,8 @@ class Libvirt:
             case step.Detach(key):
                 await self._ask_out(machine_id, key, f"disk {key}")
             case step.Attach(disk):
-                await run(volume.attach, machine, disk, self.style)
+                self._patience.check((machine_id, disk.key))
+                await self._patience.give((machine_id, disk.key), run(volume.attach, machine, disk, self.style))
             case step.Swap(disk):
                 await self._swap(machine, disk, progress)
             case step.Define():
