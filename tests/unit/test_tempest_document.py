@@ -59,13 +59,14 @@ def test_what_nodes_may_have_is_said() -> None:
         {"name": "redfish", "enabled_boot_interfaces": ["ipxe", "pxe"], "enabled_raid_interfaces": ["no-raid"]},
         {"name": "fake-hardware", "enabled_boot_interfaces": ["fake", "ipxe"]},
     ]
-    told = document(replace(FACTS, catalog=["baremetal"], baremetal={"version": "1.115"}, drivers=drivers))
+    facts = replace(FACTS, catalog=["baremetal"], baremetal={"version": "1.115"}, drivers=drivers)
+    told = document(replace(facts, patience={"active_timeout": 900}))
     assert told["service_available"]["ironic"] is told["enforce_scope"]["ironic"] is True
     assert told["baremetal"]["driver"] == "fake-hardware"
     assert told["baremetal"]["enabled_hardware_types"] == ["redfish", "fake-hardware"]
     assert told["baremetal"]["enabled_boot_interfaces"] == ["ipxe", "pxe", "fake"]
     assert told["baremetal"]["enabled_raid_interfaces"] == ["no-raid"]
-    assert told["baremetal"]["max_microversion"] == "1.115"
+    assert (told["baremetal"]["max_microversion"], told["baremetal"]["active_timeout"]) == ("1.115", 900)
 
 
 def test_as_a_file() -> None:

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import yaml
 
 from hagane import process
-from hagane.config import Config
+from hagane.config import Baremetal, Config
 from hagane.errors import NotFound, Unavailable
 from hagane.operate.client import Session
-from hagane.operate.tempest_document import Facts, document, text
+from hagane.operate.tempest_document import Facts, Section, document, text
 
 IMAGES = ("tempest-a", "tempest-b")
 FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
@@ -84,8 +84,19 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         image_file="" if config.sim else str(_guest("a")),
         validation=validation,
         baremetal=_current(session, "/baremetal/"),
+        patience=_patience(config.baremetal),
         drivers=Session(config, system=True).call("GET", DRIVERS, headers=NEWEST)["drivers"],
     )
+
+
+def _patience(may: Baremetal) -> Section:
+    """How long a Node may take, in the words of the plugin; undeploying ends with a cleaning."""
+    return {
+        "deploywait_timeout": int(may.bmc + may.network), "power_timeout": int(may.bmc),
+        "active_timeout": int(may.deploy_callback), "unprovision_timeout": int(may.clean_callback),
+        "inspect_timeout": int(may.inspect_callback), "rescue_timeout": int(may.rescue_callback),
+        "unrescue_timeout": int(may.rescue_callback),
+    }  # fmt: skip
 
 
 def _current(session: Session, path: str) -> dict[str, Any]:

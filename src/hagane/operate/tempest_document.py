@@ -74,6 +74,7 @@ class Facts:
     validation: bool  # log in to guests
     baremetal: dict[str, Any] = field(default_factory=dict)  # the version document's entry
     drivers: list[dict[str, Any]] = field(default_factory=list)  # of Nodes, in detail
+    patience: Section = field(default_factory=dict)  # seconds that a Node may take for what
 
 
 def document(facts: Facts) -> dict[str, Section]:
@@ -222,6 +223,7 @@ def _baremetal(facts: Facts) -> dict[str, Section]:
             "enabled_hardware_types": names, **told, "max_microversion": str(facts.baremetal["version"]),
             "default_rescue_interface": "agent", "use_provision_network": True, "boot_mode": "uefi",
             "default_boot_option": "local", "partition_netboot": False, "whole_disk_image_ref": facts.images[0],
+            **facts.patience,
         },
         "baremetal_feature_enabled": {
             "ipxe_enabled": True, "software_raid": False, "deploy_time_raid": False, "trunks_supported": False,
