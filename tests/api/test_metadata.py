@@ -111,3 +111,25 @@ def test_it_comes_by_itself_soon_after_the_server(cloud: Running, alice: Person)
     while net not in look_driver(cloud).endpoints:
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_a_guest_tells_the_password_that_it_made_once(cloud: Running, alice: Person) -> None:
+    net = network(alice)
+    made = server(cloud, alice, net)
+    look(cloud)
+    path, shown = "/openstack/2013-10-17/password", f"/compute/v2.1/servers/{made['id']}/os-server-password"
+
+    def tell(body: bytes, target: str = path) -> int:
+        asked = look_driver(cloud).ask
+        return cloud.run(lambda: asked(net, address(made), target, method="POST", body=body)).status
+
+    assert b"password" in ask(cloud, net, address(made), "/openstack/latest/").body
+    assert [tell(b"x" * 1021), tell(b"\xff"), tell(b"x", "/openstack/1999/password")] == [400, 400, 404]
+    assert tell(b"x", "/openstack/latest/meta_data.json") == 405
+    assert [tell("Grün+/=".encode()), tell(b"other")] == [200, 409]
+    assert alice.http.get(shown).json() == {"password": "Grün+/="}
+    assert ask(cloud, net, address(made), path).body.decode() == "Grün+/="
+    (row,) = cloud.run(lambda: cloud.hagane.cloud.db.fetch_tuples("SELECT told FROM server WHERE told IS NOT NULL"))
+    assert "Gr" not in row[0][:3] and row[0].startswith("gA")
+    assert alice.http.delete(shown).status_code == 204
+    assert (alice.http.get(shown).json(), tell(b"other")) == ({"password": ""}, 200)

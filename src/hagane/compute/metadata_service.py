@@ -13,12 +13,15 @@ from hagane.cloud import Cloud
 from hagane.compute import metadata, nic
 from hagane.compute.row import SERVER, port_ids
 from hagane.placement.host import HOST
-from hagane.state.database import Reader, Row
+from hagane.state.database import Reader, Row, Tx
+from hagane.state.secret import Secrets
 
 VERSIONS = ("2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22",
             "2018-08-27", "2020-10-14", "2025-04-04")  # fmt: skip
 EC2_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01",
                 "2008-09-01", "2009-04-04")  # fmt: skip
+PASSWORD = metadata.OPENSTACK + "password"
+MOST_PASSWORD = 1020  # bytes: what the real service has room for
 JSON, TEXT = "application/json", "text/plain; charset=UTF-8"
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -31,17 +34,46 @@ async def answer(
     cloud: Cloud, *, network_id: str, address: str, method: str, target: str, headers: Mapping[str, str], body: bytes
 ) -> Answer:
     """(status, headers, body) for a request that came from `address` on a network; `target` is path and query."""
-    if method not in ("GET", "HEAD"):
+    parts = [part for part in target.partition("?")[0].split("/") if part]
+    telling = method == "POST" and parts[:1] == ["openstack"] and parts[2:] == ["password"]
+    if method not in ("GET", "HEAD") and not telling:
         return _plain(405, "Method Not Allowed")
     server = await server_at(cloud.db, network_id, address)
     if server is None:
         return _plain(404, "No server of this network has your address.")
-    parts = [part for part in target.partition("?")[0].split("/") if part]
-    found = _look_up(await _documents(cloud.db, server), server, parts)
+    files = await _documents(cloud.db, server)
+    files[PASSWORD] = (told(cloud, server) or "").encode()
+    found = _look_up(files, server, parts)
+    if telling and found is not None:
+        return await _tell(cloud, server, body)
     if found is None:
         return _plain(404, "Not Found")
     kind, content = found
     return 200, {"content-type": kind}, content
+
+
+def told(cloud: Cloud, server: Row) -> str | None:
+    """The password that a guest told."""
+    return cloud.use(Secrets).decrypt(server["told"]) if server["told"] else None
+
+
+async def _tell(cloud: Cloud, server: Row, body: bytes) -> Answer:
+    """A guest tells the password that it made, once; by custom it is encrypted with the user's public key."""
+    if server["told"]:
+        return _plain(409, "There was a conflict when trying to complete your request.")
+    if len(body) > MOST_PASSWORD:
+        return _plain(400, "Request is too large.")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return _plain(400, "A password is text.")
+    sealed = cloud.use(Secrets).encrypt(text) if text else None
+
+    async def write(tx: Tx) -> None:
+        await SERVER.update(tx, {"id": server["id"]}, {"told": sealed})
+
+    await cloud.db.write(write)
+    return 200, {"content-type": TEXT}, b""
 
 
 def _plain(status: int, text: str) -> Answer:

@@ -99,6 +99,7 @@ SERVER = Table(
         Column("devices", "json"),  # its block devices: device.py
         Column("files", "json"),  # personality
         Column("secret"),  # the sealed administrator password, until the machine has it
+        Column("told"),  # the sealed password that the guest itself made and told
         Column("disk_config"),
         Column("access_ipv4"),
         Column("access_ipv6"),

@@ -1380,6 +1380,7 @@ CREATE TABLE server (
   devices TEXT,
   files TEXT,
   secret TEXT,
+  told TEXT,
   disk_config TEXT,
   access_ipv4 TEXT,
   access_ipv6 TEXT,
