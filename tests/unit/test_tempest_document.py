@@ -10,7 +10,7 @@ FACTS = Facts(
     flavors=("x", "y"), network={"id": "n", "name": "public"}, network_extensions=["port-security", "router"],
     physical_networks=[],
     volume_extensions=["backups"], shared_volumes="", container_formats=["bare"], disk_formats=["qcow2", "raw"],
-    import_methods=[], pools=[], hosts=1, folder="/tests", image_file="", validation=False,
+    import_methods=[], pools=[], hosts=["host1"], folder="/tests", image_file="", validation=False,
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def test_what_the_cloud_has_is_said() -> None:
     told = document(
         replace(
             FACTS,
-            hosts=2,
+            hosts=["host1", "host2"],
             physical_networks=["ext", "rack"],
             pools=[pool, other],
             shared_volumes="many",
@@ -43,6 +43,7 @@ def test_what_the_cloud_has_is_said() -> None:
         )
     )
     assert told["compute"]["min_compute_nodes"] == 2
+    assert (told["compute"]["migration_source_host"], told["compute"]["migration_dest_host"]) == ("host1", "host2")
     assert told["compute-feature-enabled"]["cold_migration"] is True
     assert told["compute-feature-enabled"]["live_migration"] is True
     assert told["compute-feature-enabled"]["volume_backed_live_migration"] is False

@@ -115,8 +115,10 @@ def _formats(said: dict[str, Any], *, first: list[str]) -> list[str]:
     return [name for name in first if name in allowed] + [name for name in allowed if name not in first]
 
 
-def _hosts(session: Session) -> int:
-    return sum(host["state"] == "up" for host in session.call("GET", "/compute/v2.1/os-hypervisors")["hypervisors"])
+def _hosts(session: Session) -> list[str]:
+    """The Hosts that run machines now."""
+    services = session.call("GET", "/compute/v2.1/os-services?binary=nova-compute")["services"]
+    return sorted(one["host"] for one in services if (one["state"], one["status"]) == ("up", "enabled"))
 
 
 def _physical(session: Session) -> list[str]:

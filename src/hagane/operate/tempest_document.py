@@ -45,6 +45,12 @@ SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev
 SCOPED = ("nova", "neutron", "glance", "cinder", "keystone", "placement", "ironic")
 """Services whose policies know of scopes."""
 
+MTU_NETWORKS = (
+    '[{"provider:network_type": "geneve", "mtu": 1200, "cidr": "10.100.0.0/16"},'
+    ' {"provider:network_type": "geneve", "mtu": 1300, "cidr": "10.200.0.0/16"}]'
+)
+"""Two networks whose packets differ in size, of the type that projects get."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -68,7 +74,7 @@ class Facts:
     disk_formats: list[str]
     import_methods: list[str]
     pools: list[dict[str, Any]]
-    hosts: int
+    hosts: list[str]
     folder: str  # where Tempest may write
     image_file: str  # "": there is none that boots
     validation: bool  # log in to guests
@@ -136,15 +142,17 @@ def _auth(facts: Facts) -> Section:
 def _compute(facts: Facts) -> Section:
     image, image_alt = facts.images
     flavor, flavor_alt = facts.flavors
+    way = dict(zip(("migration_source_host", "migration_dest_host"), facts.hosts, strict=False))
     return {
         "region": facts.region, "image_ref": image, "image_ref_alt": image_alt, "flavor_ref": flavor,
-        "flavor_ref_alt": flavor_alt, "max_microversion": facts.compute["version"], "min_compute_nodes": facts.hosts,
-    }  # fmt: skip
+        "flavor_ref_alt": flavor_alt, "max_microversion": facts.compute["version"],
+        "min_compute_nodes": len(facts.hosts),
+    } | (way if len(facts.hosts) > 1 else {})  # fmt: skip
 
 
 def _migration(facts: Facts) -> Section:
     """With a Host's own disks always; with a volume where all Hosts reach it in one way, which they do no file."""
-    several, ways = facts.hosts > 1, {pool["capabilities"]["storage_protocol"] for pool in facts.pools}
+    several, ways = len(facts.hosts) > 1, {pool["capabilities"]["storage_protocol"] for pool in facts.pools}
     return {
         "cold_migration": several, "shelve_migrate": several, "live_migration": several,
         "live_migrate_back_and_forth": several, "block_migration_for_live_migration": several,
@@ -190,6 +198,7 @@ def _neutron(facts: Facts) -> dict[str, Section]:
     told: Section = {
         "available_type_drivers": [kind for kind in TYPES if kind == "geneve" or facts.physical_networks],
         "provider_vlans": facts.physical_networks,
+        "test_mtu_networks": MTU_NETWORKS,
         "max_mtu": UNDERLAY_MTU,
         "firewall_driver": "ovn",
         "dns_domain": DOMAIN.rstrip("."),
