@@ -53,6 +53,14 @@ async def where(w: World, server_id: str) -> dict[str, Power]:
     return {name: one.power for name, one in seen.items() if one}
 
 
+async def bindings(w: World, server_id: str) -> list[tuple[str, str]]:
+    """Host and profile of each port."""
+    rows = await w.db.fetch_tuples(
+        "SELECT binding_host_id, binding_profile FROM port WHERE device_id = :id", {"id": server_id}
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def end(w: World, server_id: str) -> None:
     await delete(w, server_id)
     assert await w.settled(server_id) is None
@@ -76,8 +84,7 @@ async def test_it_goes_with_all_that_it_has(paused: bool, tmp_path: Path) -> Non
         assert (await w.hosts[dest].read())[server_id] == before
         assert sum(host.faults.calls["Start"] for host in w.hosts.values()) == starts
         assert (await claims(w), await statuses(w)) == ([(dest, 1)], [("live-migration", "completed")])
-        ports = await w.db.fetch("SELECT binding_host_id FROM port WHERE device_id = :id", {"id": server_id})
-        assert [port["binding_host_id"] for port in ports] == [dest]
+        assert await bindings(w, server_id) == [(dest, "{}")]
         hosts = await w.db.fetch("SELECT connector FROM volume_attachment")
         assert all(f'"host":"{dest}"' in one["connector"] for one in hosts) and len(hosts) == (not paused)
         await w.pass_over()
@@ -104,6 +111,7 @@ async def test_cancelled(tmp_path: Path) -> None:
         migration = await under_way(w, server_id)
         assert (migration["source_compute"], migration["dest_compute"]) == (source, dest)
         assert await claims(w) == [("a", 1), ("b", 1)]
+        assert await bindings(w, server_id) == [(source, f'{{"migrating_to":"{dest}"}}')]
         one = f"{V21}/servers/{server_id}/migrations/{migration['id']}"
         assert (await w.admin.get(one)).json()["migration"]["uuid"] == migration["uuid"]
         assert (await w.admin.delete(one)).status_code == 202
@@ -111,6 +119,7 @@ async def test_cancelled(tmp_path: Path) -> None:
         assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", source)
         assert (await where(w, server_id), await claims(w)) == ({source: Power.ON}, [(source, 1)])
         assert await statuses(w) == [("live-migration", "cancelled")]
+        assert await bindings(w, server_id) == [(source, "{}")]
         assert [(await w.admin.request(verb, one)).status_code for verb in ("GET", "DELETE")] == [404, 409]
         await end(w, server_id)
 

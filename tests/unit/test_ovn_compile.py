@@ -64,6 +64,8 @@ def test_a_port_may_use_its_own_addresses_and_its_pairs_only() -> None:
     assert row.columns["port_security"] == ["fa:16:3e:00:00:01 10.0.0.0/28 10.0.0.5", "02:00:00:00:00:09 1.1.1.1"]
     assert row.member_of == {("Port_Group", "ports"): ["security_group:g-1", "group:drop"]}
     assert row.columns["options"] == {"requested-chassis": "host1"}
+    row = compiled(PORT, binding_profile={"migrating_to": "host2"})
+    assert row.columns["options"] == {"requested-chassis": "host1,host2", "activation-strategy": "rarp"}
     assert row.columns["dhcpv4_options"] == Ref("DHCP_Options", f"network:n1/dhcp:{SUBNET['id']}")
 
 

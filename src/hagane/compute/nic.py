@@ -271,6 +271,12 @@ async def bind(tx: Tx, server: Row, host: str) -> None:
         await attach.bind(tx, server["id"], host, request_id=server["request_id"])
 
 
+async def going(tx: Tx, server: Row, host: str) -> None:
+    """The Server goes to this Host while it runs."""
+    if server["nics"]:
+        await attach.going(tx, server["id"], host, request_id=server["request_id"])
+
+
 async def unbind(tx: Tx, server: Row) -> None:
     """The Server's ports are on no Host."""
     if server["nics"]:

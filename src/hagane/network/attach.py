@@ -5,7 +5,7 @@ the first are removed with it (`remove`), the others are freed (`free`).
 
     networks, network_for, port_for, groups_named     may this project use it?
     make, take                                        a port for a machine: a new one, or one that was there
-    bind, unbind                                      the machine is (not) on a Host; OVN follows
+    bind, unbind, going                               the machine is (not) on a Host, or goes to another; OVN follows
     free, remove                                      the machine is gone
     ports_of, addresses_of, groups_of, networks_of    what many machines have, in a fixed number of queries
 
@@ -22,7 +22,7 @@ from hagane.network import dns, port_change, port_make, port_row, rbac, subnet_r
 from hagane.network.errors import error
 from hagane.network.network import Network, usable
 from hagane.network.permit import shared_sql
-from hagane.network.port_row import PORT, binding
+from hagane.network.port_row import MIGRATING, PORT, binding
 from hagane.network.router_row import FLOATING
 from hagane.network.security_group_row import GROUP
 from hagane.state.database import Reader, Row, Tx
@@ -125,12 +125,21 @@ async def take(
 
 async def bind(tx: Tx, device: str, host: str, *, request_id: str | None = None) -> list[Row]:
     """A machine is (to be) on a Host: all its ports are bound there; returns them."""
-    ports = await PORT.select(tx, {"device_id": device})
-    changes = binding(host)
+    ports, bound = await PORT.select(tx, {"device_id": device}), []
     for port in ports:
-        if port["binding_host_id"] != host:
+        profile = {name: one for name, one in (port["binding_profile"] or {}).items() if name != MIGRATING}
+        changes = binding(host) | {"binding_profile": profile}
+        if port["binding_host_id"] != host or profile != (port["binding_profile"] or {}):
             await port_row.change(tx, port["id"], changes, request_id=request_id)
-    return [port | changes for port in ports]
+        bound.append(port | changes)
+    return bound
+
+
+async def going(tx: Tx, device: str, host: str, *, request_id: str | None = None) -> None:
+    """A machine is on its way to another Host while it runs: its ports may be there as well, until they are bound."""
+    for port in await PORT.select(tx, {"device_id": device}):
+        profile = (port["binding_profile"] or {}) | {MIGRATING: host}
+        await port_row.change(tx, port["id"], {"binding_profile": profile}, request_id=request_id)
 
 
 async def unbind(tx: Tx, device: str, *, request_id: str | None = None) -> None:

@@ -58,6 +58,10 @@ _MAC_TAKEN = "SELECT 1 FROM port WHERE network_id = :network AND mac_address = :
 _DETAILS = {"port_filter": True, "connectivity": "l2", "bound_drivers": {"0": "ovn"}}
 
 
+MIGRATING = "migrating_to"
+"""The key of a binding profile that says on which Host the port's machine will be; the real services' own."""
+
+
 def binding(host: str) -> Row:
     """The binding columns of a port on a host ("": on none)."""
     kind, details = ("ovs", _DETAILS) if host else ("unbound", {})

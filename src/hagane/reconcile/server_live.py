@@ -124,7 +124,7 @@ class LiveMoves:
                 await target.driver.remove(row["id"])
             sources = await self._volumes.connect_at(row, target.name)
             machine = machine_of(row, ports, image, b"" if row["config_drive"] else None, sources=sources)
-            await self._db.write(lambda tx: migration_row.tell(tx, row["move"]["uuid"], "running"))
+            await self._db.write(lambda tx: _set_out(tx, row))
             async with source.turn():
                 await telling(self._db, row, steps, self._carried(row, machine, source, target, steps))
         except HaganeError as error:
@@ -218,6 +218,11 @@ async def _place(tx: Tx, row: Row) -> str:
     return choice.why()
 
 
+async def _set_out(tx: Tx, row: Row) -> None:
+    await migration_row.tell(tx, row["move"]["uuid"], "running")
+    await nic.going(tx, row, row["move"]["to"])
+
+
 def _over(row: Row) -> dict[str, Any]:
     """That nothing goes on any more; what the machine is now, is looked at by the plan of any change."""
     return {"task_state": None, "move": None, "old_host": None, "generation": row["generation"] + 1}
@@ -240,6 +245,7 @@ async def _stay(tx: Tx, row: Row, steps: Steps, error: HaganeError, status: str)
         if row["move"]["to"]:
             await release(tx, row["id"])
             await rename(tx, row["move"]["uuid"], row["id"])
+            await nic.bind(tx, row, row["host"])
         await migration_row.tell(tx, row["move"]["uuid"], status)
         await steps.end(tx, error=error.message)
         await work.wake(tx, KIND, row["id"])

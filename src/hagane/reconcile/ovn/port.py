@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hagane.baremetal.binding import DIRECT, kind_of
+from hagane.network.port_row import MIGRATING
 from hagane.ovn.desired import Desired, Ref
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn import dhcp_option, group, qos, switch
@@ -161,8 +162,12 @@ def _port_security(row: Row) -> list[str]:
 
 
 def _options(row: Row) -> dict[str, str]:
-    """A bound port may be claimed by its own chassis only, so that a stray tap elsewhere cannot take its traffic."""
-    host = row.get("binding_host_id") or ""
+    """A bound port may be claimed by its own chassis only, so that a stray tap elsewhere cannot take its traffic. While
+    its machine goes to another Host both may, and that of the other is silent until the machine announces itself there
+    (RARP, by QEMU)."""
+    host, other = row.get("binding_host_id") or "", (row.get("binding_profile") or {}).get(MIGRATING)
+    if host and isinstance(other, str) and other:
+        return {"requested-chassis": f"{host},{other}", "activation-strategy": "rarp"}
     return {"requested-chassis": host} if host else {}
 
 
