@@ -15,7 +15,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
-from hagane.api.types import BadValue, Custom, Enum, Int, Obj, Str, Type
+from hagane.api.types import BadValue, Custom, Int, Obj, Str, Type
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, Invalid, NotFound
 from hagane.identity.base import V3, could_not_find, enforce
@@ -46,8 +46,17 @@ def _regex(field: str, value: Any) -> str:
     return text
 
 
+def _driver(field: str, value: Any) -> str:
+    if value != "sql":
+        raise _wrong(f"There is no driver {value!r} for users and groups")
+    return "sql"
+
+
 KNOWN: dict[str, dict[str, tuple[Type, Any]]] = {
-    "identity": {"driver": (Enum(values=("sql",)), "sql"), "list_limit": (Int(min=1), None)},
+    "identity": {
+        "driver": (Custom(rule=_driver, json_schema={"enum": ["sql"]}), "sql"),
+        "list_limit": (Int(min=1), None),
+    },
     COMPLIANCE: {
         "password_regex": (Custom(rule=_regex, json_schema={"type": "string"}), None),
         "password_regex_description": (Str(1024), None),
