@@ -209,13 +209,14 @@ def enroll(path: Path | None, state: Path | None, file: Path, *, sim: bool, remo
 @STATE
 @SIM
 @click.option("--validation/--no-validation", default=None, help="Log in to machines by ssh (where they are real).")
+@click.option("--tools", is_flag=True, help="Also make an image with real network tools, for Neutron's own scenarios.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 def tempest_conf(path: Path | None, state: Path | None, file: Path | None, *, sim: bool,
-                 validation: bool | None) -> None:  # fmt: skip
+                 validation: bool | None, tools: bool) -> None:  # fmt: skip
     """Write the configuration with which Tempest tests this cloud; makes the images and flavors that it needs."""
     from hagane.operate import tempest
 
-    done = tempest.write(settings(path, state, sim=sim), file, validation=validation)
+    done = tempest.write(settings(path, state, sim=sim), file, validation=validation, tools=tools)
     for line in done.lines:
         click.echo(line, err=True)
     if file is None:

@@ -26,6 +26,7 @@ def test_a_small_cloud() -> None:
     assert "storage_protocol" not in told["volume"]
     assert "scenario" not in told
     assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve"]
+    assert "advanced_image_ref" not in told["neutron_plugin_options"]
 
 
 def test_what_the_cloud_has_is_said() -> None:
@@ -40,6 +41,7 @@ def test_what_the_cloud_has_is_said() -> None:
             shared_volumes="many",
             validation=True,
             image_file="/g",
+            tools=("t", "z"),
         )
     )
     assert told["compute"]["min_compute_nodes"] == 2
@@ -51,6 +53,8 @@ def test_what_the_cloud_has_is_said() -> None:
     assert told["volume"]["backend_names"] == ["ceph", "file"]
     assert told["volume-feature-enabled"]["multi_backend"] is True
     assert told["scenario"]["img_file"] == "/g"
+    options = told["neutron_plugin_options"]
+    assert (options["advanced_image_ref"], options["advanced_image_flavor_ref"]) == ("t", "z")
     assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve", "vlan", "flat"]
     assert told["neutron_plugin_options"]["provider_vlans"] == ["ext", "rack"]
 

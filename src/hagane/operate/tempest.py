@@ -21,7 +21,9 @@ from hagane.operate.client import Session
 from hagane.operate.tempest_document import Facts, Section, document, text
 
 IMAGES = ("tempest-a", "tempest-b")
+TOOLS = "tempest-tools"  # an image with more programs in it
 FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
+FLAVOR_OF_TOOLS = ("tempest.tools", 1, 256, 1)
 SHARED_VOLUMES = "tempest-multiattach"
 POOL = {"name": "tempest", "prefixes": ["10.200.0.0/16"], "default_prefixlen": 26, "shared": True, "is_default": True}
 DRIVERS = "/baremetal/v1/drivers?detail=true"
@@ -37,14 +39,14 @@ class Written:
     content: str
 
 
-def write(config: Config, file: Path | None, *, validation: bool | None) -> Written:
+def write(config: Config, file: Path | None, *, validation: bool | None, tools: bool = False) -> Written:
     """Ask, make, write. Without a file the content is only returned. `validation`: log in to the machines; by default
-    where they are real. Raises HaganeError."""
+    where they are real. `tools`: also make the image with real network tools. Raises HaganeError."""
     known = process.find(config)
     session = Session(config)
     lines: list[str] = []
     content = text(document(_facts(config, session, lines, file or Path.cwd() / "tempest.conf", validation=(
-        (known is not None and not known.sim) if validation is None else validation))))  # fmt: skip
+        (known is not None and not known.sim) if validation is None else validation), tools=tools)))  # fmt: skip
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)  # it holds the administrator's password
@@ -54,7 +56,7 @@ def write(config: Config, file: Path | None, *, validation: bool | None) -> Writ
     return Written(lines, content)
 
 
-def _facts(config: Config, session: Session, lines: list[str], file: Path, *, validation: bool) -> Facts:
+def _facts(config: Config, session: Session, lines: list[str], file: Path, *, validation: bool, tools: bool) -> Facts:
     auth = yaml.safe_load((config.state / "clouds.yaml").read_text())["clouds"]["hagane"]["auth"]
     schema = session.call("GET", "/image/v2/schemas/image")["properties"]
     catalog = session.call("GET", "/identity/v3/auth/catalog")["catalog"]
@@ -69,7 +71,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         volume=_current(session, "/volume/v3/"),
         placement=_current(session, "/placement/"),
         images=_images(config, session, lines),
-        flavors=_flavors(session, lines),
+        flavors=(_flavor(session, lines, *FLAVORS[0]), _flavor(session, lines, *FLAVORS[1])),
         network=_external(session),
         network_extensions=_aliases(session, "/network/v2.0/extensions"),
         physical_networks=_physical(session),
@@ -83,6 +85,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         folder=str(file.parent.absolute()),
         image_file="" if config.sim else str(_guest("a")),
         validation=validation,
+        tools=(_image(config, session, lines, TOOLS), _flavor(session, lines, *FLAVOR_OF_TOOLS)) if tools else None,
         baremetal=_current(session, "/baremetal/"),
         patience=_patience(config.baremetal),
         drivers=Session(config, system=True).call("GET", DRIVERS, headers=NEWEST)["drivers"],
@@ -140,16 +143,15 @@ def _external(session: Session) -> dict[str, Any]:
 # What tests start from
 
 
-def _flavors(session: Session, lines: list[str]) -> tuple[str, str]:
-    there = {flavor["name"]: flavor["id"] for flavor in session.call("GET", "/compute/v2.1/flavors")["flavors"]}
-    for name, vcpus, ram, disk in FLAVORS:
-        if name in there:
+def _flavor(session: Session, lines: list[str], name: str, vcpus: int, ram: int, disk: int) -> str:
+    """Its id."""
+    for flavor in session.call("GET", "/compute/v2.1/flavors")["flavors"]:
+        if flavor["name"] == name:
             lines.append(f"flavor {name} kept")
-            continue
-        flavor = {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
-        there[name] = session.call("POST", "/compute/v2.1/flavors", {"flavor": flavor})["flavor"]["id"]
-        lines.append(f"flavor {name} made ({vcpus} vCPU, {ram} MiB, {disk} GiB)")
-    return there[FLAVORS[0][0]], there[FLAVORS[1][0]]
+            return str(flavor["id"])
+    body = {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}}
+    lines.append(f"flavor {name} made ({vcpus} vCPU, {ram} MiB, {disk} GiB)")
+    return str(session.call("POST", "/compute/v2.1/flavors", body)["flavor"]["id"])
 
 
 def _shared_volumes(session: Session, lines: list[str], pools: list[dict[str, Any]]) -> str:
@@ -191,28 +193,28 @@ def _image(config: Config, session: Session, lines: list[str], name: str) -> str
     body = {"name": name, "visibility": "public", "container_format": "bare",
             "disk_format": "raw" if config.sim else "qcow2"}  # fmt: skip
     image = session.call("POST", "/image/v2/images", body)
-    for content in _content(config, variant=name[-1]):
+    for content in _content(config, name):
         session.upload(f"/image/v2/images/{image['id']}/file", content)
         lines.append(f"image {name} made ({content.tell() >> 20} MiB)")
     return str(image["id"])
 
 
-def _content(config: Config, *, variant: str) -> Iterator[BinaryIO]:
+def _content(config: Config, name: str) -> Iterator[BinaryIO]:
     """The guest image's file, or zeros for machines that are none."""
     if config.sim:
         with tempfile.TemporaryFile() as zeros:
             zeros.truncate(SIMULATED_BYTES)
             yield zeros
         return
-    with _guest(variant).open("rb") as file:
+    with _guest(name.removeprefix("tempest-")).open("rb") as file:
         yield file
 
 
 def _guest(variant: str) -> Path:
     """Built of Debian packages, or from the cache. Raises Unavailable."""
-    from hagane.lab import guest
+    from hagane.lab import guest, guest_package
 
-    path = guest.build(variant=variant).path
+    path = guest.build(variant=variant, more=guest_package.TESTING if f"tempest-{variant}" == TOOLS else ()).path
     if not path.exists():
         raise Unavailable(f"The guest image {path} is not there.")
     return path

@@ -78,6 +78,7 @@ class Facts:
     folder: str  # where Tempest may write
     image_file: str  # "": there is none that boots
     validation: bool  # log in to guests
+    tools: tuple[str, str] | None = None  # an image with real network tools, and a flavor for it
     baremetal: dict[str, Any] = field(default_factory=dict)  # the version document's entry
     drivers: list[dict[str, Any]] = field(default_factory=list)  # of Nodes, in detail
     patience: Section = field(default_factory=dict)  # seconds that a Node may take for what
@@ -207,6 +208,9 @@ def _neutron(facts: Facts) -> dict[str, Section]:
         "is_igmp_snooping_enabled": False,
         "snat_rules_apply_to_nested_networks": False,
     }
+    if facts.tools is not None:
+        image, flavor = facts.tools
+        told |= {"advanced_image_ref": image, "advanced_image_flavor_ref": flavor, "advanced_image_ssh_user": "root"}
     return {"neutron_plugin_options": told}
 
 
