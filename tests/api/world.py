@@ -32,6 +32,7 @@ BODIES: dict[str, list[Any]] = {
     "router:remove_extraroutes": [{"router": {"routes": []}}],
     "subnetpool:add_prefixes": [{"prefixes": ["10.9.0.0/16"]}],
     "subnetpool:remove_prefixes": [{"prefixes": ["10.9.0.0/16"]}],
+    "subnetpool:onboard_network_subnets": [{"network_id": NOBODY}],
     "address_group:add_addresses": [{"addresses": ["10.9.0.0/16"]}],
     "address_group:remove_addresses": [{"addresses": ["10.9.0.0/16"]}],
     "metadata:update": [{"meta": {SECRET: "x"}}],

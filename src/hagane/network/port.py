@@ -63,8 +63,8 @@ class Port(NetResource):
     async def _with_trunks(self, request: Request, reader: Reader, made: list[Made], ids: list[str]) -> list[Made]:
         """`trunk_details`, which only the parent of a trunk has."""
         fields = [value for name, value in request.query if name == "fields" and value]
-        if not ids or (fields and "trunk_details" not in fields):
-            return made
+        if not ids or request.method == "POST" or (fields and "trunk_details" not in fields):
+            return made  # a new port is no parent yet
         found = await trunk_row.details(reader, ids)
         for key, view in zip(ids, made, strict=True):
             if key in found:

@@ -71,3 +71,12 @@ def is_auto(subnet: Row) -> bool:
     """Whether ports get their address of it from their own MAC address (SLAAC, or DHCPv6 without addresses)."""
     modes = ("slaac", "dhcpv6-stateless")
     return subnet["ipv6_address_mode"] in modes or subnet["ipv6_ra_mode"] in modes
+
+
+async def scoped(tx: Tx, pool: Row) -> None:
+    """The networks of a pool's subnets are in the pool's address scope."""
+    scope = f"ipv{pool['ip_version']}_address_scope"
+    sql = (
+        f"""UPDATE network SET {scope} = :scope WHERE id IN (SELECT network_id FROM subnet WHERE subnetpool_id = :id)"""
+    )
+    await tx.execute(sql, {"scope": pool["address_scope_id"], "id": pool["id"]})

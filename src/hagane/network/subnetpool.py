@@ -10,16 +10,17 @@ from typing import ClassVar
 from hagane.api.http import Request, Response, json_response
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
-from hagane.network import rbac, subnetpool_rule
+from hagane.network import rbac, subnet_row, subnetpool_rule
 from hagane.network.address_scope import AddressScope
 from hagane.network.attr import UNSET, Given, Special, standard
 from hagane.network.base import NetResource
-from hagane.network.errors import bad_request, error
+from hagane.network.errors import bad_request, error, invalid
 from hagane.network.permit import Target
 from hagane.network.present import Made
 from hagane.network.shared_filter import by_shared
 from hagane.network.subnet_row import SUBNET
 from hagane.network.value import Checked, Flag, Id, Text, Whole, prefixes
+from hagane.state import clock
 from hagane.state.database import Reader, Row, Tx
 
 
@@ -71,6 +72,8 @@ class SubnetPool(NetResource):
             await self._check_scope(request, tx, new)
         if "prefixes" in changes and old["address_scope_id"]:
             await self._check_owner(request, tx, old)
+        if new["address_scope_id"] != old["address_scope_id"]:
+            await subnet_row.scoped(tx, new)
 
     async def _only_default(self, tx: Tx, row: Row) -> None:
         known = await self.table.select(tx, {"is_default": True, "ip_version": row["ip_version"]})
@@ -129,9 +132,50 @@ class SubnetPool(NetResource):
 
         return json_response(200, {"prefixes": await self.db.write(act)})
 
+    async def onboard(self, request: Request) -> Response:
+        """Take the subnets of a network into the pool, which then holds their prefixes."""
+        body = await request.json()
+        if not isinstance(body, dict) or not body.get("network_id"):
+            raise invalid("network_id must be specified")
+        network_id = str(Id().check("network_id", body["network_id"]))
+
+        async def act(tx: Tx) -> list[Row]:
+            row = await self.find(request, tx, request.params["id"])
+            target = await self.target_of(request, tx, row)
+            self.policy(request).enforce("onboard_network_subnets", request.caller.creds, target)
+            return await self._take_in(request, tx, row, network_id)
+
+        taken = await self.db.write(act)
+        return json_response(200, [{"id": subnet["id"], "cidr": subnet["cidr"]} for subnet in taken])
+
+    async def _take_in(self, request: Request, tx: Tx, row: Row, network_id: str) -> list[Row]:
+        """Raises NetworkNotFound, NotAuthorized, IllegalSubnetPoolUpdate."""
+        sql = "SELECT project_id FROM network WHERE id = :id"
+        owners = await tx.fetch_tuples(sql, {"id": network_id})
+        if not owners:
+            raise error("NetworkNotFound", id=network_id)
+        if owners[0][0] != request.caller.project_id and not self.sees_all(request):
+            raise error("NotAuthorized")
+        subnets = await SUBNET.select(tx, {"network_id": network_id, "ip_version": row["ip_version"]}, order="id")
+        taken = [s["cidr"] for s in await SUBNET.select(tx, {"subnetpool_id": row["id"]})]
+        for subnet in subnets:
+            if subnetpool_rule.overlap([subnet["cidr"]], taken):
+                reason = (f"Onboarding subnet {subnet['id']}: {subnet['cidr']} conflicts with allocated prefixes in "
+                          f"subnet pool {row['id']}")  # fmt: skip
+                raise error("IllegalSubnetPoolUpdate", reason=reason)
+        changes = {"prefixes": [*row["prefixes"], *(subnet["cidr"] for subnet in subnets)]}
+        await self.changing(request, tx, row, changes)
+        await self.store(tx, row, changes)
+        for subnet in subnets:
+            again = {"subnetpool_id": row["id"], "generation": subnet["generation"] + 1, "updated_at": clock.now()}
+            await SUBNET.update(tx, {"id": subnet["id"]}, again)
+        await subnet_row.scoped(tx, row)
+        return subnets
+
     def routes(self) -> list[Route]:
         return [
             *super().routes(),
+            self.action("onboard_network_subnets", "onboard_network_subnets", self.onboard),
             self.action("add_prefixes", "add_prefixes", self.add_prefixes),
             self.action("remove_prefixes", "remove_prefixes", self.remove_prefixes),
         ]

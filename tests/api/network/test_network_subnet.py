@@ -231,3 +231,24 @@ def test_pools_of_an_address_scope_hold_no_address_twice(alice: Net) -> None:
     alice.delete("subnet", subnet)
     assert alice.show("network", network)["ipv4_address_scope"] is None
     alice.refused("DELETE", f"/address-scopes/{scope['id']}", None, 409, "AddressScopeInUse")
+
+
+def test_a_pool_takes_the_subnets_of_a_network_in(root: Net, alice: Net, bob: Net) -> None:
+    scope = alice.make("address_scope", name="s", ip_version=4)
+    pool = alice.make("subnetpool", name="p", prefixes=["10.246.0.0/24"], address_scope_id=scope["id"])
+    network, subnet = alice.wired("10.247.1.0/24")
+    alice.subnet(network, "fd00:247::/64")
+    path = f"/subnetpools/{pool['id']}/onboard_network_subnets"
+    body = {"network_id": network["id"]}
+    assert alice.ask("PUT", path, body) == [{"id": subnet["id"], "cidr": "10.247.1.0/24"}]
+    assert alice.show("subnetpool", pool)["prefixes"] == ["10.246.0.0/24", "10.247.1.0/24"]
+    assert alice.show("subnet", subnet)["subnetpool_id"] == pool["id"]
+    assert alice.show("network", network)["ipv4_address_scope"] == scope["id"]
+    text = f"Onboarding subnet {subnet['id']}: 10.247.1.0/24 conflicts with allocated prefixes in subnet pool"
+    alice.refused("PUT", path, body, 400, "IllegalSubnetPoolUpdate", text)
+    alice.refused("PUT", path, {}, 400, "InvalidInput", "network_id must be specified")
+    alice.refused("PUT", path, {"network_id": ZERO}, 404, "NetworkNotFound")
+    alice.refused("PUT", path, {"network_id": bob.network()["id"]}, 403, "NotAuthorized")
+    bob.refused("PUT", path, body, 404, "SubnetPoolNotFound")
+    alice.change("subnetpool", pool, address_scope_id=None)
+    assert alice.show("network", network)["ipv4_address_scope"] is None
