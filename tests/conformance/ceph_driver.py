@@ -4,6 +4,7 @@ Not collected by the other targets (its name says so): they need no Ceph on the 
 """
 
 import asyncio
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from hagane.drivers.volume.base import GIB, Absent, FromImage, FromSnapshot, FromVolume, Snapshot, Volume
 from hagane.drivers.volume.rbd import Client, RbdVolumes
-from hagane.errors import HaganeError, Unavailable
+from hagane.errors import DeviceFailed, HaganeError, Unavailable
 from tests.conformance.test_volume_driver import (  # noqa: F401
     Make,
     content,
@@ -183,6 +184,34 @@ async def test_what_is_wrong_is_said_in_words(ceph: Ceph, tmp_path: Path, wrong:
     for work in (driver.space(), driver.read(), driver.apply(Volume(new(), 1))):
         with pytest.raises(Unavailable, match=words):
             await work
+
+
+async def test_a_full_pool_is_refused_and_can_be_emptied(make: Make, ceph: Ceph) -> None:
+    driver, key, other, snapshot = make(), new(), new(), new()
+    for one in (key, other):
+        await driver.apply(Volume(one, 1))
+    await driver.apply(Snapshot(snapshot, key))
+    ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", 1 << 20)
+    try:
+        words = ["qemu-io", "-f", "raw", "-c", "write 0 8M", driver._address(f"volume-{key}")]  # type: ignore[attr-defined]
+        await asyncio.to_thread(subprocess.run, words, check=True, stdout=subprocess.DEVNULL)
+        async with asyncio.timeout(60):
+            while (await driver.space()).free_gb or "POOL_FULL" not in ceph.ceph("health", "detail"):
+                await asyncio.sleep(0.5)
+        with pytest.raises(DeviceFailed, match="The storage backend is full"):
+            await driver.apply(Volume(new(), 1))
+        with pytest.raises(DeviceFailed, match="The storage backend is full"):
+            await driver.apply(Snapshot(new(), key))
+        await driver.apply(Absent("volume", other))
+        await driver.apply(Absent("snapshot", snapshot))
+        await driver.apply(Absent("volume", key))
+        assert ceph.left() == []
+    finally:
+        ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", 0)
+    async with asyncio.timeout(60):
+        while not (await driver.space()).free_gb or "POOL_FULL" in ceph.ceph("health", "detail"):
+            await asyncio.sleep(0.5)
+    await driver.apply(Volume(key, 1))
 
 
 @pytest.mark.parametrize(

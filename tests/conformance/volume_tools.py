@@ -153,8 +153,12 @@ class Rbd(Command):
                 del self.images[name]
             case ["trash", "ls"]:
                 return json.dumps([{"id": key, "name": name} for key, (name, _) in self.trash.items()])
+            case ["rm", name]:
+                self._refuse_needed(self._image(name))
+                del self.images[name]
             case ["trash", "rm", key]:
-                self._bury(key)
+                self._refuse_needed(self.trash[key][1])
+                del self.trash[key]
             case other:
                 raise AssertionError(other)
         return ""
@@ -171,14 +175,12 @@ class Rbd(Command):
             found["parent"] = {"image": self.trash[image.parent][0], "id": image.parent, "trash": True}
         return json.dumps(found)
 
-    def _bury(self, key: str) -> None:
-        image = self.trash[key][1]
+    def _refuse_needed(self, image: Image) -> None:
         others = [*self.images.values(), *(image for _, image in self.trash.values())]
-        if image.shots or any(other.parent == key for other in others):
+        if image.shots or any(other.parent == image.key for other in others):
             raise Refused("", detail="rbd: image has snapshots - these must be deleted first", status=39)
         if image.watchers:
             raise Refused("", detail="rbd: error: image still has watchers", status=16)
-        del self.trash[key]
 
     def _image(self, name: str) -> Image:
         if name not in self.images:

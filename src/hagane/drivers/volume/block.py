@@ -77,7 +77,7 @@ class BlockVolumes(ABC):
         names = (name, TEMP + name, SAVE + name)
         async with self._turn(name):
             for one in await self._sizes(*names):
-                await self._remove(one)
+                await self._end(one)
             await self._purge(*names)
 
     def _turn(self, name: str) -> asyncio.Lock:
@@ -239,6 +239,10 @@ class BlockVolumes(ABC):
     @abstractmethod
     async def _remove(self, name: str) -> None:
         """Nothing has this name any more."""
+
+    async def _end(self, name: str) -> None:
+        """The thing and its bytes are gone, or as good as that."""
+        await self._remove(name)
 
     async def _purge(self, *names: str, patient: bool = False) -> None:  # noqa: B027 - some backends forget at once
         """The bytes of what was removed under these names (of all that was) are gone, if nothing needs them. Raises

@@ -131,6 +131,18 @@ class RbdVolumes(BlockVolumes):
         """An image with copies cannot be removed, but need not be seen."""
         await self._rbd("trash", "mv", name)
 
+    async def _end(self, name: str) -> None:
+        """At once if nothing needs it, as a full pool lets nothing into the trash, but lets go of everything."""
+        info = await self._info(name)
+        try:
+            await self._rbd("rm", "--no-progress", name, seconds=PURGE)
+        except DeviceFailed as error:
+            if not is_needed(error):
+                raise
+            await self._remove(name)
+        else:
+            await self._bury_parent(info)
+
     async def _purge(self, *names: str, patient: bool = False) -> None:
         for row in await self._json("trash", "ls"):
             if row["name"] in names or (not names and row["name"].startswith(OURS)):
@@ -147,6 +159,10 @@ class RbdVolumes(BlockVolumes):
             if is_needed(error) or is_nothing(error) or (patient and is_busy(error)):
                 return
             raise
+        await self._bury_parent(info)
+
+    async def _bury_parent(self, info: dict[str, Any] | None) -> None:
+        """What a thing that is gone was a copy of, if that waits in the trash for the end of its copies."""
         parent = (info or {}).get("parent") or {}
         if parent.get("trash") and parent["image"].startswith(OURS):
             await self._bury(parent["id"], patient=True)
