@@ -536,3 +536,20 @@ def test_no_server_has_a_share(s: Shop, server: str) -> None:
     console = {"remote_console": {"protocol": "spice", "type": "spice-direct"}}
     told = [s.call("POST", f"/servers/{server}/remote-consoles", v, json=console) for v in ("2.98", "2.99")]
     assert [message(one).startswith("Unavailable console type") for one in told] == [False, True]
+
+
+def test_pinned_to_its_zone(s: Shop, server: str) -> None:
+    """From 2.104 on a Server is let go of its zone, and pinned to the one where it is."""
+
+    def pin(zone: str | None, minor: int = 104) -> tuple[int, str | None]:
+        body = {"server": {"pinned_availability_zone": zone}}
+        answer = s.call("PUT", f"/servers/{server}", f"2.{minor}", json=body)
+        told = answer.json().get("server")
+        return answer.status_code, told["pinned_availability_zone"] if told else None
+
+    assert pin(None, 103)[0] == 400
+    assert [pin(zone) for zone in (None, "moon", "nova", "nova")] == [
+        (200, None), (409, None), (200, "nova"), (200, "nova"),
+    ]  # fmt: skip
+    assert pin("moon") == (409, None)
+    assert pin(None) == (200, None)

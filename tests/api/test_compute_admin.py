@@ -25,12 +25,12 @@ def s(cloud: Running, http: httpx.Client) -> Iterator[Shop]:
 def test_version_documents(s: Shop) -> None:
     found = httpx.get(f"{s.cloud.url}/compute/").json()["versions"]
     assert [one["id"] for one in found] == ["v2.0", "v2.1"]
-    assert (found[1]["min_version"], found[1]["version"]) == ("2.1", "2.100")
+    assert (found[1]["min_version"], found[1]["version"]) == ("2.1", "2.104")
     assert set(found[1]) == {"id", "links", "status", "updated", "version", "min_version"}
     assert httpx.get(found[1]["links"][0]["href"]).json()["version"]["id"] == "v2.1"
     answer = s.call("GET", "/flavors", "2.999")
     assert answer.status_code == 406
-    assert message(answer) == "Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.100."
+    assert message(answer) == "Version 2.999 is not supported by the API. Minimum is 2.1 and maximum is 2.104."
     assert httpx.get(f"{s.cloud.url}/compute/v2.1/flavors").status_code == 401
 
 
@@ -293,3 +293,40 @@ def test_no_unneeded_wait(s: Shop) -> None:
     began = time.monotonic()
     s.delete(s.make())
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "path, minor, known",
+    [
+        ("/flavors", 75, "minRam=1&limit=5"),
+        ("/os-hypervisors", 53, "with_servers=true"),
+        ("/os-keypairs", 75, "limit=1"),
+        ("/os-migrations", 59, "status=done"),
+        ("/os-server-groups", 75, "all_projects=1"),
+        ("/os-services", 75, "binary=nova-compute"),
+        ("/os-availability-zone", 102, ""),
+    ],
+)
+def test_a_query_that_nobody_knows(s: Shop, path: str, minor: int, known: str) -> None:
+    def ask(query: str, minor: int) -> httpx.Response:
+        return s.call("GET", f"{path}?{query}", f"2.{minor}", who=s.admin)
+
+    assert ask("colour=green", minor - 1).status_code == 200
+    told = ask("colour=green&taste=sweet", minor)
+    assert told.status_code == 400
+    assert message(told) == "Additional properties are not allowed ('colour', 'taste' were unexpected)"
+    assert ask(known, 104).status_code == 200
+
+
+def test_flavors_by_name(s: Shop) -> None:
+    def ask(minor: int) -> httpx.Response:
+        return s.call("GET", "/flavors/detail?name=^smal", f"2.{minor}")
+
+    assert ask(101).status_code == 400
+    found = ask(102).json()["flavors"]
+    assert [one["name"] for one in found] == ["small"]
+    assert not {"rxtx_factor", "OS-FLV-DISABLED:disabled"} & set(found[0])
+    flavor = {"name": "late", "ram": 1, "vcpus": 1, "disk": 0, "rxtx_factor": 2.0}
+    made = [s.call("POST", "/flavors", f"2.{minor}", who=s.admin, json={"flavor": flavor}) for minor in (102, 101)]
+    assert [one.status_code for one in made] == [400, 200]
+    assert s.call("DELETE", f"/flavors/{made[1].json()['flavor']['id']}", who=s.admin).status_code == 202

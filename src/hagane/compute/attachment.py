@@ -62,6 +62,8 @@ class Attachments:
     async def create(self, request: Request) -> Response:
         body = _body(request.version).check("", await request.json())["volumeAttachment"]
         one = await self.db.write(lambda tx: _attach(request, tx, body))
+        if at(request, 101):
+            return empty(202)
         answer = {
             "id": one["volume_id"], "serverId": request.params["id"], "volumeId": one["volume_id"],
             "device": one["device"],

@@ -9,6 +9,7 @@ from hagane.api.listing import Page
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
 from hagane.api.types import BadValue, Custom, MapOf, Number, Str
+from hagane.compute import pattern
 from hagane.compute.base import MOST, V21, ComputeResource, api, at, links, need, next_link, object_of
 from hagane.compute.kinds import BOOLEAN, DESCRIPTION, NAME, NON_NEGATIVE, POSITIVE, printable
 from hagane.compute.query import FALSE, TRUE, limit, whole
@@ -45,8 +46,8 @@ class Flavor(ComputeResource):
         Attr("disk", NON_NEGATIVE, write="c", default=REQUIRED),
         Attr("ephemeral", NON_NEGATIVE, write="c", default=0, wire="OS-FLV-EXT-DATA:ephemeral"),
         Attr("swap", NON_NEGATIVE, write="c", default=0),
-        Attr("rxtx_factor", Number(min=0), write="c", default=1.0),
-        Attr("disabled", BOOLEAN, default=False, wire="OS-FLV-DISABLED:disabled"),
+        Attr("rxtx_factor", Number(min=0), write="c", default=1.0, until="2.101"),
+        Attr("disabled", BOOLEAN, default=False, wire="OS-FLV-DISABLED:disabled", until="2.101"),
         Attr("is_public", BOOLEAN, write="c", default=True, wire="os-flavor-access:is_public"),
         Attr("description", DESCRIPTION, write="cu", since="2.55"),
         Attr("extra_specs", MapOf(value=Str()), since="2.61", filter=False, sort=False),
@@ -86,6 +87,8 @@ class Flavor(ComputeResource):
                     raise Invalid(f"Invalid {name} filter [{text}]")
                 least = -least if text.startswith("-") else least
                 conditions.append(Sql(f"flavor.{column} >= :at_least_{column}", {f"at_least_{column}": least}))
+        if at(request, 102) and "name" in request.args:
+            conditions.append(pattern.condition("flavor", "name", request.args["name"], request.cloud.db.dialect))
         return [c for c in conditions if c.text]
 
     def _public(self, request: Request) -> Sql:

@@ -11,15 +11,16 @@ from hagane.compute import proxy_network, server_create, server_filter
 from hagane.compute.base import V21, api, at, links, need, next_link
 from hagane.compute.row import KIND, SERVER, Task
 from hagane.compute.server_body import create_type, update_type
-from hagane.compute.server_view import View, brief, gather
+from hagane.compute.server_view import View, brief, gather, zone_of
 from hagane.errors import Conflict, NotFound
+from hagane.placement.host import HOST
 from hagane.state import clock, event, work
 from hagane.state.database import Reader, Row, Tx
 from hagane.state.table import Sql
 
 PATH = V21 + "/servers"
 _UPDATE = {"name": "name", "OS-DCF:diskConfig": "disk_config", "accessIPv4": "access_ipv4", "accessIPv6": "access_ipv6",
-           "description": "description", "hostname": "hostname"}  # fmt: skip
+           "description": "description", "hostname": "hostname", "pinned_availability_zone": "zone"}  # fmt: skip
 
 
 class Servers:
@@ -79,6 +80,8 @@ class Servers:
         async def change(tx: Tx) -> Row:
             row = await find(tx, request)
             need(request, api("servers:update"), row)
+            if body.get("pinned_availability_zone") is not None:
+                await _check_pin(tx, row, body["pinned_availability_zone"])
             changes = {_UPDATE[label]: value for label, value in body.items()}
             changes["updated_at"] = clock.now()
             await SERVER.update(tx, {"id": row["id"]}, changes)
@@ -125,6 +128,17 @@ async def find(reader: Reader, request: Request) -> Row:
 def may_see_all(request: Request) -> bool:
     """Whether the caller sees the Servers of other projects: the policy's administrator does."""
     return request.allowed("context_is_admin", {})
+
+
+async def _check_pin(reader: Reader, row: Row, zone: str) -> None:
+    """A Server is pinned to the zone where it is. Raises Conflict."""
+    if row["zone"] not in (None, zone):
+        raise Conflict("Cannot change pinned availability zone directly. Unpin first by setting "
+                       "pinned_availability_zone to null.")  # fmt: skip
+    host = await HOST.get(reader, name=row["host"]) if row["host"] else None
+    if row["zone"] is None and zone != (here := zone_of(row, host)):
+        raise Conflict(f"Server can only be pinned to its current availability zone '{here}', but '{zone}' was "
+                       "requested.")  # fmt: skip
 
 
 async def changed_view(request: Request, reader: Reader, row: Row, *, rebuilt: bool = False) -> dict[str, Any]:

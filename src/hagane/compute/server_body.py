@@ -136,6 +136,8 @@ def update_type(version: Version) -> Obj:
         fields["description"] = DESCRIPTION
     if version >= (2, 90):
         fields["hostname"] = _hostname(version)
+    if version >= (2, 104):
+        fields["pinned_availability_zone"] = NAME_OR_NONE
     return Obj(fields={"server": Obj(fields=fields)}, required=["server"])
 
 

@@ -63,7 +63,7 @@ class View:
         request = self.request
         view = self.common(row, around, macs=True)
         host = around.hosts.get(row["host"])
-        view["OS-EXT-AZ:availability_zone"] = _zone(row, host)
+        view["OS-EXT-AZ:availability_zone"] = zone_of(row, host)
         view["config_drive"] = "True" if row["config_drive"] else ""
         view["key_name"] = row["key_name"]
         view["OS-SRV-USG:launched_at"] = row["launched_at"]
@@ -190,7 +190,7 @@ class View:
         return view
 
 
-def _zone(row: Row, host: Row | None) -> str:
+def zone_of(row: Row, host: Row | None) -> str:
     """The zone where a Server is, or is wanted. Nodes are all in the default one."""
     if row["node_id"]:
         return DEFAULT_ZONE

@@ -34,6 +34,7 @@ from hagane.compute import (
     server_parts,
     server_password,
     share,
+    strict_query,
     usage_audit,
     zone,
 )
@@ -63,7 +64,7 @@ from hagane.compute.server import Servers
 from hagane.compute.server_group import GROUP, ServerGroups
 from hagane.compute.tenant_usage import TenantUsage
 
-OLDEST, NEWEST = "2.1", "2.100"
+OLDEST, NEWEST = "2.1", "2.104"
 TABLES = (FLAVOR, ACCESS, KEYPAIR, LIMIT, USAGE, SERVER, GROUP, AGGREGATE, MIGRATION, PAST, console.TOKEN)
 RESOURCES = (
     Flavor, FlavorSpecs, Keypairs, Servers, server_parts.Metadata, server_parts.Tags, Interfaces, InstanceActions,
@@ -106,6 +107,7 @@ def service(cloud: Cloud) -> Service:
         proxy_floating_ip,
     )
     made.routes += Actions(cloud, [power_actions(cloud), *(module.actions(cloud) for module in verbs)]).routes()
+    made.routes = [strict_query.guard(route) for route in made.routes]
     made.sockets[console.SOCKET] = ConsoleSocket(cloud)
     return made
 
