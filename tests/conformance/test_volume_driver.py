@@ -29,8 +29,8 @@ from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.lvm import LvmVolumes
 from hagane.drivers.volume.rbd import Client, RbdVolumes
 from hagane.drivers.volume.sim import SimVolumes
-from hagane.errors import DeviceFailed
-from tests.conformance.volume_tools import Lvm, Rbd
+from hagane.errors import DeviceFailed, Unavailable
+from tests.conformance.volume_tools import Image, Lvm, Rbd
 
 Make = Callable[[], VolumeDriver]
 
@@ -284,3 +284,63 @@ async def test_the_folder_may_be_seen_elsewhere(tmp_path: Path) -> None:
     await driver.apply(Volume(key, 1))
     found = await driver.connection(key)
     assert found["data"] == {"device_path": f"/var/lib/libvirt/images/volumes/volume.{key}", "format": "qcow2"}
+
+
+# -- what only Ceph can show, emulated; tests/conformance/ceph_driver.py asks the real one ------------------------------
+
+
+@pytest.fixture
+def rbd() -> Rbd:
+    return Rbd()
+
+
+async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd) -> None:
+    """A snapshot that a copy was to be made of, a copy without its name, one in the trash with such a snapshot."""
+    driver, key, other, third = RbdVolumes("p", Client("u"), command=rbd), new(), new(), new()
+    await driver.apply(Volume(key, 1))
+    name, temp = f"volume-{key}", f"temp-volume-{other}"
+    rbd.images[name].shots.append(temp)
+    rbd.images[temp] = Image(GIB)
+    await driver.apply(Volume(other, 1, FromVolume(key)))
+    assert set(rbd.images) == {"other", name, f"volume-{other}"} and not rbd.trash and not rbd.images[name].shots
+    rbd.images[name].shots += [temp, "theirs"]
+    rbd.images[temp], rbd.images["temp-volume-open"] = Image(GIB), Image(GIB, watchers=["another process"])
+    await driver.read()
+    assert set(rbd.images) == {"other", name, f"volume-{other}", "temp-volume-open"}
+    assert rbd.images[name].shots == ["theirs"] and not rbd.trash
+    await driver.apply(Volume(third, 1, FromVolume(key)))
+    rbd.images[name].shots = [temp]
+    for one in (key, third, other):
+        await driver.apply(Absent("volume", one))
+    assert set(rbd.images) == {"other", "temp-volume-open"} and not rbd.trash
+
+
+async def test_an_open_image_of_ceph_goes_later(rbd: Rbd) -> None:
+    driver, key = RbdVolumes("p", Client("u"), command=rbd), new()
+    await driver.apply(Volume(key, 1))
+    rbd.images[f"volume-{key}"].watchers.append("a machine")
+    with pytest.raises(Unavailable, match="Somebody has it open still"):
+        await driver.apply(Absent("volume", key))
+    rbd.images[f"volume-{key}"].watchers.clear()
+    await driver.apply(Absent("volume", key))
+    assert set(rbd.images) == {"other"} and not rbd.trash
+
+
+async def test_a_shared_image_of_ceph_has_no_lock(rbd: Rbd) -> None:
+    driver, key = RbdVolumes("p", Client("u"), command=rbd), new()
+    await driver.apply(Volume(key, 1))
+    for _ in range(2):
+        await driver.share(key)
+    assert rbd.images[f"volume-{key}"].features == ["layering"]
+
+
+async def test_monitors_and_keys_of_ceph(rbd: Rbd, tmp_path: Path) -> None:
+    keyring = tmp_path / "keyring"
+    keyring.write_text("[client.u]\n\tkey = c2VjcmV0\n")
+    driver, key = RbdVolumes("p", Client("u", "", str(keyring)), command=rbd), new()
+    await driver.apply(Volume(key, 1))
+    data = (await driver.connection(key))["data"]
+    assert (data["hosts"], data["ports"]) == (["10.0.0.1", "fd00::2"], ["6789", "6789"])
+    assert await driver.key() == "c2VjcmV0" and "c2VjcmV0" not in str(data)
+    fixed = RbdVolumes("p", Client("u"), monitors=("192.0.2.1:3300",), command=rbd)
+    assert (await fixed.connection(key))["data"]["hosts"] == ["192.0.2.1"]

@@ -129,7 +129,10 @@ class Rbd(Command):
             case ["snap", "purge"]:
                 self.trash[key][1].shots.clear()
             case ["snap", "create", shot]:
-                self._image(shot.partition("@")[0]).shots.append(shot.partition("@")[2])
+                name, _, mark = shot.partition("@")
+                if mark in self._image(name).shots:
+                    raise Refused("", detail="rbd: failed to create snapshot: (17) File exists", status=17)
+                self._image(name).shots.append(mark)
             case ["snap", "rm", shot]:
                 self._image(shot.partition("@")[0]).shots.remove(shot.partition("@")[2])
             case ["clone", source, target]:

@@ -91,42 +91,42 @@ class BlockVolumes(ABC):
         name, size = VOLUME + desired.id, desired.size_gb * GIB
         have = (await self._sizes(name)).get(name)
         if have is None or desired.over:
-            have = await self._make(desired, name, moved)
+            have = await self._make(desired, name, moved, over=have is not None)
         if have < size:
             await self._grow(name, size)
             if self.holder is not None:
                 await self.holder.resize(desired.id, size)
 
-    async def _make(self, desired: Volume, name: str, moved: Moved) -> int:
+    async def _make(self, desired: Volume, name: str, moved: Moved, *, over: bool) -> int:
         """Returns the new volume's size."""
         size = desired.size_gb * GIB
         match desired.source:
             case FromImage() as image:
-                await self._fill(name, size, image.path, image.format, moved)
+                await self._fill(name, size, image.path, image.format, moved, over=over)
             case FromBackup() as saved:
-                await self._fill(name, size, saved.path, "qcow2", moved)
+                await self._fill(name, size, saved.path, "qcow2", moved, over=over)
             case FromSnapshot() as snapshot:
-                return await self._copied(SNAPSHOT + snapshot.id, name)
+                return await self._copied(SNAPSHOT + snapshot.id, name, over=over)
             case FromVolume() as volume:
-                return await self._copied(VOLUME + volume.id, name)
+                return await self._copied(VOLUME + volume.id, name, over=over)
             case None:
                 await self._create(name, size)
         return size
 
-    async def _fill(self, name: str, size: int, source: Path, form: str, moved: Moved) -> None:
+    async def _fill(self, name: str, size: int, source: Path, form: str, moved: Moved, *, over: bool) -> None:
         async with self._temporary(TEMP + name) as temp, self._fills:
             await self._create(temp, size)
             await self._convert("convert", "-n", "-f", form, "-O", "raw", source, self._address(temp), moved=moved)
-            await self._replace(temp, name)
+            await self._replace(temp, name, over=over)
 
-    async def _copied(self, source: str, name: str) -> int:
-        """A copy of a thing takes a name, which may be in use. Returns its size."""
+    async def _copied(self, source: str, name: str, *, over: bool = False) -> int:
+        """A copy of a thing takes a name. Returns its size."""
         there = await self._sizes(source)
         prefix = next(prefix for prefix in (VOLUME, SNAPSHOT) if source.startswith(prefix))
         self._demand(there, prefix, source.removeprefix(prefix))
         async with self._temporary(TEMP + name) as temp:
             await self._copy(source, temp)
-            await self._replace(temp, name)
+            await self._replace(temp, name, over=over)
         return there[source]
 
     @contextlib.asynccontextmanager
@@ -136,13 +136,14 @@ class BlockVolumes(ABC):
         try:
             if await self._sizes(temp):
                 await self._remove(temp)
-            await self._purge(temp, patient=True)
+                await self._purge(temp, patient=True)
             yield temp
         finally:
             self._making.discard(temp)
 
-    async def _replace(self, temp: str, name: str) -> None:
-        old = await self._sizes(name)
+    async def _replace(self, temp: str, name: str, *, over: bool) -> None:
+        """What is whole gets its name; `over`: which something else may have."""
+        old = over and await self._sizes(name)
         if old:
             await self._remove(name)
         await self._rename(temp, name)
@@ -152,7 +153,7 @@ class BlockVolumes(ABC):
     async def _revert(self, desired: Reverted) -> None:
         """A copy of the snapshot takes the volume's place."""
         name = VOLUME + desired.volume_id
-        if await self._copied(SNAPSHOT + desired.snapshot_id, name) < desired.size_gb * GIB:
+        if await self._copied(SNAPSHOT + desired.snapshot_id, name, over=True) < desired.size_gb * GIB:
             await self._grow(name, desired.size_gb * GIB)
 
     def _demand(self, there: dict[str, int], prefix: str, key: str) -> None:

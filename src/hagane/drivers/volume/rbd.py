@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 from hagane.drivers.volume.base import GIB, Space
 from hagane.drivers.volume.block import SNAPSHOT, TEMP, VOLUME, BlockVolumes
 from hagane.drivers.volume.command import Command, Refused
-from hagane.drivers.volume.rbd_words import CONNECT, NOTHING, OPERATION, cause, is_busy, is_needed, is_nothing
+from hagane.drivers.volume.rbd_words import CONNECT, NOTHING, OPERATION, cause, is_busy, is_needed, is_nothing, is_there
 from hagane.drivers.volume.rbd_words import Client as Client
 from hagane.errors import DeviceFailed, HaganeError, Unavailable
 
@@ -114,9 +114,13 @@ class RbdVolumes(BlockVolumes):
         """A kill may leave the snapshot behind: it is taken anew under the same name the next time."""
         self._room()
         shot = f"{source}@{name}"
-        if any(row["name"] == name for row in await self._json("snap", "ls", source)):
+        try:
+            await self._rbd("snap", "create", "--no-progress", shot)
+        except DeviceFailed as error:
+            if not is_there(error):
+                raise
             await self._rbd("snap", "rm", "--no-progress", shot)
-        await self._rbd("snap", "create", "--no-progress", shot)
+            await self._rbd("snap", "create", "--no-progress", shot)
         how = ("--rbd-default-clone-format", "2", "--image-feature", FEATURES)
         await self._rbd("clone", *how, f"{self._pool}/{shot}", f"{self._pool}/{name}")
         await self._rbd("snap", "rm", "--no-progress", shot)

@@ -131,6 +131,11 @@ def is_nothing(error: HaganeError) -> bool:
     return error.extra.get("status") == 2
 
 
+def is_there(error: HaganeError) -> bool:
+    """Something has this name already."""
+    return error.extra.get("status") == 17
+
+
 def is_needed(error: HaganeError) -> bool:
     """It has copies."""
     return error.extra.get("status") == 39
