@@ -178,6 +178,21 @@ def test_in_and_out_through_a_floating_ip(world: World) -> None:
     until(lambda: not pings_from_here(address, wait=0.3), 10, "it is gone")
 
 
+def test_dhcp_tells_where_the_metadata_service_has_moved(world: World) -> None:
+    network = world.cloud.conn.network
+    [port] = network.ports(network_id=world.green.id, device_owner="network:distributed")
+    before = list(port.fixed_ips)
+    network.update_port(port, fixed_ips=[one | {"ip_address": "10.10.0.200"} for one in before])
+
+    def told() -> bool:
+        rows = world.cloud.rows("DHCP_Options")
+        return any("169.254.169.254/32,10.10.0.200" in row["options"].get("classless_static_route", "") for row in rows)
+
+    until(told, 10, "machines are sent to the new address")
+    network.update_port(port, fixed_ips=before)
+    until(lambda: not told(), 10, "and to the old one again")
+
+
 def test_extra_dhcp_options(world: World) -> None:
     options = [
         {"opt_name": "domain-name", "opt_value": "special.example"},

@@ -70,9 +70,9 @@ async def hot_plug(machine: Booted, key: Path, folder: Path) -> None:
     await asyncio.sleep(1)
     assert "eth1" not in await machine.ssh(key, "ip -o link")
     # As tests of volumes do: make a file system, keep something on it.
-    said = await machine.ssh(key, "mkfs -t vfat /dev/vdb; mount /dev/vdb /mnt; echo kept >/mnt/a; umount /mnt; "
-                                  "mount /dev/vdb /mnt; cat /mnt/a; ps | grep $(cat /var/run/udhcpc.eth0.pid)")  # fmt: skip
-    assert "kept\n" in said and "udhcpc -i eth0" in said
+    keep = "mkfs -t vfat /dev/vdb; mount /dev/vdb /mnt; echo kept >/mnt/a; umount /mnt; mount /dev/vdb /mnt; cat /mnt/a"
+    said = await machine.ssh(key, f"set -e; {keep}; lsblk -nd -o NAME,SIZE; ps | grep $(cat /var/run/udhcpc.eth0.pid)")
+    assert "kept\n" in said and "vdb 1048576\n" in said and "udhcpc -i eth0" in said
 
 
 CLOUD_CONFIG = """\

@@ -91,6 +91,7 @@ def test_a_port_with_dhcp_options_of_its_own_has_its_own_row() -> None:
         ("121", "10.1.0.0/16,10.0.0.7,0.0.0.0/0,10.0.0.1",
          {"classless_static_route": "{10.1.0.0/16,10.0.0.7, 0.0.0.0/0,10.0.0.1}"}),
         ("bootfile-name", "boot me.efi", {"bootfile_name": '"boot me.efi"'}),
+        ("domain-name", '"test.domain"', {"domain_name": '"test.domain"'}),
         ("router", "", {"router": None}),
         ("mtu", "1400); outport = \"x\"; output; next(", {}),
         ("dns-server", "10.0.0.2}, router = 1.1.1.1", {}),

@@ -176,6 +176,7 @@ options {CMDLINE}
 """
 """systemd-boot's entry (Boot Loader Specification, type 1); without a loader.conf it does not wait."""
 _ETC = {
+    "filesystems": "ext4\next2\nvfat\niso9660\n",  # which mount tries; the kernel names only those that are loaded
     "fstab": "",
     "group": "root:x:0:\ntty:x:5:\ncirros:x:1000:\nnogroup:x:65534:\n",
     "hostname": "hagane-guest\n",

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from hagane.api.http import Request
-from hagane.network import address, log_row, plugged, port_change, port_row, qos_row, quota, rbac, tag, trunk_row
+from hagane.network import (
+    address,
+    dependent,
+    log_row,
+    metadata,
+    plugged,
+    port_change,
+    port_row,
+    qos_row,
+    quota,
+    rbac,
+    tag,
+    trunk_row,
+)
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
 from hagane.network.errors import error
@@ -103,6 +116,8 @@ class Port(NetResource):
         await port_change.complete(tx, network, old, changes)
         await plugged.changing(tx, self.cloud, network, old, changes, request_id=request.id)
         await work.wake(tx, "port", old["id"], request_id=request.id)
+        if old["device_owner"] == metadata.OWNER:
+            await dependent.wake(tx, old["network_id"], request_id=request.id)  # machines hear from DHCP where it is
 
     async def unmaking(self, request: Request, tx: Tx, row: Row) -> None:
         await port_change.refuse_service_port(tx, row)

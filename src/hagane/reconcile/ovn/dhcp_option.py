@@ -26,6 +26,9 @@ def own(base: dict[str, str], extra: Sequence[dict[str, Any]], version: int) -> 
 
 
 def _text(text: str, _version: int) -> str | None:
+    """In quotes; who has learned OVN's form elsewhere has put them there already."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
     return f'"{text}"' if text.isprintable() and not {'"', "\\"} & set(text) else None
 
 
