@@ -26,7 +26,7 @@ def test_a_small_cloud() -> None:
     assert "storage_protocol" not in told["volume"]
     assert "scenario" not in told
     assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve"]
-    assert "advanced_image_ref" not in told["neutron_plugin_options"]
+    assert "default_image_is_advanced" not in told["neutron_plugin_options"]
 
 
 def test_what_the_cloud_has_is_said() -> None:
@@ -53,8 +53,8 @@ def test_what_the_cloud_has_is_said() -> None:
     assert told["volume"]["backend_names"] == ["ceph", "file"]
     assert told["volume-feature-enabled"]["multi_backend"] is True
     assert told["scenario"]["img_file"] == "/g"
-    options = told["neutron_plugin_options"]
-    assert (options["advanced_image_ref"], options["advanced_image_flavor_ref"]) == ("t", "z")
+    assert (told["compute"]["image_ref"], told["compute"]["flavor_ref"]) == ("t", "z")
+    assert told["neutron_plugin_options"]["default_image_is_advanced"] is True
     assert told["neutron_plugin_options"]["available_type_drivers"] == ["geneve", "vlan", "flat"]
     assert told["neutron_plugin_options"]["provider_vlans"] == ["ext", "rack"]
 

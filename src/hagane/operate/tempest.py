@@ -23,7 +23,7 @@ from hagane.operate.tempest_document import Facts, Section, document, text
 IMAGES = ("tempest-a", "tempest-b")
 TOOLS = "tempest-tools"  # an image with more programs in it
 FLAVORS = (("tempest.small", 1, 128, 1), ("tempest.large", 1, 192, 2))
-FLAVOR_OF_TOOLS = ("tempest.tools", 1, 256, 1)
+FLAVOR_OF_TOOLS = ("tempest.tools", 1, 192, 1)
 SHARED_VOLUMES = "tempest-multiattach"
 POOL = {"name": "tempest", "prefixes": ["10.200.0.0/16"], "default_prefixlen": 26, "shared": True, "is_default": True}
 DRIVERS = "/baremetal/v1/drivers?detail=true"

@@ -143,6 +143,8 @@ def _auth(facts: Facts) -> Section:
 def _compute(facts: Facts) -> Section:
     image, image_alt = facts.images
     flavor, flavor_alt = facts.flavors
+    if facts.tools is not None:
+        image, flavor = facts.tools
     way = dict(zip(("migration_source_host", "migration_dest_host"), facts.hosts, strict=False))
     return {
         "region": facts.region, "image_ref": image, "image_ref_alt": image_alt, "flavor_ref": flavor,
@@ -209,8 +211,7 @@ def _neutron(facts: Facts) -> dict[str, Section]:
         "snat_rules_apply_to_nested_networks": False,
     }
     if facts.tools is not None:
-        image, flavor = facts.tools
-        told |= {"advanced_image_ref": image, "advanced_image_flavor_ref": flavor, "advanced_image_ssh_user": "root"}
+        told["default_image_is_advanced"] = True
     return {"neutron_plugin_options": told}
 
 
