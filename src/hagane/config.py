@@ -138,6 +138,8 @@ def _check(config: Config) -> None:
             raise ValueError(f"volumes: {name!r} cannot be a backend's name: a-z, 0-9 and '-', not 'file'")
         if backend.driver == "lvm" and not backend.group:
             raise ValueError(f"volumes.{name}: lvm needs the volume group")
+        if bad := [one for one in backend.monitors if not re.fullmatch(r".+:\d+", one)]:
+            raise ValueError(f"volumes.{name}: monitors must be ADDRESS:PORT, not {bad[0]!r}")
     _check_prefix("external_network", IPv4Network, config.external_network)
     if config.external_network_v6:
         _check_prefix("external_network_v6", IPv6Network, config.external_network_v6)

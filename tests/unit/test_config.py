@@ -26,6 +26,7 @@ BAD = {
     "[hagane]\nunknown = 1": "unknown",
     '[hagane.volumes.Fast]\ndriver = "rbd"\npool = "p"': "backend's name",
     '[hagane.volumes.fast]\ndriver = "lvm"\npool = "p"': "volume group",
+    '[hagane.volumes.c]\ndriver = "rbd"\npool = "p"\nmonitors = ["10.0.0.1"]': "ADDRESS:PORT",
 }
 
 
