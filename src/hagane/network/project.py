@@ -4,7 +4,7 @@ Networks, ports and the like stay, as in the real services: an administrator fin
 """
 
 from hagane.network import log_row, quota, rbac
-from hagane.network.security_group_row import GROUP, RULE
+from hagane.network.security_group_row import GROUP, remove_rules
 from hagane.state import work
 from hagane.state.database import Tx
 
@@ -24,10 +24,9 @@ async def _remove_unused(tx: Tx, group_id: str, project_id: str) -> None:
     SELECT 1 FROM security_group_rule WHERE remote_group_id = :id AND security_group_id != :id LIMIT 1"""
     if await tx.fetch_tuples(sql, {"id": group_id}):
         return
-    rules = await RULE.delete(tx, {"security_group_id": group_id})
+    await remove_rules(tx, group_id)
     await GROUP.delete(tx, {"id": group_id})
     await rbac.forget(tx, "security_group", group_id)
     await log_row.group_gone(tx, group_id)
-    await quota.charge(tx, project_id, "security_group_rule", -rules)
     await quota.charge(tx, project_id, "security_group", -1)
     await work.wake(tx, "security_group", group_id)

@@ -100,5 +100,4 @@ class SecurityGroup(NetResource):
                 await quota.charge(tx, rule["project_id"], "security_group_rule", -1)
                 await work.wake(tx, "security_group", rule["security_group_id"], request_id=request.id)
         await default_rule_row.TEMPLATE.delete(tx, {"remote_group_id": row["id"]})
-        count = await RULE.delete(tx, {"security_group_id": row["id"]})
-        await quota.charge(tx, row["project_id"], "security_group_rule", -count)
+        await security_group_row.remove_rules(tx, row["id"])

@@ -86,6 +86,14 @@ async def store_rules(tx: Tx, group: Row, rules: list[Row], *, limited: bool = F
     await quota.charge(tx, group["project_id"], "security_group_rule", len(rules), limited=limited)
 
 
+async def remove_rules(tx: Tx, group_id: str) -> None:
+    """Remove a group's rules. Each counts for its own project, which may be another one: an administrator's."""
+    sql = "SELECT project_id, count(*) FROM security_group_rule WHERE security_group_id = :id GROUP BY project_id"
+    for project, count in await tx.fetch_tuples(sql, {"id": group_id}):
+        await quota.charge(tx, project, "security_group_rule", -int(count))
+    await RULE.delete(tx, {"security_group_id": group_id})
+
+
 async def default_id(reader: Reader, project: str) -> str | None:
     sql = "SELECT id FROM security_group WHERE project_id = :project AND is_default = 1"
     rows = await reader.fetch_tuples(sql, {"project": project})

@@ -210,3 +210,16 @@ def test_a_group_needs_room_for_the_rules_it_begins_with(root: Net, bob: Net) ->
     bob.refused("POST", "/security-groups", {"security_group": {"name": "full"}}, 409, "OverQuota")
     root.ask("DELETE", f"/quotas/{bob.project_id}", status=204)
     bob.make("security_group", name="full")
+
+
+def test_rules_of_an_administrator_count_for_its_project(root: Net, bob: Net) -> None:
+    def used(net: Net) -> int:
+        return int(root.get(f"/quotas/{net.project_id}/details")["quota"]["security_group_rule"]["used"])
+
+    before = used(bob)
+    group = bob.make("security_group", name="g")
+    mine = root.make("security_group_rule", security_group_id=group["id"], direction="ingress", protocol="tcp")
+    assert mine["project_id"] != bob.project_id
+    assert used(bob) == before + 2
+    bob.delete("security_group", group)
+    assert used(bob) == before
