@@ -105,6 +105,11 @@ def test_nobody_pulls_a_volume_from_under_a_server(s: Store, server: str, http: 
     said = [s.alice.http.post(path, json=body) for body in mine]
     said += [http.post(path, json=body) for body in (*mine, {"os-force_detach": {"connector": {"host": "x"}}})]
     assert [(one.status_code, message(one)) for one in said] == [(409, words)] * 5
+    [attached] = s.until(key, "in-use")["attachments"]
+    other = {"os-detach": {"attachment_id": attached["attachment_id"]}}
+    refused = s.alice.http.post(f"{V3}/volumes/{s.volume()}/action", json=other)
+    assert (refused.status_code, message(refused)) == (
+        400, "Invalid input received: Mismatched volume and attachment.")  # fmt: skip
     assert s.call("DELETE", s.path(server, key)).status_code == 202
     s.until(key, "available")
 

@@ -164,6 +164,8 @@ async def detach_any(tx: Tx, row: Row, wanted: str | None) -> Row | None:
     if wanted is None and len(there) > 1:
         raise bad_volume("Detach volume failed: More than one attachment, but no attachment_id provided.")
     chosen = next((one for one in there if wanted in (None, one["id"])), None)
+    if chosen is None and wanted is not None and await ATTACHMENT.get(tx, id=wanted) is not None:
+        raise Invalid("Invalid input received: Mismatched volume and attachment.", code="InvalidInput")
     if chosen is not None:
         refuse_in_use(chosen)
         return await attach.detach(tx, chosen["id"])
