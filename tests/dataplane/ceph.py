@@ -1,10 +1,10 @@
 """A real Ceph cluster of one machine: monitor, manager, one OSD on a sparse file, cephx; in a network namespace of its own.
 
-    root namespace ── st-root ─┐
-    Host ─── st0 ──────────────┤ br-st ── mon, mgr, osd      everything gone at the end of the block
-    Host ─── st0 ──────────────┘
+    root namespace: hgceph0 ───────── st0: mon, mgr, osd      everything gone at the end of the block
+    Host: st0 ───────┘ (macvlan)
 
-What reaches it (this machine, and each Host that is cabled) has an interface in the storage network, as in a data centre.
+What reaches it (this machine, and each Host that joins) has an interface in the storage network, as in a data centre, and
+Hosts get theirs as docs/volumes.md says.
 """
 
 import asyncio
@@ -73,12 +73,11 @@ class Ceph:
 
     def __init__(self, folder: Path, slot: int, *, size_gb: int = 20) -> None:
         self.folder, self.space = folder, f"hgceph{slot}"
-        self.address, self._here = f"198.19.{slot}.1", f"198.19.{slot}.2"
         self._net = f"198.19.{slot}"
+        self.address, self._here = f"{self._net}.1", f"{self._net}.2"
         self.conf = folder / "ceph.conf"
         self.keyring = folder / f"ceph.client.{USER}.keyring"
         self._conf = CONF.format(fsid=uuid.uuid4(), address=self.address, folder=folder, size=size_gb << 30)
-        self._pids: dict[str, int] = {}
 
     # -- start and end ---------------------------------------------------------------------------------------------
 
@@ -94,20 +93,17 @@ class Ceph:
 
     async def _network(self) -> None:
         await netns.create(self.space)
-        await netns.bridge(self.space, "br-st", mtu=1500)
-        await netns.batch(self.space, f"address replace {self.address}/24 dev br-st")
-        await self._cable(End("", self.space), "root", self._here)
-
-    async def _cable(self, there: End, name: str, address: str) -> None:
-        near = End(self.space, f"st-{name}")
-        await netns.cable(near, there, mtu=1500)
-        await netns.batch(self.space, f"link set {near.name} master br-st")
-        await netns.batch(there.netns, f"address replace {address}/24 dev {there.name}")
+        here, there = End("", self.space), End(self.space, "st0")
+        await netns.cable(here, there, mtu=1500)
+        for end, address in ((here, self._here), (there, self.address)):
+            await netns.batch(end.netns, f"address replace {address}/24 dev {end.name}")
 
     def join(self, *spaces: str) -> None:
         """These namespaces have an interface in the storage network."""
         for number, space in enumerate(spaces):
-            asyncio.run(self._cable(End(space, "st0"), f"h{number}", f"{self._net}.{11 + number}"))
+            tool("ip", "link", "add", "st0", "link", self.space, "netns", space, "type", "macvlan", "mode", "bridge")
+            tool("ip", "-n", space, "address", "add", f"{self._net}.{11 + number}/24", "dev", "st0")
+            tool("ip", "-n", space, "link", "set", "st0", "up")
 
     def _monitor(self) -> None:
         mon, admin, monmap = (

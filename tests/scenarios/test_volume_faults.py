@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hagane.drivers.volume.base import Observed, VolumeDriver
+from hagane.drivers.volume.base import Absent, Observed, Snapshot, Volume, VolumeDriver
 from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.sim import SimVolumes
 from hagane.errors import DeviceFailed, Unavailable
+from hagane.operate.findings import findings
 from hagane.reconcile import engine
 from hagane.reconcile.volume_part import VolumePart
 from tests.support import Running, running_cloud
@@ -179,9 +180,31 @@ def test_a_final_refusal_is_told_and_the_volume_can_go(world: World) -> None:
     world.nothing_left()
 
 
-def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
-    from hagane.drivers.volume.base import Absent, Snapshot, Volume
+class Silent:
+    """A backend that does not answer."""
 
+    family = "rbd"
+
+    async def read(self) -> None:
+        raise Unavailable("Ceph's monitors did not answer within 5 seconds.")
+
+    space = read
+
+
+def test_a_backend_that_does_not_answer_is_named_and_hides_no_other(world: World) -> None:
+    backends = world.part.backends
+    backends._drivers = {"ceph": Silent()} | backends._drivers  # type: ignore[dict-item, assignment]
+    world.cloud.run(lambda: world.driver.apply(Volume("stray", 1)))
+    world.cloud.run(backends.look)
+    first, second = world.cloud.run(backends.sweep)
+    assert first == "the backend ceph cannot be looked through: Ceph's monitors did not answer within 5 seconds."
+    assert "volume stray on sim" in second
+    told = [one.what for one in world.cloud.run(lambda: findings(world.cloud.hagane.cloud))]
+    assert "Storage backend hagane@ceph does not answer: Ceph's monitors did not answer within 5 seconds." in told
+    world.cloud.run(lambda: world.driver.apply(Absent("volume", "stray")))
+
+
+def test_strays_are_found_and_what_vanished_is_an_error(world: World) -> None:
     key = world.make("/volumes", volume={"size": 1})
     world.cloud.run(lambda: world.driver.apply(Volume("stray", 1)))
     world.cloud.run(lambda: world.driver.apply(Snapshot("shot", "stray")))

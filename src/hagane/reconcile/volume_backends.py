@@ -6,7 +6,7 @@ Pools are looked at every few seconds and kept as rows, from which the API answe
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from hagane.cloud import Cloud
@@ -95,18 +95,21 @@ class Backends:
                 await driver.read()
 
     async def _watch(self) -> None:
-        looks = 0
+        """A sweep may take long where a backend has much; the looks do not wait for it."""
+        await asyncio.gather(self._repeat(self.look, LOOK, first=LOOK), self._repeat(self._tell_strays, SWEEP))
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float, *, first: float = 0.0) -> None:
+        await asyncio.sleep(first)
         while True:
             try:
-                if looks % int(SWEEP / LOOK) == 0:
-                    for line in await self.sweep():
-                        log.warning("%s", line)
-                if looks:
-                    await self.look()
+                await work()
             except Exception:
                 log.exception("cannot look at the storage backends")
-            looks += 1
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(seconds)
+
+    async def _tell_strays(self) -> None:
+        for line in await self.sweep():
+            log.warning("%s", line)
 
     async def look(self) -> None:
         """Note the room of every pool."""
@@ -147,7 +150,11 @@ class Backends:
         done: list[str] = []
         for name, driver in self._drivers.items():
             before = await self._here(name)
-            seen = await driver.read()  # before other rows: one that is made later has its thing made later still
+            try:
+                seen = await driver.read()  # before other rows: one that is made later has its thing made later still
+            except HaganeError as error:
+                done.append(f"the backend {name} cannot be looked through: {error.message}")
+                continue
             volumes = {row["id"] for row in await VOLUME.select(self._db, columns=("id",))}
             snapshots = {row["id"] for row in await SNAPSHOT.select(self._db, columns=("id",))}
             for key in sorted(seen.snapshots - snapshots):

@@ -39,6 +39,7 @@ from hagane.drivers.volume.command import Command
 from hagane.errors import DeviceFailed, HaganeError
 
 VOLUME, SNAPSHOT, TEMP, SAVE = "volume-", "snapshot-", "temp-", "temp-save-"
+TIDY = 20.0  # seconds in which to remove what is left over, when only a look was asked for
 FILLS = 4  # volumes that get their bytes from elsewhere at a time
 
 
@@ -165,7 +166,9 @@ class BlockVolumes(ABC):
         for name in [name for name in there if name.startswith(TEMP)]:
             if name not in self._making and not await self._is_open(name):
                 await self._remove(name)
-        await self._purge(patient=True)
+        with contextlib.suppress(TimeoutError):  # what is left of it goes the next time
+            async with asyncio.timeout(TIDY):
+                await self._purge(patient=True)
         volumes = {name.removeprefix(VOLUME): size for name, size in there.items() if name.startswith(VOLUME)}
         shots = {name.removeprefix(SNAPSHOT) for name in there if name.startswith(SNAPSHOT)}
         return Observed(volumes, frozenset(shots))
