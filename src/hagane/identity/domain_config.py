@@ -2,8 +2,7 @@
 
     identity.driver                     sql: users and groups are kept here; there is no other
     identity.list_limit                 how many users or groups of the domain one list shows at most
-    security_compliance.password_regex  what a new password of the domain's users must be like, and in words:
-                        ..._description
+    security_compliance                 what the domain demands of its users' passwords (compliance.py)
 
 What has no effect here (LDAP's settings) is refused rather than kept. The real service lets nobody write the group
 security_compliance by this API and has one for the whole cloud; reading it is the same.
@@ -15,7 +14,7 @@ from typing import Any
 
 from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.service import Route
-from hagane.api.types import BadValue, Custom, Int, Obj, Str, Type
+from hagane.api.types import BadValue, Bool, Custom, Int, Obj, Str, Type
 from hagane.cloud import Cloud
 from hagane.errors import Forbidden, Invalid, NotFound
 from hagane.identity.base import V3, could_not_find, enforce
@@ -33,6 +32,7 @@ OPTION = Table(
     ),
 )
 COMPLIANCE = "security_compliance"
+_YEARS = 3650  # days
 _RULE = "identity:{}_domain_config"
 Config = dict[str, dict[str, Any]]
 
@@ -60,9 +60,17 @@ KNOWN: dict[str, dict[str, tuple[Type, Any]]] = {
     COMPLIANCE: {
         "password_regex": (Custom(rule=_regex, json_schema={"type": "string"}), None),
         "password_regex_description": (Str(1024), None),
+        "password_expires_days": (Int(min=1, max=_YEARS), None),
+        "change_password_upon_first_use": (Bool(), False),
+        "minimum_password_age": (Int(min=0, max=_YEARS), 0),
+        "unique_last_password_count": (Int(min=0, max=24), 0),
+        "lockout_failure_attempts": (Int(min=1, max=1000), None),
+        "lockout_duration": (Int(min=1), 1800),
     },
 }
 """Group -> option -> what it may be, and what it is where nobody says."""
+READABLE = ("password_regex", "password_regex_description")
+"""What everybody may know of how passwords must be."""
 _BODY = Obj(fields={"config": Obj(open=True)}, required=("config",))
 
 
@@ -72,12 +80,19 @@ async def option(reader: Reader, domain_id: str, section: str, name: str) -> Any
     return KNOWN[section][name][1] if row is None else row["value"]
 
 
+async def compliance_of(reader: Reader, domain_id: str) -> dict[str, Any]:
+    """All that a domain demands of its users' passwords."""
+    rows = await OPTION.select(reader, {"domain_id": domain_id, "section": COMPLIANCE})
+    return _defaults()[COMPLIANCE] | {row["name"]: row["value"] for row in rows}
+
+
 async def check_password(reader: Reader, domain_id: str, password: str | None) -> None:
     """Raises Invalid for a new password that is not as the domain wants it."""
-    wanted = await option(reader, domain_id, COMPLIANCE, "password_regex")
+    rules = await compliance_of(reader, domain_id)
+    wanted = rules["password_regex"]
     if password is None or not wanted or re.match(wanted, password):
         return
-    words = await option(reader, domain_id, COMPLIANCE, "password_regex_description") or wanted
+    words = rules["password_regex_description"] or wanted
     raise Invalid(f"The password does not match the requirements: {words}.", code="PasswordRequirements")
 
 
@@ -121,7 +136,9 @@ class DomainConfig:
         _supported(section, name)
         config = await _config(self.db, request.params["id"])
         if compliance:
-            config[COMPLIANCE] = _defaults()[COMPLIANCE] | config.get(COMPLIANCE, {})
+            rules = await compliance_of(self.db, request.params["id"])
+            known = rules if request.allowed(_RULE.format("get"), {}) else READABLE
+            config[COMPLIANCE] = {label: rules[label] for label in known}
         return json_response(200, {"config": _part(request, config, section, name)})
 
     async def defaults(self, request: Request) -> Response:

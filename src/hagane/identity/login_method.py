@@ -15,6 +15,7 @@ from hagane.cloud import Cloud
 from hagane.errors import NotFound, Unauthenticated
 from hagane.identity.application_credential import ApplicationCredential
 from hagane.identity.base import could_not_find, expected, refused
+from hagane.identity.compliance import count
 from hagane.identity.consumer import Consumer
 from hagane.identity.credential import Credential
 from hagane.identity.oauth import once
@@ -145,7 +146,10 @@ class Methods:
             async with self._throttle.attempt(name, address_of(request)):
                 user = await self._user(who)
                 stored = user["password_hash"] if user else None
-                if not await self.passwords.verify(who.get("password") or "", stored) or user is None:
+                right = await self.passwords.verify(who.get("password") or "", stored)
+                if user is not None and await count(self.db, user, right=right):
+                    raise denied("the user is locked out")
+                if not right or user is None:
                     raise denied("wrong user or password")
         except TooMany as error:
             raise denied("too many failed logins") from error

@@ -70,7 +70,8 @@ async def remove_projects(tx: Tx, asked: Hooks, ids: Sequence[str]) -> None:
 async def remove_users(tx: Tx, ids: Sequence[str]) -> None:
     """Delete users with memberships, grants and credentials; their tokens end."""
     await _each(tx, "DELETE FROM identity_assignment WHERE actor_id IN ({})", ids)
-    for table in ("member", "application_credential", "access_rule", "credential", "request_token", "access_token"):
+    for table in ("member", "application_credential", "access_rule", "credential", "request_token", "access_token",
+                  "password"):  # fmt: skip
         await _each(tx, f"DELETE FROM identity_{table} WHERE user_id IN ({{}})", ids)
     for side in ("trustor", "trustee"):
         await _each(tx, f"DELETE FROM identity_trust WHERE {side}_user_id IN ({{}})", ids)

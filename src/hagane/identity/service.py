@@ -14,6 +14,7 @@ from hagane.identity.assignment_list import AssignmentList
 from hagane.identity.auth import Auth
 from hagane.identity.base import PREFIX, V3, envelope, wording
 from hagane.identity.catalog import CatalogService, Endpoint, Region
+from hagane.identity.compliance import HISTORY
 from hagane.identity.consumer import Consumer
 from hagane.identity.credential import Credential
 from hagane.identity.domain import Domain
@@ -60,6 +61,7 @@ TABLES: tuple[Table, ...] = (
     ASSOCIATION,
     REMOTE,
     OPTION,
+    HISTORY,
 )
 
 

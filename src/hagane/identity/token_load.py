@@ -24,6 +24,7 @@ _encode = msgspec.json.Encoder().encode
 PRIMARY = {"password", "token", "totp", "external", "mapped"}
 """Methods by which users prove who they are themselves. Tokens of any other kind give less than their user has."""
 _USER = """SELECT u.id, u.name, u.enabled, u.password_hash, u.password_expires_at, u.default_project_id, u.options,
+u.failed_logins, u.failed_at,
 d.id AS domain_id, d.name AS domain_name, d.enabled AS domain_enabled
 FROM identity_user u JOIN identity_project d ON d.id = u.domain_id WHERE u.id = :id"""
 _PROJECT = """SELECT p.id, p.name, p.enabled, p.is_domain, d.id AS domain_id, d.name AS domain_name,

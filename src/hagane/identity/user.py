@@ -11,9 +11,10 @@ from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.listing import Page
 from hagane.api.resource import REQUIRED, Attr
 from hagane.api.service import Route
-from hagane.api.types import Bool, Custom, Obj, Str
+from hagane.api.types import Bool, Custom, Int, Obj, Str
 from hagane.errors import Invalid, Unauthenticated
 from hagane.identity.base import NAME, REF, V3, IdentityResource, could_not_find, enforce, filters
+from hagane.identity.compliance import change, check_own, count
 from hagane.identity.domain import Domain
 from hagane.identity.domain_config import check_password, list_limit
 from hagane.identity.options import OF_USERS, options
@@ -52,6 +53,8 @@ class User(IdentityResource):
         Attr("password", _PASSWORD, write="cu", stored=False, shown=False),
         Attr("password_hash", Str(), shown=False, sort=False),
         Attr("password_expires_at", Str()),
+        Attr("failed_logins", Int(), shown=False, sort=False),
+        Attr("failed_at", Str(), shown=False, sort=False),
         Attr("options", options(OF_USERS), write="cu", default=dict),
         Attr("extra", Custom(), default=dict, shown=False),
     )
@@ -76,7 +79,9 @@ class User(IdentityResource):
         async def work(tx: Tx) -> Any:
             row = await self.create_row(request, tx, body)
             if hashed is not None:
-                await self.table.update(tx, {"id": row["id"]}, {"password_hash": hashed})
+                changes = await change(tx, row, hashed, own=False)
+                await self.table.update(tx, {"id": row["id"]}, changes)
+                row |= changes
             return (await self.present(request, [row], tx))[0]
 
         return json_response(201, self.one_answer(request, await self.db.write(work)))
@@ -89,7 +94,9 @@ class User(IdentityResource):
         async def work(tx: Tx) -> Any:
             row = await self.update_row(request, tx, request.params["id"], body)
             if "password" in body:
-                await self.table.update(tx, {"id": row["id"]}, {"password_hash": hashed})
+                changes = await change(tx, row, hashed, own=False)
+                await self.table.update(tx, {"id": row["id"]}, changes)
+                row |= changes
                 await revoke(tx, row["id"])
             return (await self.present(request, [row], tx))[0]
 
@@ -147,7 +154,8 @@ class User(IdentityResource):
         try:
             async with self.cloud.use(Throttle).attempt(key, address_of(request)):
                 right = await passwords.verify(given["original_password"], row["password_hash"] if row else None)
-                if row is None or not right or not row["enabled"]:
+                locked = row is not None and await count(self.db, row, right=right)
+                if row is None or not right or not row["enabled"] or locked:
                     raise Unauthenticated(_DENIED)
         except TooMany as error:
             raise Unauthenticated(_DENIED) from error
@@ -156,12 +164,12 @@ class User(IdentityResource):
                 "You cannot change your password at this time due to password policy disallowing password changes."
                 " Please contact your administrator to reset your password."
             )
-        await check_password(self.db, row["domain_id"], given["password"])
+        await check_own(self.db, passwords, row, given["password"])
         hashed = await passwords.hash(given["password"])
 
         async def work(tx: Tx) -> None:
             same = {"id": key, "password_hash": row["password_hash"]}
-            if not await self.table.update(tx, same, {"password_hash": hashed, "password_expires_at": None}):
+            if not await self.table.update(tx, same, await change(tx, row, hashed, own=True)):
                 raise Unauthenticated(_DENIED)
             await revoke(tx, key)
 

@@ -423,6 +423,17 @@ CREATE TABLE identity_oauth_nonce (
 
 CREATE INDEX identity_oauth_nonce_0 ON identity_oauth_nonce (timestamp);
 
+CREATE TABLE identity_password (
+  id TEXT NOT NULL,
+  user_id TEXT,
+  password_hash TEXT,
+  own BIGINT,
+  created_at TEXT,
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX identity_password_0 ON identity_password (user_id, created_at);
+
 CREATE TABLE identity_policy (
   id TEXT NOT NULL,
   type TEXT,
@@ -607,6 +618,8 @@ CREATE TABLE identity_user (
   default_project_id TEXT,
   password_hash TEXT,
   password_expires_at TEXT,
+  failed_logins BIGINT,
+  failed_at TEXT,
   options TEXT,
   extra TEXT,
   PRIMARY KEY (id)
