@@ -126,7 +126,8 @@ class Libvirt:
         gone = asyncio.ensure_future(self._link.run(migration.go, *way, bulk=True, seconds=COPY_SECONDS))
         try:
             while not (await asyncio.wait({gone}, timeout=1.0))[0]:
-                progress("migrate", await self._link.run(migration.percent, machine.id))
+                with contextlib.suppress(HaganeError):  # how far it is, nobody has to know
+                    progress("migrate", await self._link.run(migration.percent, machine.id))
             gone.result()
         finally:
             if not gone.done():
