@@ -74,6 +74,15 @@ def test_what_nodes_may_have_is_said() -> None:
     assert (told["baremetal"]["max_microversion"], told["baremetal"]["active_timeout"]) == ("1.115", 900)
 
 
+def test_what_passwords_must_be_like_is_said_if_it_is_enough_to_be_tested() -> None:
+    assert document(FACTS)["identity-feature-enabled"]["security_compliance"] is False
+    demands = {"lockout_failure_attempts": 2, "lockout_duration": 5, "unique_last_password_count": 2}
+    told = document(replace(FACTS, compliance=demands))
+    assert told["identity-feature-enabled"]["security_compliance"] is True
+    assert told["identity"]["user_lockout_duration"] == 5
+    assert told["identity"]["user_minimum_password_age"] == 0
+
+
 def test_as_a_file() -> None:
     lines = text(document(FACTS)).splitlines()
     assert "admin_password = pa$$$$word" in lines  # oslo.config halves them again

@@ -27,6 +27,7 @@ FLAVOR_OF_TOOLS = ("tempest.tools", 1, 192, 1)
 SHARED_VOLUMES = "tempest-multiattach"
 POOL = {"name": "tempest", "prefixes": ["10.200.0.0/16"], "default_prefixlen": 26, "shared": True, "is_default": True}
 DRIVERS = "/baremetal/v1/drivers?detail=true"
+COMPLIANCE = "/identity/v3/domains/default/config/security_compliance"
 NEWEST = {"OpenStack-API-Version": "baremetal latest"}
 SIMULATED_BYTES = 1 << 20  # what an image of a simulated cloud holds: nothing boots from it
 
@@ -89,6 +90,7 @@ def _facts(config: Config, session: Session, lines: list[str], file: Path, *, va
         baremetal=_current(session, "/baremetal/"),
         patience=_patience(config.baremetal),
         drivers=Session(config, system=True).call("GET", DRIVERS, headers=NEWEST)["drivers"],
+        compliance=session.call("GET", COMPLIANCE)["config"]["security_compliance"],
     )
 
 

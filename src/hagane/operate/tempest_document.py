@@ -81,6 +81,7 @@ class Facts:
     tools: tuple[str, str] | None = None  # an image with real network tools, and a flavor for it
     baremetal: dict[str, Any] = field(default_factory=dict)  # the version document's entry
     drivers: list[dict[str, Any]] = field(default_factory=list)  # of Nodes, in detail
+    compliance: dict[str, Any] = field(default_factory=dict)  # what the default domain demands of passwords
     patience: Section = field(default_factory=dict)  # seconds that a Node may take for what
 
 
@@ -91,12 +92,10 @@ def document(facts: Facts) -> dict[str, Section]:
         "oslo_concurrency": {"lock_path": f"{facts.folder}/lock"},
         "service_available": _available(facts),
         "auth": _auth(facts),
-        "identity": {
-            "uri_v3": f"{facts.url}/identity/v3", "region": facts.region,
-            "disable_ssl_certificate_validation": True,
-        },
+        "identity": _identity(facts),
         "identity-feature-enabled": {
-            "trust": True, "access_rules": True, "security_compliance": False, "domain_specific_drivers": False,
+            "trust": True, "access_rules": True, "domain_specific_drivers": False,
+            "security_compliance": bool(_compliance(facts)),
             "enforce_scope": True,
         },
         "enforce_scope": dict.fromkeys(SCOPED, True),
@@ -138,6 +137,20 @@ def _auth(facts: Facts) -> Section:
         "use_dynamic_credentials": True, "create_isolated_networks": True, "admin_username": "admin",
         "admin_password": facts.password, "admin_project_name": "admin", "admin_domain_name": "Default",
     }  # fmt: skip
+
+
+def _identity(facts: Facts) -> Section:
+    told: Section = {"uri_v3": f"{facts.url}/identity/v3", "region": facts.region,
+                     "disable_ssl_certificate_validation": True}  # fmt: skip
+    return told | _compliance(facts)
+
+
+def _compliance(facts: Facts) -> Section:
+    """What the domain of the tests' users demands of passwords, if it is all that Tempest wants to see in effect."""
+    names = ("lockout_failure_attempts", "lockout_duration", "unique_last_password_count")
+    if not all(facts.compliance.get(name) for name in names):
+        return {}
+    return {f"user_{name}": facts.compliance.get(name) or 0 for name in (*names, "minimum_password_age")}
 
 
 def _compute(facts: Facts) -> Section:
