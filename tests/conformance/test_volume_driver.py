@@ -344,3 +344,17 @@ async def test_monitors_and_keys_of_ceph(rbd: Rbd, tmp_path: Path) -> None:
     assert await driver.key() == "c2VjcmV0" and "c2VjcmV0" not in str(data)
     fixed = RbdVolumes("p", Client("u"), monitors=("192.0.2.1:3300",), command=rbd)
     assert (await fixed.connection(key))["data"]["hosts"] == ["192.0.2.1"]
+
+
+async def test_a_full_pool_of_ceph_is_refused_before_it_lets_anybody_wait(rbd: Rbd) -> None:
+    driver, key = RbdVolumes("p", Client("u"), command=rbd), new()
+    await driver.apply(Volume(key, 1))
+    assert [(await driver.space()).free_gb for _ in range(2)] == [90, 90] and rbd.counted == 1
+    rbd.free = 0
+    driver = RbdVolumes("p", Client("u"), command=rbd)
+    assert (await driver.space()).free_gb == 0
+    for wanted in (Volume(new(), 1), Snapshot(new(), key)):
+        with pytest.raises(DeviceFailed, match="The storage backend is full"):
+            await driver.apply(wanted)
+    await driver.apply(Absent("volume", key))
+    assert set(rbd.images) == {"other"}

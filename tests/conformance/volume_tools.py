@@ -100,6 +100,7 @@ class Rbd(Command):
     def __init__(self) -> None:
         self.images = {"other": Image(GIB)}
         self.trash: dict[str, tuple[str, Image]] = {}
+        self.free, self.counted = 90 * GIB, 0
 
     async def __call__(self, *words: str, seconds: float = 0) -> str:
         given, rest = options(words[1:], "--long", "--no-progress")
@@ -168,7 +169,8 @@ class Rbd(Command):
 
     def _ceph(self, rest: list[str]) -> str:
         if rest == ["df", "detail"]:
-            return json.dumps({"pools": [{"name": "p", "stats": {"max_avail": 90 * GIB, "stored": 10 * GIB}}]})
+            self.counted += 1
+            return json.dumps({"pools": [{"name": "p", "stats": {"max_avail": self.free, "stored": 10 * GIB}}]})
         assert rest == ["mon", "dump"]
         return json.dumps({"mons": [{"public_addr": "10.0.0.1:6789/0"}, {"public_addr": "[fd00::2]:6789/0"}]})
 

@@ -28,6 +28,7 @@ ALONE = ("fast-diff", "object-map", "exclusive-lock")
 FEATURES = ",".join(("layering", *reversed(ALONE)))
 OURS = (VOLUME, SNAPSHOT, TEMP)
 LOOK = 6.0  # seconds for an answer that shows that Ceph is well
+COUNT = 30.0  # seconds between looks at how full the pool is
 PURGE = 24 * 3600.0  # seconds for the bytes of one image to go
 FRESH = 300.0  # seconds for which it is believed where the monitors are
 _SECRETS = UUID("0f2b9a1e-6c1d-4a53-9a0e-8f6a3d5c7b42")
@@ -44,7 +45,8 @@ class RbdVolumes(BlockVolumes):
         super().__init__(command)
         self._pool, self._client, self._fixed = pool, client, monitors
         self._monitors: tuple[float, list[str]] = (0.0, [])
-        self._free = 1  # bytes, as last seen
+        self._free, self._used = 1, 0  # bytes, as last seen
+        self._counted = -COUNT
         self.secret = str(uuid5(_SECRETS, f"{client.conf} {client.user}"))
         """By this id a connection says whose key it needs."""
 
@@ -177,17 +179,25 @@ class RbdVolumes(BlockVolumes):
     # -- for whoever uses it -----------------------------------------------------------------------------------------
 
     async def space(self) -> Space:
-        """Asks an OSD, too: the monitors answer for a cluster that can neither read nor write."""
+        """An OSD is asked each time: the monitors answer for a cluster that can neither read nor write. `ceph` is a
+        Python program, and costs ten times as much as `rbd`: it counts now and then."""
         probe = self._rbd("namespace", "ls", seconds=LOOK + 1, wait=LOOK)
-        told, _ = await asyncio.gather(self._ceph("df", "detail"), probe)
+        if time.monotonic() - self._counted < COUNT:
+            await probe
+        else:
+            await asyncio.gather(self._count(), probe)
+        can = {"thin_provisioning_support": True, "multiattach": True}
+        return Space(round((self._free + self._used) / GIB, 2), round(self._free / GIB, 2), can)
+
+    async def _count(self) -> None:
+        told = await self._ceph("df", "detail")
         try:
             stats = {row["name"]: row["stats"] for row in told["pools"]}[self._pool]
             free, used, quota = stats["max_avail"], stats["stored"], stats.get("quota_bytes") or 0
         except KeyError as error:
             raise Unavailable(f"Ceph says nothing of the pool {self._pool}.", detail=str(told)[:500]) from error
-        self._free = max(0, min(free, quota - used) if quota else free)
-        can = {"thin_provisioning_support": True, "multiattach": True}
-        return Space(round((self._free + used) / GIB, 2), round(self._free / GIB, 2), can)
+        self._free, self._used = max(0, min(free, quota - used) if quota else free), used
+        self._counted = time.monotonic()
 
     def _room(self) -> None:
         """Ceph lets whoever writes to a full pool wait until there is room."""
