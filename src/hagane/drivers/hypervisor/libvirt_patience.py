@@ -1,7 +1,8 @@
 """Pauses between tries that stop a guest while they last.
 
 QEMU opens a volume with everything else standing still. One whose target or monitors do not answer would be tried again
-at once and stop the guest nearly all the time; so after a try that took long there is none for three times as long.
+at once and stop the guest nearly all the time; so after a try that took long there is none for three times as long, or
+for a quarter of a minute, as what is mended should be noticed soon.
 """
 
 import time
@@ -9,7 +10,7 @@ from collections.abc import Awaitable
 
 from hagane.errors import Unavailable
 
-PAUSE = 3.0  # times as long as the try
+PAUSE, LONGEST = 3.0, 15.0  # times as long as the try; seconds
 Key = tuple[str, str]
 
 
@@ -34,5 +35,5 @@ class Patience:
         except Unavailable as error:
             now = time.monotonic()
             self._later = {one: last for one, last in self._later.items() if last[0] > now}
-            self._later[key] = (now + PAUSE * (now - began), error)
+            self._later[key] = (now + min(LONGEST, PAUSE * (now - began)), error)
             raise
