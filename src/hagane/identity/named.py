@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hagane.api.http import Request
+from hagane.api.http import Request, Response
 from hagane.api.service import Route
 from hagane.api.types import Str
 from hagane.errors import Conflict
 from hagane.identity.base import IdentityResource, enforce
-from hagane.state.database import Row, Tx
+from hagane.state.database import Row
 
 KEY = Str(64, min=1)
 
 
 class Named(IdentityResource):
-    """Base of such resources. They keep no attribute that they do not know."""
+    """Base of such resources. They keep no attribute that they do not know; who may not make them hears that first."""
 
     verbs = frozenset({"list", "show", "update", "delete"})
 
@@ -23,9 +23,13 @@ class Named(IdentityResource):
                     status=201, body=self.body_type("c"))  # fmt: skip
         return [*super().routes(), put]
 
-    async def create_row(self, request: Request, tx: Tx, body: dict[str, Any]) -> Row:
+    async def create(self, request: Request) -> Response:
         enforce(request, self.rule("create"))
-        return await super().create_row(request, tx, body)
+        return await super().create(request)
+
+    async def update(self, request: Request) -> Response:
+        enforce(request, self.rule("update"))
+        return await super().update(request)
 
     def parse_create(self, request: Request, body: dict[str, Any]) -> Row:
         key = KEY.check("id", request.params["id"])
