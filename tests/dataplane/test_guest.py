@@ -163,7 +163,5 @@ async def test_packages_come_whole_with_what_they_depend_on(tmp_path: Path) -> N
     key, public = keypair(tmp_path)
     metadata(tmp_path, "", public_keys={"k": public})
     async with boot(more.path, tmp_path) as machine:
-        said = await machine.ssh(
-            key, "bash -c 'echo $BASH_VERSION'; nc --version 2>&1; tcpdump --version; ls -l /bin/sh"
-        )
-    assert said.startswith("5.") and "Ncat: Version" in said and "libpcap version" in said and "busybox" in said
+        said = await machine.ssh(key, "sudo sh -c 'echo $BASH_VERSION; nc --version 2>&1'; tcpdump --version")
+    assert said.startswith("5.") and "Ncat: Version" in said and "libpcap version" in said

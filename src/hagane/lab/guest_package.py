@@ -46,14 +46,19 @@ def install(root: Path, packages: list[Path], scratch: Path) -> None:
         (root / "bin/nc").unlink(missing_ok=True)
         (root / "bin/nc").symlink_to("ncat")
     if (root / "bin/bash").exists():
-        _log_in_with_bash(root)
+        _use_bash(root)
 
 
-def _log_in_with_bash(root: Path) -> None:
-    """busybox's shell runs busybox's own programs, whatever else is in the path."""
+def _use_bash(root: Path) -> None:
+    """busybox's shell runs busybox's own programs, whatever else is in the path: so it is the boot's alone."""
     users = root / "etc/passwd"
     users.write_text(users.read_text().replace(":/bin/sh\n", ":/bin/bash\n"))
     (root / "etc/shells").write_text("/bin/sh\n/bin/bash\n")
+    (root / "bin/sh").unlink()
+    (root / "bin/sh").symlink_to("bash")
+    for script in (root / "etc/hagane").iterdir():
+        if not (root / "bin" / script.name).is_symlink():  # else a user's command
+            script.write_text(script.read_text().replace("#!/bin/sh\n", "#!/bin/busybox sh\n", 1))
 
 
 def _files(scratch: Path) -> Iterator[tuple[Path, str]]:
