@@ -1,5 +1,6 @@
 """Live migrations: the machine runs all the time, and afterwards all that it has is on the other Host."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from hagane.drivers.hypervisor.base import Power, Seen
 from hagane.drivers.hypervisor.sim_knobs import Delays
+from hagane.errors import Unavailable
 from hagane.reconcile.server_live import Place, Sight, place_of
 from tests.scenarios.server_world import V21, World, beside, world
 from tests.scenarios.test_server_faults import action, delete
@@ -126,13 +128,15 @@ async def test_cancelled(tmp_path: Path) -> None:
 
 async def test_in_a_hurry(tmp_path: Path) -> None:
     async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
-        server_id, _, dest = await begin(w)
+        server_id, source, dest = await begin(w)
         await go(w, server_id)
         migration = await under_way(w, server_id)
+        w.hosts[source].faults.fail("hurry", Unavailable("not now"))
         one = f"{V21}/servers/{server_id}/migrations/{migration['id']}/action"
         assert (await w.admin.post(one, json={"force_complete": None})).status_code == 202
         shown = await w.settled(server_id)
         assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", dest)
+        assert (w.hosts[source].faults.calls["hurry"], w.hosts[source].faults.calls["migrate"]) == (2, 1)
         assert (await w.admin.post(one, json={"force_complete": None})).status_code == 400
         await end(w, server_id)
 
@@ -144,6 +148,45 @@ async def test_deleted_on_its_way(tmp_path: Path) -> None:
         await under_way(w, server_id)
         await end(w, server_id)
         assert await statuses(w) == [("live-migration", "cancelled")]
+
+
+async def test_it_goes_off_on_its_way(tmp_path: Path) -> None:
+    """A guest that shuts itself down is not started again."""
+    async with world(tmp_path, hosts=("a", "b"), delays=replace(SLOW, migrate=1.0)) as w:
+        server_id, source, _ = await begin(w)
+        await go(w, server_id)
+        await under_way(w, server_id)
+        w.hosts[source].happen(server_id, Power.OFF)
+        await w.settled(server_id)
+        await w.pass_over()
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("SHUTOFF", source)
+        assert (await where(w, server_id), await claims(w)) == ({source: Power.OFF}, [(source, 1)])
+        assert await statuses(w) == [("live-migration", "error")]
+        await end(w, server_id)
+
+
+async def test_the_new_host_is_lost_when_it_has_arrived(tmp_path: Path) -> None:
+    """The Server is there, as its old Host has forgotten it: nobody takes what is there for rubbish later."""
+    async with world(tmp_path, hosts=("a", "b"), delays=replace(SLOW, migrate=1.0)) as w:
+        server_id, _, dest = await begin(w)
+        await go(w, server_id)
+        await under_way(w, server_id)
+        faults = w.hosts[dest].faults
+        faults.fail("read", Unavailable("no answer"), times=None)
+        faults.fail("receive", Unavailable("no answer"), after=True)
+
+        async def over() -> bool:
+            return (await w.row(server_id))["task_state"] is None
+
+        await w.until(over)
+        assert (await w.row(server_id))["host"] == dest and await claims(w) == [(dest, 1)]
+        faults.clear()
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", dest)
+        await w.pass_over()
+        assert await where(w, server_id) == {dest: Power.ON}
+        await end(w, server_id)
 
 
 async def test_another_process_goes_on(tmp_path: Path) -> None:
@@ -177,7 +220,11 @@ NONE, SILENT = Sight(known=True), Sight()
         ("on", SILENT, NONE, Place.UNKNOWN),
         ("on", SILENT, PAUSED, Place.UNKNOWN),
         ("on", PAUSED, NONE, Place.HERE),
+        ("on", NONE, SILENT, Place.THERE),  # it is forgotten here when it has arrived
+        ("on", NONE, OFF, Place.THERE),  # and has been switched off since
+        ("on", OFF, SILENT, Place.UNKNOWN),
         ("on", OFF, NONE, Place.NOWHERE),
+        ("on", OFF, PAUSED, Place.NOWHERE),  # half of it was left there
         ("on", NONE, NONE, Place.NOWHERE),
         ("paused", PAUSED, PAUSED, Place.HERE),
         ("paused", NONE, PAUSED, Place.THERE),

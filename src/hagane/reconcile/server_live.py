@@ -65,14 +65,17 @@ class Place(Enum):
 
 def place_of(power: str, here: Sight, there: Sight) -> Place:
     """Pure. `power` is what is wanted of it: "on" or "paused". While a machine arrives, it stands still there; one that
-    may have gone on there is not let go on here."""
+    may have gone on there is not let go on here. Its old Host forgets it when it has arrived, and not before: so what
+    the new one has, whether it runs or not, is whole then, and half a machine as long as the old one knows it."""
     if there.seen is not None and there.seen.power is Power.ON:
         return Place.THERE
+    if here.known and here.seen is None:
+        return Place.NOWHERE if there.known and there.seen is None else Place.THERE
     if here.up and (there.known or (here.seen is not None and here.seen.power.value == power)):
         return Place.HERE
     if not (here.known and there.known):
         return Place.UNKNOWN
-    return Place.THERE if there.up else Place.NOWHERE
+    return Place.NOWHERE
 
 
 def is_going(row: Row) -> bool:
@@ -95,7 +98,7 @@ class LiveMoves:
         if where is Place.THERE:
             return await self._arrived(row)
         if where is Place.NOWHERE:
-            return await self.undo(row, DeviceFailed("The machine does not run any more."))
+            return await self.undo(row, DeviceFailed("The machine does not run any more."), off=True)
         if row["move"].get("abort"):
             return await self.undo(row, DeviceFailed("The live migration was cancelled."), status="cancelled")
         if clock.wall() > deadline:
@@ -141,8 +144,9 @@ class LiveMoves:
         try:
             while not (await asyncio.wait({carried}, timeout=LOOK_SECONDS))[0]:
                 if not hurried and await self._is_forced(row):
-                    await source.driver.hurry(row["id"])
-                    hurried = True
+                    with contextlib.suppress(HaganeError):  # it is asked again in a second
+                        await source.driver.hurry(row["id"])
+                        hurried = True
             carried.result()
         finally:
             carried.cancel()
@@ -160,22 +164,28 @@ class LiveMoves:
             return await self._arrived(row)
         if where is Place.UNKNOWN:
             return Wait(AGAIN, f"{error.message} The machine is {where.value}.")
-        return await self.undo(row, error, steps)
+        return await self.undo(row, error, steps, off=where is Place.NOWHERE)
 
     async def _arrived(self, row: Row, steps: Steps | None = None) -> Outcome:
-        """It runs there. What the old Host still has of it goes; so does its way to the volumes."""
+        """It is there. What the old Host still has of it goes; so does its way to the volumes."""
         if steps is None:  # nobody saw it arrive: not all may be done
             steps = Steps(row)
             await self._clear(row["host"], row["id"])
-        await self._volumes.connect(row | {"host": row["move"]["to"]})
+        try:
+            await self._volumes.connect(row | {"host": row["move"]["to"]})
+        except DeviceFailed as error:  # where it is does not depend on that; it is told when the machine is looked at
+            log.warning("server %s has gone to %s without a volume: %s", row["id"], row["move"]["to"], error.message)
         await self._db.write(lambda tx: _arrive(tx, row, steps))
         return Wait(0.0, "It is looked at where it is now.")
 
-    async def undo(self, row: Row, error: HaganeError, steps: Steps | None = None, *, status: str = "error") -> Outcome:
-        """It came to nothing: the Server stays where it is, and says why unless somebody wanted that."""
+    async def undo(
+        self, row: Row, error: HaganeError, steps: Steps | None = None, *, status: str = "error", off: bool = False
+    ) -> Outcome:
+        """It came to nothing: the Server stays where it is, and says why unless somebody wanted that. `off`: by itself,
+        so it is not started again."""
         steps = steps or Steps(row)
         await self._leave(row)
-        await self._db.write(lambda tx: _stay(tx, row, steps, error, status))
+        await self._db.write(lambda tx: _stay(tx, row, steps, error, status, off=off))
         return Wait(0.0, error.message)
 
     async def forget(self, row: Row) -> None:
@@ -223,9 +233,11 @@ async def _set_out(tx: Tx, row: Row) -> None:
     await nic.going(tx, row, row["move"]["to"])
 
 
-def _over(row: Row) -> dict[str, Any]:
-    """That nothing goes on any more; what the machine is now, is looked at by the plan of any change."""
-    return {"task_state": None, "move": None, "old_host": None, "generation": row["generation"] + 1}
+def _over(row: Row, *, off: bool = False) -> dict[str, Any]:
+    """That nothing goes on any more. The machine is brought to its row, as after any change; the row of one that went
+    `off` by itself is brought to the machine."""
+    last = {"observed_generation": row["generation"]} if off else {"generation": row["generation"] + 1}
+    return {"task_state": None, "move": None, "old_host": None} | last
 
 
 async def _arrive(tx: Tx, row: Row, steps: Steps) -> None:
@@ -237,8 +249,8 @@ async def _arrive(tx: Tx, row: Row, steps: Steps) -> None:
         await work.wake(tx, KIND, row["id"])
 
 
-async def _stay(tx: Tx, row: Row, steps: Steps, error: HaganeError, status: str) -> None:
-    changes = _over(row)
+async def _stay(tx: Tx, row: Row, steps: Steps, error: HaganeError, status: str, *, off: bool) -> None:
+    changes = _over(row, off=off)
     if status == "error":
         changes["fault"] = fault(500, error.message, error.detail or error.message, clock.now())
     if await store_row(tx, row, changes):
