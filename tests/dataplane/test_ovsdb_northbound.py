@@ -270,8 +270,9 @@ async def test_sync_and_status(central: Central) -> None:
         assert sb.chassis()[0].confirmed_at == 1.7e9
         await eventually(lambda: nb._global()[0]["hv_cfg"] == goal)
 
-        central.sbctl("chassis-del", "hv1")
-        await eventually(lambda: sb.chassis() == [])
+        await sb.forget("hv1")
+        assert (sb.chassis(), len(sb.replica.table("Chassis_Private"))) == ([], 0)
+        await sb.forget("hv1")  # and once more changes nothing
         status = sb.port(P1)
         assert status is not None
         assert status.chassis is None

@@ -1,7 +1,7 @@
 """Agents and availability zones: the chassis of OVN, as clients of the agent API know them.
 
 This service has no agents of its own. Who watches the Southbound database provides Chassis; where nobody does, there
-are none to tell of. All that can be written is an agent's description: a chassis takes part as long as it runs.
+are none to tell of. An agent can be described, and a dead one deleted: that is intent, a row, which wakes "chassis".
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import NAMESPACE_URL, uuid5
 
-from hagane.api.http import Request, Response, json_response
+from hagane.api.http import Request, Response, empty, json_response
 from hagane.api.policy import Policy
 from hagane.api.service import Route
 from hagane.cloud import Cloud
 from hagane.network.attr import ROOT
 from hagane.network.errors import bad_request, error
 from hagane.network.value import Text, truth
-from hagane.state.database import Tx
+from hagane.state import work
+from hagane.state.database import Row, Tx
 from hagane.state.table import Column, Table
 
 
@@ -56,8 +57,15 @@ def check_zones(cloud: Cloud, hints: Sequence[str]) -> None:
             raise error("AvailabilityZoneNotFound", zone=zone)
 
 
-AGENT = Table("network_agent", (Column("id", key=True), Column("description")))
-"""What administrators say of agents, by the agent's id; kept while the agent is away."""
+AGENT = Table(
+    "network_agent",
+    (Column("id", key=True), Column("chassis"), Column("description"), Column("removed", "bool")),
+    ("chassis",),
+)
+"""What administrators say of agents, kept while these are away; and which of them are to be taken out of OVN."""
+
+
+_SILENT: Row = {"description": "", "removed": False}
 
 
 def view(each: ChassisInfo, description: str = "") -> dict[str, Any]:
@@ -109,43 +117,51 @@ class Agents:
 
     async def index(self, request: Request) -> Response:
         found = chassis(self._cloud) if request.allowed("get_agent") else ()
-        said = {row["id"]: row["description"] for row in await AGENT.select(self._db)} if found else {}
-        views = [view(each, said.get(agent_id(each), "")) for each in found]
+        said = {row["id"]: row for row in await AGENT.select(self._db)} if found else {}
+        known = [(each, said.get(agent_id(each), _SILENT)) for each in found]
+        views = [view(each, row["description"]) for each, row in known if not row["removed"]]
         return json_response(200, {"agents": selected(request, views, _FILTERS)})
 
     async def show(self, request: Request) -> Response:
-        return json_response(200, {"agent": await self._view(self._found(request))})
+        each, row = await self._found(request)
+        return json_response(200, {"agent": view(each, row["description"])})
 
-    def _found(self, request: Request) -> ChassisInfo:
+    async def _found(self, request: Request) -> tuple[ChassisInfo, Row]:
+        key = request.params["id"]
         for each in chassis(self._cloud):
-            if agent_id(each) == request.params["id"] and request.allowed("get_agent"):
-                return each
-        raise error("AgentNotFound", id=request.params["id"])
-
-    async def _view(self, each: ChassisInfo) -> dict[str, Any]:
-        said = await AGENT.get(self._db, id=agent_id(each))
-        return view(each, said["description"] if said else "")
+            if agent_id(each) == key and request.allowed("get_agent"):
+                row = await AGENT.get(self._db, id=key) or _SILENT | {"id": key, "chassis": each.name}
+                if not row["removed"]:
+                    return each, row
+        raise error("AgentNotFound", id=key)
 
     async def update(self, request: Request) -> Response:
-        each = self._found(request)
+        each, row = await self._found(request)
         self._may(request, "update_agent")
         description = _change(await request.json())
         if description is not None:
-            row = {"id": agent_id(each), "description": description}
-
-            async def act(tx: Tx) -> None:
-                await AGENT.delete(tx, {"id": row["id"]})
-                if description:
-                    await AGENT.insert(tx, row)
-
-            await self._db.write(act)
-        return json_response(200, {"agent": await self._view(each)})
+            row = await self._write(row | {"description": description})
+        return json_response(200, {"agent": view(each, row["description"])})
 
     async def delete(self, request: Request) -> Response:
-        """A chassis comes and goes by itself: ovn-controller takes its row away when it ends in good order."""
-        each = self._found(request)
+        """A chassis that lives takes part, whatever its row says, and makes its row anew: only a dead one can go."""
+        each, row = await self._found(request)
         self._may(request, "delete_agent")
-        raise error("AgentInUse", id=agent_id(each), chassis=each.name)
+        if each.alive:
+            raise error("AgentInUse", id=agent_id(each), chassis=each.name)
+        await self._write(row | {"removed": True}, request_id=request.id)
+        return empty(204)
+
+    async def _write(self, row: Row, *, request_id: str | None = None) -> Row:
+        async def act(tx: Tx) -> None:
+            await AGENT.delete(tx, {"id": row["id"]})
+            if row["description"] or row["removed"]:
+                await AGENT.insert(tx, row)
+            if row["removed"]:
+                await work.wake(tx, "chassis", row["chassis"], request_id=request_id)
+
+        await self._db.write(act)
+        return row
 
     def _may(self, request: Request, rule: str) -> None:
         self._policy.enforce(rule, request.caller.creds, {"project_id": request.caller.project_id})

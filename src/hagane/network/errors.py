@@ -150,8 +150,7 @@ _CONFLICT = {
     "DuplicateSecurityGroupRuleInPost": "Duplicate Security Group Rule in POST.",
     "AddressGroupInUse": "Address group {id} is in use on one or more security group rules.",
     "AgentInUse": (
-        "Agent {id} is the chassis {chassis} of OVN: it goes when ovn-controller ends there, or by `ovn-sbctl "
-        "chassis-del`."
+        "Agent {id} is the chassis {chassis} of OVN, which is alive: it goes when ovn-controller ends there."
     ),
     "QosPolicyInUse": "QoS Policy {id} is used by {object_type} {object_id}.",
     "QoSPolicyDefaultAlreadyExists": "A default QoS policy exists for project {project_id}.",

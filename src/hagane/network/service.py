@@ -25,6 +25,7 @@ kind              key        rows to read
                              members: `port_security_group` (port_id). Rules of others that name it: remote_group_id.
                              `network_log` rows (enabled) that hear of it: log_row.py.
 "group"           "drop"     the group of all Ports with port security, which drops what no rule allows, and logs of it.
+"chassis"         name       `network_agent` (removed): a dead chassis that an administrator deleted as an agent.
 
 `generation` is the API's revision_number: raised by every change of intent.
 """

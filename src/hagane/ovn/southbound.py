@@ -1,4 +1,5 @@
-"""OVN's Southbound database, read only: which chassis there are, do they keep up, and where each port is plugged.
+"""OVN's Southbound database: which chassis there are, do they keep up, and where each port is plugged. It is read only,
+but for chassis that are gone for good.
 
 A chassis confirms each new `nb_cfg` of the Northbound database once its flows are in place. So one that does not
 confirm is dead, cut off or overloaded; `ChassisStatus.silent` says for how long, by our own clock. Raise `nb_cfg` from
@@ -13,6 +14,7 @@ from hagane.ovn.connection import Tls
 from hagane.ovn.replica import Replica
 from hagane.ovn.row import Row
 from hagane.ovn.table import Kind
+from hagane.ovn.transaction import Delete
 from hagane.ovn.wire import UUID
 
 _TABLES = {
@@ -22,6 +24,8 @@ _TABLES = {
     "Encap": ("type", "ip", "chassis_name"),
     "Port_Binding": ("logical_port", "type", "chassis", "additional_chassis", "requested_chassis", "up", "tunnel_key"),
 }
+
+_OF_CHASSIS = ("Chassis", "Chassis_Private")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Southbound:
         """All chassis, by name."""
         rows = self.replica.table("Chassis").values()
         return sorted((self._chassis_status(row) for row in rows), key=lambda status: status.name)
+
+    async def forget(self, chassis: str) -> None:
+        """Delete a chassis by its name, as its ovn-controller would have done it. Raises DeviceFailed, Unavailable."""
+        rows = [
+            (t, row["_uuid"]) for t in _OF_CHASSIS for row in self.replica.table(t).values() if row["name"] == chassis
+        ]
+        if rows:
+            await self.replica.transact([Delete(table, row_id) for table, row_id in rows])
 
     def port(self, logical_port: str) -> PortStatus | None:
         """None while ovn-northd has not seen the port yet (or any more)."""

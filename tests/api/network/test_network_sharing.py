@@ -1,12 +1,15 @@
 """RBAC, tags, pages, quotas: what is the same for all resources."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from hagane.reconcile.ovn.engine import ChassisSeen
+from hagane.reconcile.ovn.part import NetworkPart
 from tests.api.network.net import ROOT, ZERO, Net, external
 from tests.api.people import person
 from tests.support import Running, running_cloud
@@ -308,7 +311,7 @@ def test_an_agent_is_described_and_no_more(root: Net, alice: Net) -> None:
     text = "OVN agent status cannot be updated"
     root.refused("PUT", path, {"agent": {"admin_state_up": False}}, 400, "BadRequest", text)
     root.refused("PUT", path, {"agent": {"host": "x"}}, 400, "HTTPBadRequest", "Cannot update read-only attribute host")
-    root.refused("DELETE", path, None, 409, "AgentInUse", "it goes when ovn-controller ends there")
+    root.refused("DELETE", path, None, 409, "AgentInUse", "which is alive: it goes when ovn-controller ends there")
     root.refused("DELETE", f"/agents/{ZERO}", None, 404, "AgentNotFound")
     alice.refused("PUT", path, {"agent": {"description": ""}}, 404, "AgentNotFound")
     assert root.ask("PUT", path, {"agent": {"description": None}})["agent"]["description"] == ""
@@ -327,3 +330,20 @@ def test_an_operator_gives_all_projects_other_limits(tmp_path: Path) -> None:
         net.make("router", name="two")
         alice.http.close()
         admin.close()
+
+
+def test_a_dead_agent_is_taken_out_of_ovn(root: Net, alice: Net, cloud: Running) -> None:
+    ovn = cloud.hagane.cloud.use(NetworkPart).ovn
+    dead = ChassisSeen("c5a2a2c8-0000-4000-8000-000000000009", "gone", alive=False)
+    ovn.chassis().append(dead)
+    path = f"/agents/{dead.name}"
+    assert root.get(path)["agent"]["alive"] is False
+    alice.refused("DELETE", path, None, 404, "AgentNotFound")
+    root.ask("DELETE", path, status=204)
+    root.refused("DELETE", path, None, 404, "AgentNotFound")
+    assert dead.name not in {agent["id"] for agent in root.get("/agents")["agents"]}
+    cloud.settle()
+    assert dead not in ovn.chassis()
+    ovn.chassis().append(replace(dead, alive=True))  # its machine came back after all
+    assert root.get(path)["agent"]["alive"] is True
+    ovn.chassis().pop()

@@ -85,6 +85,10 @@ class Ovn(Protocol):
 
     def chassis(self) -> list[ChassisSeen]: ...
 
+    async def forget_chassis(self, name: str) -> None:
+        """Take a chassis that is gone for good out of OVN. Raises DeviceFailed, Unavailable."""
+        ...
+
     def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
         """Be told of ports that came up or went down, owners whose rows a stranger changed, changes of chassis."""
         ...
@@ -167,6 +171,9 @@ class RealOvn:
 
     def chassis(self) -> list[ChassisSeen]:
         return [_seen(status) for status in self._sb.chassis()]
+
+    async def forget_chassis(self, name: str) -> None:
+        await self._sb.forget(name)
 
     def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
         self._sb.on_port(port)
@@ -306,6 +313,9 @@ class SimOvn:
 
     def chassis(self) -> list[ChassisSeen]:
         return self._chassis
+
+    async def forget_chassis(self, name: str) -> None:
+        self._chassis = [each for each in self._chassis if each.name != name]
 
     def listen(self, port: Callable[[str], None], owner: Callable[[str], None], chassis: Callable[[], None]) -> None:
         self._listeners.append(port)

@@ -26,6 +26,7 @@ from hagane.network.security_group_row import GROUP
 from hagane.reconcile.devices import Devices
 from hagane.reconcile.ovn import group
 from hagane.reconcile.ovn.agents import OvnChassis
+from hagane.reconcile.ovn.chassis import ChassisReconciler
 from hagane.reconcile.ovn.engine import ChassisSeen, Ovn, RealOvn, SimOvn
 from hagane.reconcile.ovn.reconciler import OvnReconciler
 from hagane.reconcile.ovn.rows import Compiler
@@ -68,7 +69,8 @@ class NetworkPart:
         }
         self._by_kind = {kind: OvnReconciler(kind, self.ovn, make) for kind, make in makers.items()}
         self._compiler = compiler
-        self.reconcilers = [*self._by_kind.values(), OvnReconciler("group", self.ovn, compiler.drop)]
+        self.reconcilers = [*self._by_kind.values(), OvnReconciler("group", self.ovn, compiler.drop),
+                            ChassisReconciler(cloud.db, self.ovn)]  # fmt: skip
         self._ports: set[str] = set()
         self._owners: set[str] = set()
         self._chassis_changed = False

@@ -804,9 +804,13 @@ CREATE INDEX network_1 ON network (name);
 
 CREATE TABLE network_agent (
   id TEXT NOT NULL,
+  chassis TEXT,
   description TEXT,
+  removed BIGINT,
   PRIMARY KEY (id)
 );
+
+CREATE INDEX network_agent_0 ON network_agent (chassis);
 
 CREATE TABLE network_freed (
   pool TEXT NOT NULL,
