@@ -53,6 +53,7 @@ async def complete(tx: Tx, row: Row, network: Row) -> None:
     """Fill a new port in: addresses, MAC address, security groups, binding. Takes what it needs."""
     row["mac_address"] = await port_row.new_mac(tx, network["id"], row.get("mac_address"))
     subnets = await subnet_row.of_network(tx, network["id"])
+    row["ip_allocation"] = "none" if row.get("fixed_ips") == [] else "immediate"
     row["fixed_ips"] = await address.allocate(tx, row, row.get("fixed_ips"), subnets)
     trusted = row["device_owner"].startswith("network:")
     if row.get("port_security_enabled") is None:

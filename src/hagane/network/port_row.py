@@ -21,6 +21,7 @@ ATTRS = (
     Attr("status", Text()),
     Attr("mac_address", Checked(rule=mac_or_none, kind="text"), write="cu", default=UNSET, rule=True),
     Attr("fixed_ips", Checked(rule=fixed_ips), write="cu", default=UNSET, rule=True, filter=False),
+    Attr("ip_allocation", Text()),
     Attr("device_id", Text(255), write="cu", default="", rule=True),
     Attr("device_owner", Text(255), write="cu", default="", rule=True),
     Attr("security_groups", Checked(rule=ids), write="cu", default=UNSET, filter=False),

@@ -10,7 +10,7 @@ OWN = {
     "id", "name", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
     "network_id", "admin_state_up", "status", "mac_address", "fixed_ips", "device_id", "device_owner",
     "security_groups", "allowed_address_pairs", "extra_dhcp_opts", "port_security_enabled", "binding:vnic_type",
-    "dns_name", "dns_domain", "dns_assignment", "propagate_uplink_status", "qos_policy_id",
+    "ip_allocation", "dns_name", "dns_domain", "dns_assignment", "propagate_uplink_status", "qos_policy_id",
 }  # fmt: skip
 BINDING = {"binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"}
 
@@ -55,7 +55,9 @@ def test_addresses_may_be_chosen(alice: Net, wired: Any) -> None:
     alice.refused("POST", "/ports", body, 409, "IpAddressAlreadyAllocated", text)
     both = alice.port(network, fixed_ips=[{"ip_address": "10.0.0.51"}, {"subnet_id": subnet["id"]}])
     assert len(both["fixed_ips"]) == 2
-    assert alice.port(network, fixed_ips=[])["fixed_ips"] == []
+    bare = alice.port(network, fixed_ips=[])
+    assert (bare["fixed_ips"], bare["ip_allocation"]) == ([], "none")
+    assert alice.port(network)["ip_allocation"] == "immediate"
 
 
 BAD: list[tuple[dict[str, Any], int, str, str]] = [

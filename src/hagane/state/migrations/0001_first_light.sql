@@ -1119,6 +1119,7 @@ CREATE TABLE port (
   status TEXT,
   mac_address TEXT,
   fixed_ips TEXT,
+  ip_allocation TEXT,
   device_id TEXT,
   device_owner TEXT,
   security_groups TEXT,
