@@ -108,3 +108,17 @@ def test_texts_reach_nothing_but_data() -> None:
     assert fill("{node.driver_info.password} {{x}}", context) == "****** {x}"
     for text in ("{node.__class__}", "{item.a.append}", "{nobody}", "{0}", "{}", "{item!r}", "{item:>9}"):
         assert fill(text, context) == text
+
+
+@pytest.mark.parametrize("regex", ["(a+)+b", "a{99999999999999999999}", "(" * 5000 + ")" * 5000])
+def test_an_expression_that_cannot_be_used_stops_nothing_else(regex: str) -> None:
+    condition = {"op": "contains", "args": {"value": "a" * 60, "regex": regex}}
+    with pytest.raises(Invalid, match=r"rule r0: (TooLong|OverflowError|RecursionError)"):
+        apply([rule([log("x")], [condition])], subject())
+
+
+def test_a_text_does_not_grow_without_end() -> None:
+    twice = {"path": "x", "value": "{plugin_data.x}{plugin_data.x}"}
+    begin = {"op": "set-plugin-data", "args": {"path": "x", "value": "12345678"}}
+    with pytest.raises(Invalid, match="rule r0: A text has become longer than 65536 letters"):
+        apply([rule([begin, {"op": "set-plugin-data", "args": twice, "loop": list(range(1, 60))}])], subject())

@@ -9,10 +9,12 @@ what it names. Unlike Python's own formatting they reach nothing but data. What 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from typing import Any
 
+from hagane.api.cpu import TooLong, at_most
 from hagane.baremetal.node_secret import masked
 from hagane.errors import HaganeError, Invalid
 
@@ -21,6 +23,10 @@ _FIELD = re.compile(r"\{([A-Za-z_][\w-]*(?:\.[\w-]+|\[[^\[\]{}]+\])*)\}|\{\{|\}\
 _KEY = re.compile(r"\.([\w-]+)|\[([^\[\]]+)\]")
 HIDDEN = frozenset({"password", "auth_token", "bmc_password"})
 EMPTY = ("", "None", "[]", "{}")
+SECONDS = 2.0  # of the processor's time for one rule
+LONGEST = 65536  # letters of a text that was filled in
+_WRONG = (Invalid, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, re.error, TooLong)
+"""What a rule can run into by its own fault."""
 
 
 class Refused(HaganeError):
@@ -73,13 +79,14 @@ def apply(rules: Sequence[Mapping[str, Any]], subject: Subject) -> list[str]:
     held = []
     for rule in sorted(rules, key=lambda rule: -int(rule["priority"] or 0)):
         try:
-            if all(_holds(condition, subject) for condition in rule["conditions"] or ()):
-                for action in rule["actions"]:
-                    _act(action, subject)
-                held.append(str(rule["id"]))
+            with at_most(SECONDS):
+                if all(_holds(condition, subject) for condition in rule["conditions"] or ()):
+                    for action in rule["actions"]:
+                        _act(action, subject)
+                    held.append(str(rule["id"]))
         except Refused:
             raise
-        except (Invalid, ValueError, TypeError, KeyError, AttributeError, re.error) as error:
+        except _WRONG as error:
             why = error.message if isinstance(error, HaganeError) else f"{type(error).__name__}: {error}"
             raise Invalid(f"Failed to apply inspection rule {rule['id']}: {why}") from error
     return held
@@ -97,9 +104,18 @@ def fill(value: Any, context: Mapping[str, Any], *, empty: bool = False) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return _FIELD.sub(lambda found: str(_at(found[1], context)) if found[1] else found[0][0], value)
+        return _FIELD.sub(partial(_said, context, [0]), value)
     except (KeyError, IndexError, TypeError, ValueError):
         return None if empty else value
+
+
+def _said(context: Mapping[str, Any], size: list[int], found: re.Match[str]) -> str:
+    """What stands for a name. Raises Invalid when all that was filled in (`size`) is more than a text may hold."""
+    text = str(_at(found[1], context)) if found[1] else found[0][0]
+    size[0] += len(text)
+    if size[0] > LONGEST:
+        raise Invalid(f"A text has become longer than {LONGEST} letters")
+    return text
 
 
 def _at(path: str, context: Mapping[str, Any]) -> Any:
