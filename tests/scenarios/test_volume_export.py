@@ -17,7 +17,7 @@ from hagane.errors import DeviceFailed, Unavailable
 from hagane.reconcile.devices import Devices
 from hagane.state.work import wake
 from hagane.volume import export
-from hagane.volume.attach import Connections
+from hagane.volume.attach import Connections, detach, reserve
 from hagane.volume.export import EXPORT
 from hagane.volume.row import VOLUME
 from tests.support import Running, running_cloud
@@ -126,6 +126,31 @@ def test_what_nobody_noted_goes(world: World, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(export, "NOTED_SECONDS", 0.0)
     time.sleep(0.01)
     world.wake()
+    world.nothing_left()
+
+
+def test_a_server_on_its_way_keeps_its_way_to_the_volume(world: World) -> None:
+    """Its attachment notes where the Server is, until it has arrived: hours later, if its memory is large."""
+
+    def old() -> None:
+        world.cloud.run(lambda: world.db.write(lambda tx: EXPORT.update(tx, {}, {"made_at": time.time() - 100})))
+        world.wake()
+        world.cloud.settle()
+
+    host = {"host": "b", "instance": "server-1"}
+    volume = dict(world.volume)
+    taken = world.cloud.run(lambda: world.db.write(lambda tx: reserve(tx, volume, "server-1")))
+    first = world.connect(host | {"hagane": export.GOING})
+    old()
+    assert len(world.exports.there) == 1
+    assert world.connect(host | {"hagane": True}) == first, "it is the same when it has arrived"
+    old()
+    assert len(world.exports.there) == 1
+    world.disconnect(host | {"hagane": True})
+    world.nothing_left()
+    world.connect(host | {"hagane": export.GOING})
+    world.cloud.run(lambda: world.db.write(lambda tx: detach(tx, taken["id"])))
+    old()
     world.nothing_left()
 
 

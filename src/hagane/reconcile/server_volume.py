@@ -27,6 +27,7 @@ from hagane.state.database import Row, Tx
 from hagane.state.secret import Secrets
 from hagane.volume import attach, end, volume_create
 from hagane.volume.attachment_row import ATTACHED
+from hagane.volume.export import GOING
 from hagane.volume.row import ATTACHMENT, IMAGE, SNAPSHOT, VOLUME, store_items
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Volumes:
 
     async def connect_at(self, row: Row, host: str) -> dict[str, Source]:
         """How another Host reaches the volumes of a machine that goes there while it runs: id of the device -> source.
-        Nothing is noted of it before the machine is there. Raises Unavailable, DeviceFailed.
+        The attachments note nothing of it before the machine is there. Raises Unavailable, DeviceFailed.
 
         Both Hosts have a volume open for a moment. Where they do not reach it in the same way (its file here, a
         target there), one would not see what the other has just written.
@@ -90,7 +91,7 @@ class Volumes:
         ways, sources = self._cloud.use(attach.Connections), {}
         for one, attachment, volume in await self._connected_now(row):
             try:
-                info = await ways.connect(volume, connector_of(row | {"host": host}, one))
+                info = await ways.connect(volume, connector_of(row | {"host": host}, one) | {attach.OURS: GOING})
             except (Unavailable, DeviceFailed):
                 raise
             except HaganeError as error:
@@ -104,8 +105,8 @@ class Volumes:
         return sources
 
     async def leave(self, row: Row, host: str) -> None:
-        """A Host to which the machine did not go has no way to its volumes. What cannot be told now, ends by itself:
-        nobody noted it."""
+        """A Host to which the machine did not go has no way to its volumes. What cannot be ended now, ends later: no
+        row wants it any more."""
         ways = self._cloud.use(attach.Connections)
         for one, _, volume in await self._connected_now(row):
             with contextlib.suppress(HaganeError):

@@ -43,7 +43,7 @@ class Connections:
         after a kill, when the namespace was made anew, and after a restart: all it needs is in the attachment's row.
 
         The same call again (volume, host, initiator, portal) gives the same answer. What is connected and not noted
-        (`connected`) within a minute is taken away."""
+        (`connected`) within a minute is taken away, but for the Host to which a Server is going (`export.GOING`)."""
         raise Unavailable("No storage backend is connected.")
 
     async def with_key(self, connection: dict[str, Any]) -> dict[str, Any]:

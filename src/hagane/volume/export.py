@@ -5,7 +5,8 @@
 
 The row comes before the target and goes before it. One that no attachment notes within a minute belongs to a caller
 that died, and goes as well; a volume that somebody has taken in the older way, without an attachment's connection,
-keeps it.
+keeps it. So does the Host to which a Server goes while it runs: that may take hours, and the attachment notes where
+the Server is; whoever leads the way ends it, or whoever takes the volume from the Server.
 """
 
 import secrets as random
@@ -21,6 +22,7 @@ from hagane.volume.base import EXPORT as KIND
 from hagane.volume.row import ATTACHMENT, VOLUME
 
 OURS = "hagane"
+GOING = {"going": True}  # what OURS says of the Host to which a Server is on its way
 KEY = "all"
 NOTED_SECONDS = 60.0
 EXPORT = Table(
@@ -55,7 +57,9 @@ async def take(tx: Tx, secrets: Secrets, volume_id: str, connector: dict[str, An
     """The row for this machine, made the first time. Its minute to be noted starts anew."""
     where = {"volume_id": volume_id, "machine": machine_of(connector)}
     await wake(tx, KIND, KEY, delay=NOTED_SECONDS + 1)
-    known, now = await EXPORT.get(tx, **where), {"made_at": clock.wall()}
+    known = await EXPORT.get(tx, **where)
+    now: Row = {"made_at": clock.wall()}
+    now |= {"connector": connector} if connector.get(OURS) == GOING else {}
     if known is not None and await EXPORT.update(tx, {"id": known["id"]}, now):
         return known | now
     user, password = f"hagane-{random.token_hex(6)}", random.token_hex(16)
@@ -95,10 +99,12 @@ async def _forgotten(reader: Reader, rows: Sequence[Row]) -> list[str]:
     if not old:
         return []
     volumes = sorted({row["volume_id"] for row in old})
-    noted = {
-        ((row["connection"] or {}).get("data") or {}).get("auth_username")
-        for row in await ATTACHMENT.select(reader, {"volume_id": volumes}, columns=("connection",))
-    }
+    columns = ("volume_id", "instance_uuid", "connection")
+    attachments = await ATTACHMENT.select(reader, {"volume_id": volumes}, columns=columns)
+    noted = {((row["connection"] or {}).get("data") or {}).get("auth_username") for row in attachments}
+    having = {(row["volume_id"], row["instance_uuid"]) for row in attachments}
+    old = [row for row in old if row["connector"].get(OURS) != GOING
+           or (row["volume_id"], row["connector"].get("instance")) not in having]  # fmt: skip
     status = {
         row["id"]: row["status"] for row in await VOLUME.select(reader, {"id": volumes}, columns=("id", "status"))
     }
