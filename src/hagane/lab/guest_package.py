@@ -23,6 +23,8 @@ USELESS = (
 )
 ABSENT = ("adduser", "base-files", "debconf", "dpkg", "gcc-12-base", "mawk", "passwd", "perl-base", "tar")
 """Packages that others depend on only to be installed."""
+USERS = {"tcpdump": 100}
+"""Users whom a package's own script would make, and who run the program of that name."""
 
 
 def fetch(cache: Path, names: tuple[str, ...]) -> list[Path]:
@@ -47,6 +49,14 @@ def install(root: Path, packages: list[Path], scratch: Path) -> None:
         (root / "bin/nc").symlink_to("ncat")
     if (root / "bin/bash").exists():
         _use_bash(root)
+    for name, number in USERS.items():
+        if (root / "bin" / name).exists():
+            _append(root / "etc/passwd", f"{name}:x:{number}:{number}:{name}:/:/bin/false\n")
+            _append(root / "etc/group", f"{name}:x:{number}:\n")
+
+
+def _append(file: Path, line: str) -> None:
+    file.write_text(file.read_text() + line)
 
 
 def _use_bash(root: Path) -> None:
