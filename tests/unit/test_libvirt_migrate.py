@@ -1,15 +1,17 @@
 """A machine that runs, as the Host has it to which it goes: the same for the guest, its disks where they are there."""
 
+import asyncio
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
 
+from hagane.drivers.hypervisor import libvirt, libvirt_domain, libvirt_migrate
 from hagane.drivers.hypervisor.base import Disk, Machine, Power, Source
 from hagane.drivers.hypervisor.libvirt import Libvirt
 from hagane.drivers.hypervisor.libvirt_migrate import arriving_xml
 from hagane.drivers.hypervisor.libvirt_xml import Style
-from hagane.errors import DeviceFailed
+from hagane.errors import DeviceFailed, Unavailable
 
 HERE = Style(disk_dir="/here/disk", log_dir="/here/console", bridge="br-int")
 THERE = Style(disk_dir="/there/disk", log_dir="/there/console", bridge="br-there")
@@ -76,3 +78,34 @@ async def test_where_it_cannot_go(target: dict[str, Any], why: str) -> None:
     source = Libvirt(uri, name="a", address="10.0.0.1")
     with pytest.raises(DeviceFailed, match=why):
         await source.migrate(MACHINE, Libvirt(uri, name="b", **target), lambda step, percent: None)
+
+
+class Endless:
+    """A Host from which a machine never arrives; it can be told to stop when it has begun."""
+
+    def __init__(self) -> None:
+        self.host, self.aborts, self.limits, self.stopped = "a", 0, [], asyncio.Event()  # type: ignore[var-annotated]
+
+    async def run(self, function: Any, *args: Any, bulk: bool = False, seconds: float | None = 1.0) -> Any:
+        if function is libvirt_migrate.pack:
+            return libvirt_migrate.Luggage("", {}, {}, b"")
+        if function is libvirt_migrate.go:
+            self.limits.append(seconds)
+            await self.stopped.wait()
+            raise Unavailable("it was broken off")
+        if function is libvirt_domain.abort_copy:
+            self.aborts += 1
+            if self.aborts == 2:
+                self.stopped.set()
+        return None
+
+
+async def test_one_that_takes_too_long_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody waits for it any more: a call that is left alone would lock its Host."""
+    monkeypatch.setattr(libvirt, "COPY_SECONDS", 0.0)
+    uri = "qemu+unix:///system?socket=/nowhere"
+    source, target = Libvirt(uri, name="a"), Libvirt(uri, name="b", address="10.0.0.2")
+    link = source._link = target._link = Endless()  # type: ignore[assignment]
+    with pytest.raises(Unavailable, match="did not arrive in time"):
+        await source.migrate(MACHINE, target, lambda step, percent: None)
+    assert (link.aborts, link.limits) == (2, [None])  # type: ignore[attr-defined]

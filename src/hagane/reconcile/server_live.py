@@ -3,9 +3,9 @@
     migrating ─▶ a Host, claimed while the old place is kept ─▶ volumes connected there, too ─▶ memory and disks go
               ─▶ its volumes are connected there alone ─▶ the Server is there, bound there; the old place is given back
 
-Each step begins with a look at both Hosts, as a kill may come at any moment: where the machine runs on the new one it
-has arrived, whatever else was seen. Else what is there is half a machine, and the Server is where it was. What is left
-on either Host is removed at once, or swept by the Host's own pass.
+Each step begins with a look at both Hosts, as a kill may come at any moment: where the machine runs on the new one, or
+is not known to the old one any more, it has arrived. Else what is there is half a machine, and the Server is where it
+was. What is left on either Host is removed at once, or swept by the Host's own pass.
 """
 
 import asyncio

@@ -123,17 +123,21 @@ class Libvirt:
         progress("migrate", 0)
         await target._link.run(migration.receive, machine, luggage)
         way = (machine, luggage, self.style, target.style, target._link, target._address)
-        gone = asyncio.ensure_future(self._link.run(migration.go, *way, bulk=True, seconds=COPY_SECONDS))
+        gone = asyncio.ensure_future(self._link.run(migration.go, *way, bulk=True, seconds=None))
+        deadline = time.monotonic() + COPY_SECONDS
         try:
             while not (await asyncio.wait({gone}, timeout=1.0))[0]:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{self._link.host}: machine {machine.id} did not arrive in time")
                 with contextlib.suppress(HaganeError):  # how far it is, nobody has to know
                     progress("migrate", await self._link.run(migration.percent, machine.id))
             gone.result()
         finally:
-            if not gone.done():
+            while not gone.done():  # what has not begun yet cannot be broken off, so it is told again
                 with contextlib.suppress(HaganeError):
                     await self._link.run(domain.abort_copy, machine.id)
-                await asyncio.gather(gone, return_exceptions=True)
+                await asyncio.wait({gone}, timeout=1.0)
+            await asyncio.gather(gone, return_exceptions=True)
         await self.remove(machine.id)
         progress("migrate", 100)
         seen = await target._link.run(domain.seen, machine.id)
