@@ -59,8 +59,6 @@ def told(cloud: Cloud, server: Row) -> str | None:
 
 async def _tell(cloud: Cloud, server: Row, body: bytes) -> Answer:
     """A guest tells the password that it made, once; by custom it is encrypted with the user's public key."""
-    if server["told"]:
-        return _plain(409, "There was a conflict when trying to complete your request.")
     if len(body) > MOST_PASSWORD:
         return _plain(400, "Request is too large.")
     try:
@@ -69,10 +67,11 @@ async def _tell(cloud: Cloud, server: Row, body: bytes) -> Answer:
         return _plain(400, "A password is text.")
     sealed = cloud.use(Secrets).encrypt(text) if text else None
 
-    async def write(tx: Tx) -> None:
-        await SERVER.update(tx, {"id": server["id"]}, {"told": sealed})
+    async def write(tx: Tx) -> int:
+        return await SERVER.update(tx, {"id": server["id"], "told": None}, {"told": sealed})
 
-    await cloud.db.write(write)
+    if not await cloud.db.write(write):
+        return _plain(409, "There was a conflict when trying to complete your request.")
     return 200, {"content-type": TEXT}, b""
 
 
