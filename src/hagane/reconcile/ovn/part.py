@@ -24,6 +24,7 @@ from hagane.network.port_row import PORT
 from hagane.network.router_row import FLOATING, ROUTER
 from hagane.network.security_group_row import GROUP
 from hagane.reconcile.devices import Devices
+from hagane.reconcile.engine import Reconciler
 from hagane.reconcile.ovn import group
 from hagane.reconcile.ovn.agents import OvnChassis
 from hagane.reconcile.ovn.chassis import ChassisReconciler
@@ -69,8 +70,10 @@ class NetworkPart:
         }
         self._by_kind = {kind: OvnReconciler(kind, self.ovn, make) for kind, make in makers.items()}
         self._compiler = compiler
-        self.reconcilers = [*self._by_kind.values(), OvnReconciler("group", self.ovn, compiler.drop),
-                            ChassisReconciler(cloud.db, self.ovn)]  # fmt: skip
+        self.reconcilers: list[Reconciler] = [
+            *self._by_kind.values(), OvnReconciler("group", self.ovn, compiler.drop),
+            ChassisReconciler(cloud.db, self.ovn),
+        ]  # fmt: skip
         self._ports: set[str] = set()
         self._owners: set[str] = set()
         self._chassis_changed = False
