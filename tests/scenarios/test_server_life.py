@@ -8,7 +8,7 @@ import pytest
 from hagane.drivers.hypervisor.base import Power
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
-from hagane.reconcile import server
+from hagane.reconcile import server_telling
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.reconcile.server_history import HistoryReconciler
 from tests.scenarios.server_world import V21, world
@@ -195,7 +195,7 @@ async def test_many_at_once_fill_the_hosts_exactly(tmp_path: Path) -> None:
 
 async def test_a_delete_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an upload that takes a minute, of a guest that does not shut down, of a snapshot: nothing is left half-way."""
-    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server_telling, "LOOK_SECONDS", 0.05)
     async with world(tmp_path, delays=Delays(image=0, disk=0, start=0, remove=0, shutdown=60, snapshot=60)) as w:
         asleep = (await w.create())["id"]
         await w.settled(asleep)
