@@ -168,14 +168,15 @@ def policy(service: str) -> None:
 
 
 @cli.command()
+@click.option("--with", "more", multiple=True, metavar="PACKAGE", help="A Debian package to have whole in it, as well.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def image(file: Path) -> None:
+def image(file: Path, more: tuple[str, ...]) -> None:
     """Build the small guest image (kernel, busybox, ssh) from Debian packages."""
     import shutil
 
     from hagane.lab import guest
 
-    shutil.copyfile(guest.build().path, file)
+    shutil.copyfile(guest.build(more=more).path, file)
     click.echo(f"openstack image create --disk-format qcow2 --container-format bare --file {file} guest")
 
 
