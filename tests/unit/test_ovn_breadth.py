@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from hagane.reconcile.ovn import acl_log, dns, forward, group, port, qos, switch
 from tests.unit.test_ovn_compile import NETWORK, PORT, SUBNET
 
@@ -88,6 +90,22 @@ def test_names_are_answered_on_a_network_with_a_domain() -> None:
     [own] = dns.names("port:p1", PORT | {"dns_name": "web", "dns_domain": "mine.org."}, NETWORK)
     assert own.columns["records"]["web.mine.org"] == "10.0.0.5"
     assert "web.org" in dns.names("port:p1", PORT | {"dns_name": "web.org."}, network)[0].columns["records"]
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [
+        ({"dns_name": "web"}, {"web", "web.example.org"}),
+        ({"dns_name": "web", "dns_domain": "bank.test."}, {"web", "web.example.org"}),
+        ({"dns_name": "web.bank.test"}, {"web.bank.test.example.org"}),
+        ({"dns_name": "web.bank.test."}, set()),
+        ({"dns_name": "web.example.org."}, {"web.example.org"}),
+    ],
+)
+def test_on_somebody_elses_network_names_are_in_its_domain(values: dict[str, str], known: set[str]) -> None:
+    network = NETWORK | {"dns_domain": "example.org.", "project_id": "owner"}
+    rows = dns.names("port:p1", PORT | {"project_id": "guest"} | values, network)
+    assert {name for row in rows for name in row.columns["records"] if not name.endswith(".arpa")} == known
 
 
 def test_a_subport_names_its_parent_and_tag() -> None:

@@ -21,11 +21,17 @@ class Log(NetResource):
     bulk = False
 
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
-        """Raises ResourceNotFound, TargetResourceNotFound, InvalidResourceConstraint."""
+        """Raises NotAuthorized, ResourceNotFound, TargetResourceNotFound, InvalidResourceConstraint.
+
+        A project's manager hears of the project's own groups and Ports, and of nobody else's.
+        """
         group, port_id = row["resource_id"], row["target_id"]
-        if group and not await GROUP.count(tx, {"id": group}):
+        own = {} if self.sees_all(request) else {"project_id": request.caller.project_id}
+        if own and not (group or port_id):
+            raise error("NotAuthorized")
+        if group and not await GROUP.count(tx, {"id": group} | own):
             raise error("ResourceNotFound", id=group)
-        port = await PORT.get(tx, id=port_id) if port_id else None
+        port = await PORT.get(tx, id=port_id, **own) if port_id else None
         if port_id and port is None:
             raise error("TargetResourceNotFound", id=port_id)
         if group and port is not None and group not in port["security_groups"]:

@@ -82,11 +82,15 @@ async def port_moved(tx: Tx, port_id: str, before: list[str], after: list[str]) 
 
 async def port_gone(tx: Tx, port_id: str, *, request_id: str | None = None) -> None:
     """Logs of a Port end with it."""
-    for log in await LOG.select(tx, {"target_id": port_id}):
-        await wake(tx, log, request_id=request_id)
-        await LOG.delete(tx, {"id": log["id"]})
+    await _end(tx, {"target_id": port_id}, request_id=request_id)
 
 
-async def group_gone(tx: Tx, group_id: str) -> None:
+async def group_gone(tx: Tx, group_id: str, *, request_id: str | None = None) -> None:
     """Logs of a security group end with it."""
-    await LOG.delete(tx, {"resource_id": group_id})
+    await _end(tx, {"resource_id": group_id}, request_id=request_id)
+
+
+async def _end(tx: Tx, where: Row, *, request_id: str | None) -> None:
+    for log in await LOG.select(tx, where):
+        await wake(tx, log, request_id=request_id)
+    await LOG.delete(tx, where)

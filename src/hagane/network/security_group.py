@@ -89,7 +89,7 @@ class SecurityGroup(NetResource):
             raise error("SecurityGroupCannotRemoveDefault")
         await self.remove_rules(request, tx, row)
         await rbac.forget(tx, "security_group", row["id"])
-        await log_row.group_gone(tx, row["id"])
+        await log_row.group_gone(tx, row["id"], request_id=request.id)
         await work.wake(tx, "security_group", row["id"], request_id=request.id)
 
     async def remove_rules(self, request: Request, tx: Tx, row: Row) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn.part import NetworkPart
 from tests.api.network.net import ZERO, Net
+from tests.api.people import person
 from tests.support import Running
 
 
@@ -57,6 +58,34 @@ def test_a_log_of_what_is_not_there_is_refused(root: Net, alice: Net) -> None:
     refuse(400, "HTTPBadRequest", "event", event="REJECT")
     refuse(400, "InvalidResourceConstraint", "Invalid resource constraint", resource_id=group["id"],
            target_id=port["id"])  # fmt: skip
+
+
+def test_a_manager_hears_of_the_own_project_only(root: Net, alice: Net, bob: Net, cloud: Running) -> None:
+    who = person(cloud, "manager", alice.project_id)
+    boss = Net(who.http, alice.project_id)
+    mine, theirs = (each.make("security_group", name="g")["id"] for each in (alice, bob))
+    port = bob.port(bob.wired()[0])["id"]
+
+    def refuse(status: int, error: str, **values: Any) -> None:
+        boss.refused("POST", "/log/logs", {"log": {"resource_type": "security_group"} | values}, status, error)
+
+    refuse(403, "NotAuthorized")
+    refuse(404, "ResourceNotFound", resource_id=theirs)
+    refuse(404, "TargetResourceNotFound", target_id=port)
+    made = log(boss, resource_id=mine)
+    assert [each["id"] for each in boss.get("/log/logs")["logs"]] == [made["id"]]
+    boss.ask("DELETE", f"/log/logs/{made['id']}", status=204)
+    who.http.close()
+
+
+def test_a_log_of_a_group_that_its_port_has_left_ends_with_it(root: Net, alice: Net, cloud: Running) -> None:
+    group, network = alice.make("security_group", name="g"), alice.wired()[0]
+    port = alice.port(network, security_groups=[group["id"]])
+    made = log(root, resource_id=group["id"], target_id=port["id"])["id"]
+    alice.change("port", port, security_groups=[])
+    assert noting(cloud, made)
+    alice.delete("security_group", group)
+    assert not noting(cloud, made)
 
 
 def test_a_log_ends_with_its_group_or_port(root: Net, alice: Net) -> None:

@@ -1,6 +1,8 @@
 """Names of ports: OVN itself answers questions for them on their network, whichever resolver is asked. Pure functions.
 
-A port has a name in its own domain, or else in its network's; a row for each (ovn-nb(5), "DNS"), forward and back.
+A port has a name in its own domain, or else in its network's; a row for each (ovn-nb(5), "DNS"), forward and back. On
+somebody else's network it has one in the network's domain only: else a project could tell all that are there where
+other people's sites are.
 """
 
 from ipaddress import ip_address
@@ -13,13 +15,16 @@ from hagane.state.database import Row
 
 def names(me: str, row: Row, network: Row) -> list[Desired]:
     """The row of a port, whose key is `me`."""
-    host = row.get("dns_name") or ""
-    domain = (row.get("dns_domain") or network.get("dns_domain") or "").rstrip(".")
+    host, own = row.get("dns_name") or "", row.get("project_id") == network.get("project_id")
+    domain = ((row.get("dns_domain") if own else "") or network.get("dns_domain") or "").rstrip(".")
     addresses = [fixed["ip_address"] for fixed in row["fixed_ips"] or ()]
     if not (host and domain and addresses):
         return []
     full = host.rstrip(".") if host.endswith(".") else f"{host}.{domain}"
-    records = {full: " ".join(addresses), host.rstrip("."): " ".join(addresses)}
-    records |= {ip_address(address).reverse_pointer: full for address in addresses}
+    known = [name for name in (full, host.rstrip(".")) if own or "." not in name or name.endswith(f".{domain}")]
+    if not known:
+        return []
+    records = dict.fromkeys(known, " ".join(addresses))
+    records |= {ip_address(address).reverse_pointer: known[0] for address in addresses}
     members = {(Table.SWITCH.value, "dns_records"): [switch.owner(network["id"])]}
     return [Desired(Table.DNS, f"{me}/dns", {"records": records}, member_of=members)]
