@@ -8,7 +8,7 @@ import pytest
 from hagane.drivers.hypervisor.base import Power
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import DeviceFailed
-from hagane.reconcile import server_telling
+from hagane.reconcile import server, server_telling
 from hagane.reconcile.ovn.part import NetworkPart
 from hagane.reconcile.server_history import HistoryReconciler
 from tests.scenarios.server_world import V21, world
