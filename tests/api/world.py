@@ -47,6 +47,7 @@ BODIES: dict[str, list[Any]] = {
     "flavor_specs:update": [{"hw:x": "1"}],
     "interface:create": [{"interfaceAttachment": {"net_id": NOBODY}}],
     "rbac_policy:update": [{"rbac_policy": {"target_tenant": NOBODY}}],
+    "flavor:bind": [{"service_profile": {"id": NOBODY}}],
     "agent:update": [{"agent": {"description": "x"}}],
     "trunk:add_subports": [{"sub_ports": []}],
     "trunk:remove_subports": [{"sub_ports": []}],
@@ -330,6 +331,11 @@ class World:
         told = {"log": {"name": SECRET, "resource_type": "security_group", "resource_id": group,
                         "project_id": self.victim.project_id}}  # fmt: skip
         self.ids["logs"] = self._make(self.admin, f"{v2}/log/logs", told, "log", "id")
+        profile = {"service_profile": {"metainfo": "{}"}}
+        made = self._make(self.admin, f"{v2}/service_profiles", profile, "service_profile", "id")
+        flavor = {"flavor": {"service_type": "L3_ROUTER_NAT"}}
+        self.ids["service_profiles"] = made
+        self.ids["network/flavors"] = self._make(self.admin, f"{v2}/flavors", flavor, "flavor", "id")
         # Shared with a project that does not exist: enough to have a policy, and nobody sees more for it.
         policy = {"object_type": "network", "object_id": network, "action": "access_as_shared", "target_tenant": NOBODY}
         made = self._make(http, f"{v2}/rbac-policies", {"rbac_policy": policy}, "rbac_policy", "id")
@@ -548,6 +554,6 @@ def secrets(world: World, answer: httpx.Response, asked: str) -> list[str]:
     text = answer.content.decode("utf-8", "replace") + json.dumps(dict(answer.headers))
     own = {SECRET, *(value for value in world.ids.values() if len(value) > 30)}
     everybodys = ("roles", "services", "endpoints", "regions", "registered_limits", "os-hypervisors",
-                  "default-security-group-rules")  # fmt: skip
+                  "default-security-group-rules", "network/flavors")  # fmt: skip
     known = {world.ids[name] for name in everybodys}
     return sorted(word for word in own - known if word in text and word not in asked)

@@ -37,6 +37,10 @@ _NOT_FOUND = {
     "TagResourceNotFound": "Resource {resource} {id} could not be found.",
     "AgentNotFound": "Agent {id} could not be found.",
     "AvailabilityZoneNotFound": "AvailabilityZone {zone} could not be found.",
+    "FlavorNotFound": "Flavor {id} could not be found.",
+    "FlavorServiceProfileBindingNotFound": "Service Profile {id} is not associated with flavor {flavor_id}.",
+    "ServiceProfileNotFound": "Service Profile {id} could not be found.",
+    "ServiceProfileDriverNotFound": "Service Profile driver {driver} could not be found.",
     "LogResourceNotFound": "Log resource {id} could not be found.",
     "ResourceNotFound": "Resource {id} could not be found.",
     "TargetResourceNotFound": "Target resource {id} could not be found.",
@@ -125,6 +129,9 @@ _CONFLICT = {
         "IP already has a floating IP on external network {network_id}."
     ),
     "Conflict": "{reason}",
+    "FlavorInUse": "Flavor {id} is used by some service instance.",
+    "FlavorServiceProfileBindingExists": "Service Profile {id} is already associated with flavor {flavor_id}.",
+    "ServiceProfileInUse": "Service Profile {id} is used by some service instance.",
     "FipInUseByPortForwarding": "Floating IP {id} in use by Port Forwarding resources.",
     "PortHasBindingFloatingIP": (
         "Cannot create port forwarding to floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, "
@@ -259,6 +266,8 @@ _INVALID = {
     "SecurityGroupRulesNotSingleProject": "Multiple project_ids in bulk security group rule create not allowed",
     "AddressesAlreadyExist": "Addresses {addresses} already exist in the address group {id}.",
     "SubnetMismatchForPort": "Subnet on port {port_id} does not match the requested subnet {subnet_id}.",
+    "InvalidServiceType": "Invalid service type: {service_type}.",
+    "ServiceProfileEmpty": "Service Profile needs either a driver or metainfo.",
     "InvalidLogResourceType": "Invalid log resource_type: {resource_type}.",
     "InvalidResourceConstraint": (
         "Invalid resource constraint between resource (security_group {id}) and target resource (port {port_id})."
@@ -266,6 +275,8 @@ _INVALID = {
     "QuotaMissingTenant": "Tenant-id was missing from quota request.",
 }
 _UNAVAILABLE = {
+    "FlavorDisabled": "Flavor is not enabled.",
+    "ServiceProfileDisabled": "Service Profile is not enabled.",
     "NoNetworkAvailable": "Unable to create the network. No project network is available for allocation.",
 }
 _FORBIDDEN = {

@@ -9,7 +9,15 @@ from typing import Any
 
 from hagane.api.http import Request, Response, json_response
 from hagane.api.service import Route
-from hagane.network import forward_row, router_gateway, router_interface, router_route, router_row, topology_row
+from hagane.network import (
+    flavor_row,
+    forward_row,
+    router_gateway,
+    router_interface,
+    router_route,
+    router_row,
+    topology_row,
+)
 from hagane.network.agent import check_zones
 from hagane.network.attr import Given
 from hagane.network.base import NetResource
@@ -30,6 +38,8 @@ class Router(NetResource):
     async def making(self, request: Request, tx: Tx, row: Row, given: Given) -> None:
         router_gateway.check_flags(row)
         check_zones(self.cloud, row["availability_zone_hints"])
+        if row["flavor_id"]:
+            await flavor_row.check_router(tx, row["flavor_id"])
         row |= {"status": "ACTIVE", "routes": [], "gateway_port_id": None, "enable_snat": True}
         row["ha"] = True
         info = row["external_gateway_info"]

@@ -46,11 +46,12 @@ ATTRS = (
     Attr("gateway_port_id", Id(), shown=False, filter=False, sort=False),
     Attr("enable_snat", Flag()),
     Attr("routes", Checked(rule=routes), write="u", filter=False),
+    Attr("flavor_id", Id(nullable=True), write="c", default=None),
     Attr("ha", Flag(nullable=True), write="cu", default=UNSET, rule=True),
     Attr("availability_zone_hints", Checked(rule=words), write="c", default=list, filter=False),
     Attr("availability_zones", Checked(), stored=False, filter=False, sort=False),
 )
-INDEXES = ("project_id", "gateway_port_id")
+INDEXES = ("project_id", "gateway_port_id", "flavor_id")
 ROUTER = Table("router", tuple(Column(a.name, a.type.column, a.key) for a in ATTRS if a.stored), INDEXES)
 
 FLOATING_ATTRS = (

@@ -39,6 +39,7 @@ from hagane.identity.removal import on_project_deleted
 from hagane.network import (
     default_rule_row,
     extension,
+    flavor_row,
     forward_row,
     log_row,
     port_row,
@@ -64,6 +65,7 @@ from hagane.network.availability import Availability
 from hagane.network.base import NetResource
 from hagane.network.default_rule import DefaultRule
 from hagane.network.fault import envelope, wording
+from hagane.network.flavor import Flavor, ServiceProfile
 from hagane.network.floating_pool import FloatingPools
 from hagane.network.floatingip import FloatingIp
 from hagane.network.forward import PortForwarding
@@ -88,7 +90,7 @@ from hagane.state.table import Table
 RESOURCES: tuple[type[NetResource], ...] = (
     Network, Subnet, Port, Router, FloatingIp, SecurityGroup, SecurityGroupRule, SubnetPool, AddressScope,
     AddressGroup, RbacPolicy, PortForwarding, QosPolicy, *QOS_RULES, Trunk, DefaultRule, Segment,
-    Log,
+    Log, Flavor, ServiceProfile,
 )  # fmt: skip
 
 TABLES: tuple[Table, ...] = (
@@ -99,6 +101,7 @@ TABLES: tuple[Table, ...] = (
     trunk_row.TRUNK,
     trunk_row.SUBPORT,
     log_row.LOG,
+    flavor_row.FLAVOR, flavor_row.PROFILE, flavor_row.BOUND,
     segment_row.SEGMENT,
     topology_row.TOPOLOGY,
     default_rule_row.TEMPLATE,

@@ -203,7 +203,7 @@ def test_documents_are_the_real_services(alice: Net, cloud: Running) -> None:
     assert [each["name"] for each in alice.get("/")["resources"]] == ["network", "subnet", "subnetpool", "port"]
     aliases = {each["alias"] for each in alice.get("/extensions")["extensions"]}
     assert {"router", "external-net", "security-group", "extraroute", "subnet_allocation", "net-mtu"} <= aliases
-    assert not aliases & {"dvr", "metering", "vpnaas", "fwaas_v2", "bgp", "l3-flavors", "multi-provider"}
+    assert not aliases & {"dvr", "metering", "vpnaas", "fwaas_v2", "bgp", "multi-provider"}
     assert alice.get("/extensions/router")["extension"]["alias"] == "router"
     alice.refused("GET", "/nowhere", None, 404, "HTTPNotFound", "The resource could not be found.")
     alice.refused("PATCH", "/networks", {}, 405, "HTTPMethodNotAllowed")

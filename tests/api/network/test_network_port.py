@@ -130,6 +130,7 @@ def test_security_is_never_silently_without_effect(alice: Net, bob: Net, wired: 
     mine, theirs = alice.make("security_group", name="web"), bob.make("security_group", name="web")
     port = alice.port(network, security_groups=[mine["id"]])
     path = f"/ports/{port['id']}"
+    assert [each["id"] for each in alice.get("/ports", security_groups=mine["id"])["ports"]] == [port["id"]]
     alice.refused("PUT", path, {"port": {"security_groups": [theirs["id"]]}}, 404, "SecurityGroupNotFound")
     alice.refused("PUT", path, {"port": {"port_security_enabled": False}}, 409, "PortSecurityPortHasSecurityGroup")
     alice.refused("DELETE", f"/security-groups/{mine['id']}", None, 409, "SecurityGroupInUse")

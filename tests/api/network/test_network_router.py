@@ -24,7 +24,7 @@ def test_a_new_router_has_the_keys_of_the_real_service(alice: Net) -> None:
     router = alice.make("router", name="r", admin_state_up=False, external_gateway_info={})
     assert set(router) == {
         "id", "name", "project_id", "tenant_id", "description", "tags", "revision_number", "created_at", "updated_at",
-        "admin_state_up", "status", "external_gateway_info", "enable_snat", "routes", "availability_zone_hints",
+        "admin_state_up", "status", "external_gateway_info", "enable_snat", "routes", "flavor_id", "availability_zone_hints",
         "availability_zones",
     }  # fmt: skip
     assert (router["status"], router["external_gateway_info"], router["routes"]) == ("ACTIVE", None, [])

@@ -177,6 +177,14 @@ CREATE TABLE flavor_access (
 
 CREATE INDEX flavor_access_0 ON flavor_access (project_id);
 
+CREATE TABLE flavor_service_profile (
+  flavor_id TEXT NOT NULL,
+  profile_id TEXT NOT NULL,
+  PRIMARY KEY (flavor_id, profile_id)
+);
+
+CREATE INDEX flavor_service_profile_0 ON flavor_service_profile (profile_id);
+
 CREATE TABLE floatingip (
   id TEXT NOT NULL,
   project_id TEXT,
@@ -812,6 +820,16 @@ CREATE TABLE network_agent (
 
 CREATE INDEX network_agent_0 ON network_agent (chassis);
 
+CREATE TABLE network_flavor (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  name TEXT,
+  description TEXT,
+  service_type TEXT,
+  enabled BIGINT,
+  PRIMARY KEY (id)
+);
+
 CREATE TABLE network_freed (
   pool TEXT NOT NULL,
   item TEXT NOT NULL,
@@ -1274,6 +1292,7 @@ CREATE TABLE router (
   gateway_port_id TEXT,
   enable_snat BIGINT,
   routes TEXT,
+  flavor_id TEXT,
   ha BIGINT,
   availability_zone_hints TEXT,
   PRIMARY KEY (id)
@@ -1282,6 +1301,8 @@ CREATE TABLE router (
 CREATE INDEX router_0 ON router (project_id);
 
 CREATE INDEX router_1 ON router (gateway_port_id);
+
+CREATE INDEX router_2 ON router (flavor_id);
 
 CREATE TABLE runbook (
   id TEXT NOT NULL,
@@ -1497,6 +1518,16 @@ CREATE TABLE server_past (
 CREATE INDEX server_past_0 ON server_past (project_id, ended_at);
 
 CREATE INDEX server_past_1 ON server_past (ended_at);
+
+CREATE TABLE service_profile (
+  id TEXT NOT NULL,
+  project_id TEXT,
+  description TEXT,
+  driver TEXT,
+  metainfo TEXT,
+  enabled BIGINT,
+  PRIMARY KEY (id)
+);
 
 CREATE TABLE subnet (
   id TEXT NOT NULL,
