@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from hagane.drivers.volume import block
 from hagane.drivers.volume.base import (
     GIB,
     Absent,
@@ -294,7 +295,7 @@ def rbd() -> Rbd:
     return Rbd()
 
 
-async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd) -> None:
+async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that a copy was to be made of, a copy without its name, one in the trash with such a snapshot."""
     driver, key, other, third = RbdVolumes("p", Client("u"), command=rbd), new(), new(), new()
     await driver.apply(Volume(key, 1))
@@ -305,6 +306,7 @@ async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd) -> None:
     assert set(rbd.images) == {"other", name, f"volume-{other}"} and not rbd.trash and not rbd.images[name].shots
     rbd.images[name].shots += [temp, "theirs"]
     rbd.images[temp], rbd.images["temp-volume-open"] = Image(GIB), Image(GIB, watchers=["another process"])
+    monkeypatch.setattr(block, "SURE", 0.0)
     await driver.read()
     assert set(rbd.images) == {"other", name, f"volume-{other}", "temp-volume-open"}
     assert rbd.images[name].shots == ["theirs"] and not rbd.trash
@@ -313,6 +315,29 @@ async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd) -> None:
     for one in (key, third, other):
         await driver.apply(Absent("volume", one))
     assert set(rbd.images) == {"other", "temp-volume-open"} and not rbd.trash
+
+
+async def test_a_copy_that_another_process_makes_stays(rbd: Rbd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its steps nothing shows that somebody is at work."""
+    driver, key = RbdVolumes("p", Client("u"), command=rbd), new()
+    await driver.apply(Volume(key, 1))
+    shots, temp = rbd.images[f"volume-{key}"].shots, f"temp-volume-{new()}"
+
+    async def copies(seconds: float) -> None:
+        shots[:] = ["temp-volume-next"]
+
+    async def opens(seconds: float) -> None:
+        rbd.images[temp].watchers.append("another process")
+
+    shots.append(temp)
+    monkeypatch.setattr(asyncio, "sleep", copies)
+    await driver.read()
+    assert shots == ["temp-volume-next"]
+    shots.clear()
+    rbd.images[temp] = Image(GIB)
+    monkeypatch.setattr(asyncio, "sleep", opens)
+    await driver.read()
+    assert rbd.images[temp].watchers
 
 
 async def test_an_open_image_of_ceph_goes_later(rbd: Rbd) -> None:

@@ -10,7 +10,7 @@ asked for again. Different volumes do not wait for each other: bytes may take ho
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -40,6 +40,7 @@ from hagane.errors import DeviceFailed, HaganeError
 
 VOLUME, SNAPSHOT, TEMP, SAVE = "volume-", "snapshot-", "temp-", "temp-save-"
 TIDY = 20.0  # seconds in which to remove what is left over, when only a look was asked for
+SURE = 5.0  # seconds for which what another process is about to use is nobody's, by the look of it
 FILLS = 4  # volumes that get their bytes from elsewhere at a time
 
 
@@ -163,8 +164,9 @@ class BlockVolumes(ABC):
 
     async def read(self) -> Observed:
         there = await self._all()
-        for name in [name for name in there if name.startswith(TEMP)]:
-            if name not in self._making and not await self._is_open(name):
+        if left := await self._left(name for name in there if name.startswith(TEMP)):
+            await asyncio.sleep(SURE)
+            for name in await self._left(await self._sizes(*left)):
                 await self._remove(name)
         with contextlib.suppress(TimeoutError):  # what is left of it goes the next time
             async with asyncio.timeout(TIDY):
@@ -172,6 +174,10 @@ class BlockVolumes(ABC):
         volumes = {name.removeprefix(VOLUME): size for name, size in there.items() if name.startswith(VOLUME)}
         shots = {name.removeprefix(SNAPSHOT) for name in there if name.startswith(SNAPSHOT)}
         return Observed(volumes, frozenset(shots))
+
+    async def _left(self, names: Iterable[str]) -> list[str]:
+        """Those that nobody works on, as it seems: another process may be between two steps."""
+        return [name for name in names if name not in self._making and not await self._is_open(name)]
 
     async def save(
         self, volume_id: str, path: Path, disk_format: str, *, parent: Path | None = None, moved: Moved = quiet

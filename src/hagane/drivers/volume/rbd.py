@@ -16,6 +16,7 @@ import time
 from typing import Any
 from uuid import UUID, uuid5
 
+from hagane.drivers.volume import block
 from hagane.drivers.volume.base import GIB, Space
 from hagane.drivers.volume.block import SNAPSHOT, TEMP, VOLUME, BlockVolumes
 from hagane.drivers.volume.command import Command, Refused
@@ -96,12 +97,21 @@ class RbdVolumes(BlockVolumes):
         return {name: info["size"] for name, info in zip(names, found, strict=True) if info is not None}
 
     async def _all(self) -> dict[str, int]:
-        rows = [row for row in await self._json("ls", "--long") if row["image"].startswith(OURS)]
-        for row in rows:
-            if row.get("snapshot", "").startswith(OURS) and row["snapshot"] not in self._making:
+        rows = await self._list()
+        if left := self._shots(rows):
+            await asyncio.sleep(block.SURE)  # another process may be about to copy them
+            for shot in left & self._shots(await self._list()):
                 with contextlib.suppress(DeviceFailed):
-                    await self._rbd("snap", "rm", "--no-progress", f"{row['image']}@{row['snapshot']}")
+                    await self._rbd("snap", "rm", "--no-progress", shot)
         return {row["image"]: row["size"] for row in rows if "snapshot" not in row}
+
+    async def _list(self) -> list[dict[str, Any]]:
+        return [row for row in await self._json("ls", "--long") if row["image"].startswith(OURS)]
+
+    def _shots(self, rows: list[dict[str, Any]]) -> set[str]:
+        """Snapshots that were taken for a copy which this process does not make."""
+        found = ((row["image"], row.get("snapshot", "")) for row in rows)
+        return {f"{name}@{shot}" for name, shot in found if shot.startswith(OURS) and shot not in self._making}
 
     def _address(self, name: str) -> str:
         return f"rbd:{self._pool}/{name}:{self._client.options}"
