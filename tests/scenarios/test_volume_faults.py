@@ -19,7 +19,7 @@ from hagane.drivers.volume.file import FileVolumes
 from hagane.drivers.volume.sim import SimVolumes
 from hagane.errors import DeviceFailed, Unavailable
 from hagane.operate.findings import findings
-from hagane.reconcile import engine
+from hagane.reconcile import engine, volume
 from hagane.reconcile.volume_part import VolumePart
 from tests.support import Running, running_cloud
 
@@ -178,6 +178,21 @@ def test_a_final_refusal_is_told_and_the_volume_can_go(world: World) -> None:
     world.http.delete(f"/volumes/{key}")
     world.wait(f"/volumes/{key}", "")
     world.nothing_left()
+
+
+def test_an_owner_is_not_told_what_is_wrong_inside_a_backend(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def strike(call: str, moment: str) -> None:
+        if call == "Volume":
+            raise Unavailable("There is no key of client.hagane in /etc/ceph/keyring.")
+
+    monkeypatch.setattr(volume, "PATIENCE", -1.0)
+    world.backend.strike = strike
+    key = world.http.post("/volumes", json={"volume": {"size": 1}}).json()["volume"]["id"]
+    world.wait(f"/volumes/{key}", "error")
+    told = world.http.get("/messages").json()["messages"][0]["user_message"]
+    assert told.endswith(volume.NO_ANSWER) and "keyring" not in told
+    world.http.delete(f"/volumes/{key}")
+    world.wait(f"/volumes/{key}", "")
 
 
 class Silent:

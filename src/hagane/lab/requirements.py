@@ -52,7 +52,7 @@ async def demand(site: Site) -> None:
 
 
 def missing_packages(*groups: str) -> list[str]:
-    """Debian packages of these groups ("python", "real", "test") whose file is not on this machine."""
+    """Debian packages of these groups ("python", "real", "test", "ceph") whose file is not on this machine."""
     lines = (line.split() for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#"))
     return [package for group, package, proof in lines if group in groups and not glob.glob(proof)]  # noqa: PTH207
 

@@ -31,6 +31,7 @@ from hagane.volume.type_row import TYPE
 log = logging.getLogger(__name__)
 FINAL = (DeviceFailed, Invalid, NotFound, TooLarge)
 PATIENCE = 600.0  # seconds that a backend may be unavailable before a new volume is an error
+NO_ANSWER = "The storage backend has not answered for ten minutes."  # why not, the pool says to operators
 
 
 class VolumeReconciler:
@@ -76,7 +77,8 @@ class VolumeReconciler:
             return await self._failed(row, step, error, claim)
         except Unavailable as error:
             if step.verb == "make" and clock.wall() - claim.since > PATIENCE:
-                return await self._failed(row, step, error, claim)
+                given_up = Unavailable(NO_ANSWER, detail=f"{error.message} {error.detail}")
+                return await self._failed(row, step, given_up, claim)
             raise
         if changes is not None:
             await self._write(row, changes, claim)
