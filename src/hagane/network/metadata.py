@@ -1,7 +1,8 @@
 """The port from which a network's machines get 169.254.169.254: one per network that has a subnet with DHCP.
 
 It is this service's own (`network:distributed`, device `ovnmeta-<network>`), comes with the first such subnet, has an
-address of each IPv4 one, and goes with the last. In OVN it is an ordinary port, bound where its sockets are.
+address of each IPv4 one, and goes with the last: over IPv6 it is asked at a link-local address, for which it needs no
+other. In OVN it is an ordinary port, bound where its sockets are.
 """
 
 from hagane.network import address, port_make, port_row, subnet_row
@@ -15,14 +16,15 @@ def device(network_id: str) -> str:
 
 
 def _serves(subnet: Row) -> bool:
-    return bool(subnet["enable_dhcp"]) and subnet["ip_version"] == 4 and address.fits_owner(subnet, OWNER)
+    return bool(subnet["enable_dhcp"]) and address.fits_owner(subnet, OWNER)
 
 
 async def follow(tx: Tx, network: Row, *, request_id: str | None = None) -> None:
     """Give the network's metadata port the addresses that its subnets call for; make or remove it as needed."""
-    subnets = [s for s in await subnet_row.of_network(tx, network["id"]) if _serves(s)]
+    served = [s for s in await subnet_row.of_network(tx, network["id"]) if _serves(s)]
+    subnets = [s for s in served if s["ip_version"] == 4]
     port = await port_row.PORT.get(tx, network_id=network["id"], device_id=device(network["id"]))
-    if not subnets:
+    if not served:
         if port is not None:
             await port_row.remove(tx, port, request_id=request_id)
         return
@@ -31,7 +33,7 @@ async def follow(tx: Tx, network: Row, *, request_id: str | None = None) -> None
         await port_make.make(tx, network, project=network["project_id"], owner=OWNER, device=device(network["id"]),
                              fixed=wishes, groups=[], limited=False, request_id=request_id)  # fmt: skip
         return
-    wanted = {s["id"] for s in subnets}
+    wanted = {s["id"] for s in served}
     kept = [f for f in port["fixed_ips"] if f["subnet_id"] in wanted]
     gone = [f for f in port["fixed_ips"] if f["subnet_id"] not in wanted]
     new = [s for s in subnets if s["id"] not in {f["subnet_id"] for f in kept}]

@@ -181,6 +181,22 @@ def test_the_metadata_port_follows_the_subnets_with_dhcp(alice: Net) -> None:
     alice.delete("subnet", first)
 
 
+def test_machines_with_ipv6_alone_have_a_metadata_port(alice: Net) -> None:
+    network = alice.network()
+
+    def subnets() -> list[set[str]]:
+        return [{fixed["subnet_id"] for fixed in port["fixed_ips"]} for port in metadata(alice, network)]
+
+    six = alice.subnet(network, "fd00:7::/64", ipv6_ra_mode="slaac", ipv6_address_mode="slaac")
+    assert subnets() == [{six["id"]}]
+    four = alice.subnet(network, "10.7.0.0/24")
+    assert subnets() == [{six["id"], four["id"]}]
+    alice.delete("subnet", four)
+    assert subnets() == [{six["id"]}]
+    alice.delete("subnet", six)
+    assert subnets() == []
+
+
 def test_subnets_are_cut_out_of_pools(alice: Net, bob: Net, root: Net) -> None:
     pool = alice.make("subnetpool", name="p", prefixes=["20.0.0.0/16", "20.1.0.0/16"], default_prefixlen=24)
     assert pool["prefixes"] == ["20.0.0.0/15"]
