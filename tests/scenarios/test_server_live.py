@@ -9,6 +9,7 @@ import pytest
 from hagane.drivers.hypervisor.base import Power, Seen
 from hagane.drivers.hypervisor.sim_knobs import Delays
 from hagane.errors import Unavailable
+from hagane.reconcile import server_live
 from hagane.reconcile.server_live import Place, Sight, place_of
 from tests.scenarios.server_world import V21, World, beside, world
 from tests.scenarios.test_server_faults import action, delete
@@ -148,6 +149,36 @@ async def test_deleted_on_its_way(tmp_path: Path) -> None:
         await under_way(w, server_id)
         await end(w, server_id)
         assert await statuses(w) == [("live-migration", "cancelled")]
+
+
+async def test_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of a Host that is emptied wait, and hold up nobody who wants something else of it."""
+    monkeypatch.setattr(server_live, "AT_ONCE", 1)
+    monkeypatch.setattr(server_live, "AGAIN", 0.05)
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        rows = [await w.row(one["id"]) for one in [await w.create() for _ in range(3)] if await w.settled(one["id"])]
+        host = next(name for name in ("a", "b") if [row["host"] for row in rows].count(name) > 1)
+        first, second = [row["id"] for row in rows if row["host"] == host][:2]
+        await go(w, first)
+        migration = await under_way(w, first)
+        await go(w, second)
+
+        async def waits() -> bool:
+            told = await w.db.fetch("SELECT reason FROM work WHERE kind = 'server' AND key = :id", {"id": second})
+            return bool(told) and "other machines are leaving" in told[0]["reason"]
+
+        await w.until(waits)
+        assert w.hosts[host].faults.calls["migrate"] == 1
+        w.hosts[host].delays = Delays.none()
+        one = f"{V21}/servers/{first}/migrations/{migration['id']}"
+        assert (await w.admin.delete(one)).status_code == 202
+        stayed, went = await w.settled(first), await w.settled(second)
+        assert stayed and went and stayed["OS-EXT-SRV-ATTR:host"] == host != went["OS-EXT-SRV-ATTR:host"]
+        for row in rows:
+            await delete(w, row["id"])
+            assert await w.settled(row["id"]) is None
+        await w.pass_over()
+        assert await w.leaks() == {}
 
 
 async def test_it_goes_off_on_its_way(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ was. What is left on either Host is removed at once, or swept by the Host's own 
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -38,8 +39,9 @@ from hagane.state.database import Row, Tx
 
 log = logging.getLogger(__name__)
 UP = (Power.ON, Power.PAUSED)
-AGAIN = 5.0  # seconds between looks at Hosts that do not say where the machine is
-MOST_SECONDS = 4 * 3600.0  # memory and disks may be large
+AT_ONCE = 3  # machines that one Host lets go at a time; the others of a Host that is emptied wait, and run
+AGAIN = 5.0  # seconds between looks at Hosts that do not say where the machine is, or that have others to let go
+MOST_SECONDS = 4 * 3600.0  # until it is given up that they say it
 
 
 @dataclass(frozen=True)
@@ -88,24 +90,41 @@ class LiveMoves:
 
     def __init__(self, cloud: Cloud, registry: Registry, volumes: Volumes) -> None:
         self._db, self._registry, self._volumes = cloud.db, registry, volumes
+        self._leaving = Counter[str]()  # machines that this process brings away, by Host
 
     async def step(self, row: Row, ports: Sequence[Row], image: ImageInfo | None) -> Outcome:
         if row["move"]["to"] is None:
             return await self._begin(row)
+        if self._waits(row):
+            return Wait(AGAIN, f"{AT_ONCE} other machines are leaving {row['host']}; it goes after them.")
         here, there = await self._look(row["host"], row["id"]), await self._look(row["move"]["to"], row["id"])
         where = place_of(row["power"], here, there)
-        deadline = clock.seconds(row["acted_at"]) + MOST_SECONDS
         if where is Place.THERE:
             return await self._arrived(row)
         if where is Place.NOWHERE:
             return await self.undo(row, DeviceFailed("The machine does not run any more."), off=True)
         if row["move"].get("abort"):
             return await self.undo(row, DeviceFailed("The live migration was cancelled."), status="cancelled")
-        if clock.wall() > deadline:
-            return await self.undo(row, DeviceFailed(f"It took too long: the machine is {where.value}. Given up."))
         if where is Place.UNKNOWN:
-            return Wait(AGAIN, f"The machine is {where.value}: {row['host']} or {row['move']['to']}.", deadline)
-        return await self._go(row, ports, image, left=there.seen is not None)
+            return await self._unknown(row)
+        self._leaving[row["host"]] += 1
+        try:
+            return await self._go(row, ports, image, left=there.seen is not None)
+        finally:
+            self._leaving[row["host"]] -= 1
+
+    def _waits(self, row: Row) -> bool:
+        """Whether others go first. Where something of it is there already, or it is not to go, it is looked at."""
+        if self._leaving[row["host"]] < AT_ONCE or row["move"].get("abort"):
+            return False
+        return row["id"] not in self._registry.station(row["move"]["to"]).seen
+
+    async def _unknown(self, row: Row) -> Outcome:
+        deadline = clock.seconds(row["acted_at"]) + MOST_SECONDS
+        where = f"The machine is {Place.UNKNOWN.value}: {row['host']} or {row['move']['to']}."
+        if clock.wall() > deadline:
+            return await self.undo(row, DeviceFailed(f"{where} Given up."))
+        return Wait(AGAIN, where, deadline)
 
     async def _look(self, host: str, server_id: str) -> Sight:
         with contextlib.suppress(HaganeError):
@@ -128,8 +147,7 @@ class LiveMoves:
             sources = await self._volumes.connect_at(row, target.name)
             machine = machine_of(row, ports, image, b"" if row["config_drive"] else None, sources=sources)
             await self._db.write(lambda tx: _set_out(tx, row))
-            async with source.turn():
-                await telling(self._db, row, steps, self._carried(row, machine, source, target, steps))
+            await telling(self._db, row, steps, self._carried(row, machine, source, target, steps))
         except HaganeError as error:
             return await self._stopped(row, steps, error)
         finally:
