@@ -23,7 +23,7 @@ _FIELD = re.compile(r"\{([A-Za-z_][\w-]*(?:\.[\w-]+|\[[^\[\]{}]+\])*)\}|\{\{|\}\
 _KEY = re.compile(r"\.([\w-]+)|\[([^\[\]]+)\]")
 HIDDEN = frozenset({"password", "auth_token", "bmc_password"})
 EMPTY = ("", "None", "[]", "{}")
-SECONDS = 2.0  # of the processor's time for one rule
+SECONDS = 1.0  # of the processor's time for one rule
 LONGEST = 65536  # letters of a text that was filled in
 _WRONG = (Invalid, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, re.error, TooLong)
 """What a rule can run into by its own fault."""

@@ -1,6 +1,11 @@
-"""Inspection rules: what an operator wants done with a Node by what its inspection found (inspection_language.py)."""
+"""Inspection rules: what an operator wants done with a Node by what its inspection found (inspection_language.py).
+
+A sensitive rule may hold passwords: nobody reads again what it does, and the database has it encrypted.
+"""
 
 from typing import Any
+
+import msgspec
 
 from hagane.api.http import Request
 from hagane.api.resource import REQUIRED, Attr
@@ -10,8 +15,10 @@ from hagane.baremetal.inspection_language import ACTIONS, OPERATORS, Word, split
 from hagane.baremetal.resource import BareResource
 from hagane.errors import Invalid
 from hagane.state.database import Row, Tx
+from hagane.state.secret import Secrets
 
 MULTIPLE = ("any", "all", "first", "last")
+_HIDDEN = ("conditions", "actions")
 
 
 def _entries(field: str, value: Any, words: dict[str, Word], *, inverts: bool) -> list[Row]:
@@ -60,7 +67,7 @@ def _phase(field: str, value: Any) -> Any:
 
 
 class InspectionRules(BareResource):
-    name, plural, noun, title = "inspection_rule", "inspection_rules", "inspection_rule", "Inspection rule"
+    name, plural, noun, title = "inspection_rule", "inspection_rules", "inspection_rule", "Rule"
     path, ident, since = V1 + "/inspection_rules", "inspection_rule_uuid", 96
     before = "The API version does not allow inspection rules"
     attrs = (
@@ -73,23 +80,47 @@ class InspectionRules(BareResource):
         Attr("phase", Custom(rule=_phase, kind="text"), "cu", lambda: "main"),
         Attr("conditions", Custom(rule=_conditions), "cu", list),
         Attr("actions", Custom(rule=_actions), "cu", REQUIRED),
+        Attr("secrets", Str(None), default=str, shown=False),
     )
     indexes = ("phase", "created_at, id")
     brief = ("uuid", "priority", "phase", "description")
     patchable = ("actions", "conditions", "description", "phase", "priority", "sensitive")
     filters = ("phase",)
 
+    def __init__(self, cloud: Any) -> None:
+        super().__init__(cloud)
+        self.secrets = cloud.use(Secrets)
+
+    def document(self, row: Row) -> Row:
+        return super().document(opened(self.secrets, row))
+
     def finish(self, request: Request, row: Row, view: Row, chosen: tuple[str, ...] | None) -> Row:
         if row["sensitive"]:
-            view |= {name: None for name in ("conditions", "actions") if name in view}
+            view |= {name: None for name in _HIDDEN if name in view}
         return view
 
     async def creating(self, request: Request, tx: Tx, row: Row) -> None:
         await self.unique(tx, "id", row["id"], f"An inspection rule with UUID {row['id']} already exists.")
+        row |= _sealed(self.secrets, row)
 
     async def updating(self, request: Request, tx: Tx, old: Row, changes: Row) -> None:
         if old["sensitive"] and not changes.get("sensitive", True):
             raise Invalid("Inspection rules cannot have the sensitive flag unset.")
+        changes |= _sealed(self.secrets, opened(self.secrets, old) | changes)
+
+
+def _sealed(secrets: Secrets, row: Row) -> Row:
+    """What of a rule is written otherwise than it was given."""
+    if not row["sensitive"]:
+        return {}
+    hidden = secrets.encrypt(msgspec.json.encode({name: row[name] for name in _HIDDEN}).decode())
+    return {name: [] for name in _HIDDEN} | {"secrets": hidden}
+
+
+def opened(secrets: Secrets, row: Row) -> Row:
+    """A rule with what it hides."""
+    hidden: Row = msgspec.json.decode(secrets.decrypt(row["secrets"])) if row["secrets"] else {}
+    return row | hidden
 
 
 RULE = InspectionRules.table

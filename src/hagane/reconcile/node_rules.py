@@ -9,7 +9,7 @@ from hagane.api.resource import Attr
 from hagane.api.types import BadValue
 from hagane.baremetal import inspection_language as language
 from hagane.baremetal.driver import complete
-from hagane.baremetal.inspection_rule import RULE
+from hagane.baremetal.inspection_rule import RULE, opened
 from hagane.baremetal.nic import Nics
 from hagane.baremetal.node import NODE, check_name
 from hagane.baremetal.node_part import check_trait
@@ -37,11 +37,11 @@ async def apply(job: Job, inventory: Row, plugin_data: Row) -> None:
         return
     nics = await Nics.table.select(job.tools.db, {"node_id": job.id}, order="created_at, id")
     row = job.row | job.changes
-    opened = {part: whole for part, whole in job.opened().items() if part in ("driver_info", "instance_info")}
-    before = _view(ATTRS, row) | opened
+    whole = {part: one for part, one in job.opened().items() if part in ("driver_info", "instance_info")}
+    before = _view(ATTRS, row) | whole
     subject = language.Subject(deepcopy(before), [_view(Nics.attrs, nic) for nic in nics], inventory, plugin_data)
     try:
-        held = language.apply(rules, subject)
+        held = language.apply([opened(job.tools.secrets, rule) for rule in rules], subject)
         job.changes |= await _of_node(job, row, before, subject.node)
         await job.tools.db.write(lambda tx: _store(tx, job.id, nics, subject))
     except (Invalid, language.Refused) as error:

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from hagane.baremetal.inspection_rule import RULE
 from tests.api.baremetal.test_node import enrol, fault, verb
 from tests.support import Running
 
@@ -75,3 +76,24 @@ def test_an_inspected_node_is_as_its_rules_say(metal: httpx.Client, cloud: Runni
     assert (other["provision_state"], other["resource_class"], other["traits"]) == ("manageable", None, [])
     for made in (rule, refusal):
         assert metal.delete(f"/inspection_rules/{made['uuid']}").status_code == 204
+
+
+def test_a_sensitive_rule_is_kept_encrypted_and_applied(metal: httpx.Client, cloud: Running) -> None:
+    condition = {"op": "eq", "args": {"values": ["{node.name}", "trusted"]}}
+    action = {"op": "set-attribute", "args": {"path": "extra/told", "value": "hush-1"}}
+    made = make(metal, sensitive=True, conditions=[condition], actions=[action])
+    assert (made["conditions"], made["actions"]) == (None, None)
+    path = f"/inspection_rules/{made['uuid']}"
+    changes = [{"op": "replace", "path": "/actions/0/args/value", "value": "hush-2"}]
+    assert metal.patch(path, json=changes).json()["actions"] is None
+
+    async def kept() -> str:
+        return str(await RULE.get(cloud.hagane.cloud.db, id=made["uuid"]))
+
+    assert "hush" not in cloud.run(kept)
+    node = enrol(metal, name="trusted", inspect_interface="agent")["uuid"]
+    for target in ("manage", "inspect"):
+        verb(metal, node, target)
+        cloud.settle()
+    assert metal.get(f"/nodes/{node}").json()["extra"] == {"told": "hush-2"}
+    assert metal.delete(path).status_code == 204

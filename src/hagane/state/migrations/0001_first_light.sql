@@ -758,6 +758,7 @@ CREATE TABLE inspection_rule (
   phase TEXT,
   conditions TEXT,
   actions TEXT,
+  secrets TEXT,
   PRIMARY KEY (id)
 );
 
