@@ -20,7 +20,18 @@ from hagane.state import work
 from hagane.volume.attach import detach as take_away
 from tests.scenarios.server_world import V21, World, world
 from tests.scenarios.test_server_crash import Death, kill
-from tests.scenarios.test_server_faults import WATCHING, action, calls, delete, fail, migrate, migrated, shelve, stop
+from tests.scenarios.test_server_faults import (
+    WATCHING,
+    action,
+    calls,
+    delete,
+    fail,
+    migrate,
+    migrate_live,
+    migrated,
+    shelve,
+    stop,
+)
 from tests.scenarios.volume_fault import (
     WAYS,
     Act,
@@ -59,6 +70,7 @@ SCENARIOS: dict[str, tuple[bool, list[Act], Act, str | None]] = {
     "hard reboot": (True, [attached], action(reboot={"type": "HARD"}), "ACTIVE"),
     "rebuild": (True, [attached], rebuild, "ACTIVE"),
     "migrate": (True, [attached], migrate, "VERIFY_RESIZE"),
+    "migrate while it runs": (False, [attached], migrate_live, "ACTIVE"),
     "migrate, reverted": (False, [attached, migrated], action(revertResize=None), "ACTIVE"),
     "shelve": (True, [attached], action(shelve=None), "SHELVED_OFFLOADED"),
     "unshelve": (True, [attached, shelve], action(unshelve=None), "ACTIVE"),
