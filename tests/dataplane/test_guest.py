@@ -144,8 +144,10 @@ async def test_a_network_without_dhcp_gets_its_addresses_from_the_config_drive(
     }
     (tmp_path / "openstack" / "latest" / "network_data.json").write_text(json.dumps(data))
     async with boot(image.path, tmp_path, *config_drive(tmp_path)) as machine:
-        said = await machine.ssh(key, "ip -o addr show eth0; ip route; ip -6 route; sleep 3; ip -o -4 addr; ps")
+        said = await machine.ssh(key, "ip -o addr show eth0; ip route; ip -6 route; sleep 3; ip -o -4 addr; ps; "
+                                      "echo to stdout >/dev/stdout")  # fmt: skip
     assert "inet6 fd00::5/56 " in said and "fd00::/56 dev eth0" in said, said
+    assert said.endswith("to stdout\n")
     assert said.count("inet 169.254.169.15/25 ") == 2 and "udhcpc" not in said, said
     assert "default via 169.254.169.2 dev eth0" in said, said
 
