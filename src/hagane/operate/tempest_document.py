@@ -45,12 +45,6 @@ SERVICES = {"image": "glance", "compute": "nova", "network": "neutron", "volumev
 SCOPED = ("nova", "neutron", "glance", "cinder", "keystone", "placement", "ironic")
 """Services whose policies know of scopes."""
 
-MTU_NETWORKS = (
-    '[{"provider:network_type": "geneve", "mtu": 1200, "cidr": "10.100.0.0/16"},'
-    ' {"provider:network_type": "geneve", "mtu": 1300, "cidr": "10.200.0.0/16"}]'
-)
-"""Two networks whose packets differ in size, of the type that projects get."""
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -214,7 +208,6 @@ def _neutron(facts: Facts) -> dict[str, Section]:
     told: Section = {
         "available_type_drivers": [kind for kind in TYPES if kind == "geneve" or facts.physical_networks],
         "provider_vlans": facts.physical_networks,
-        "test_mtu_networks": MTU_NETWORKS,
         "max_mtu": UNDERLAY_MTU,
         "firewall_driver": "ovn",
         "dns_domain": DOMAIN.rstrip("."),
