@@ -8,7 +8,6 @@ Hosts get theirs as docs/volumes.md says.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from hagane.lab import netns
 from hagane.lab.netns import End, inside
 from hagane.lab.process import tool
+from tests.dataplane.slot import slot
 
 SLOTS = 8
 USER, POOL = "hagane", "volumes"
@@ -199,8 +199,8 @@ class Ceph:
 @contextmanager
 def cluster(folder: Path) -> Iterator[Ceph]:
     """A cluster that is up inside the block."""
-    with _slot() as slot:
-        made = Ceph(folder, slot)
+    with slot("ceph", SLOTS) as number:
+        made = Ceph(folder, number)
         made.down()  # what an interrupted run left
         began = time.monotonic()
         try:
@@ -209,21 +209,3 @@ def cluster(folder: Path) -> Iterator[Ceph]:
             yield made
         finally:
             made.down()
-
-
-@contextmanager
-def _slot() -> Iterator[int]:
-    """A number that no other run of these tests on this machine has."""
-    for number in range(SLOTS):
-        lock = os.open(f"/run/lock/hagane-ceph-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        try:
-            yield number
-        finally:
-            os.close(lock)
-        return
-    raise AssertionError(f"{SLOTS} runs of these tests are under way")

@@ -6,7 +6,6 @@ Several test runs may have one each at a time: whoever runs holds the lock of a 
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from hagane.lab import central, host, libvirtd, machine, netns
 from hagane.lab.process import DaemonSeen, tool
 from hagane.lab.site import Site
 from hagane.operate.site import site
+from tests.dataplane.slot import slot
 from tests.outside import Process
 
 T = TypeVar("T")
@@ -198,8 +198,8 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
     """A cloud that is up inside the block. QEMU runs as a user of its own, who must be able to come to its state."""
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
-    with _slot() as slot:
-        cloud = Cloud(folder, slot, **settings)
+    with slot("test", SLOTS) as number:
+        cloud = Cloud(folder, number, **settings)
         assert cloud.process.command("down").returncode == 0  # what an interrupted run left
         clock = Clock()
         try:
@@ -210,24 +210,6 @@ def running(folder: Path, **settings: Any) -> Iterator[Cloud]:
             assert "Traceback" not in told, told[max(0, told.index("Traceback") - 500) :][:4000]
         finally:
             cloud.down()
-
-
-@contextmanager
-def _slot() -> Iterator[int]:
-    """A number that no other run of these tests on this machine has."""
-    for number in range(SLOTS):
-        lock = os.open(f"/run/lock/hagane-test-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        try:
-            yield number
-        finally:
-            os.close(lock)
-        return
-    raise AssertionError(f"{SLOTS} runs of these tests are under way")
 
 
 def pings_from_here(address: str, wait: float = 1.0) -> bool:
