@@ -44,37 +44,12 @@ def routes(cloud: Cloud) -> list[Route]:
         return json_response(200, {"migration": _view(request, found, hosts=True)})
 
     async def cancel(request: Request) -> Response:
-        """It is broken off, and the Server stays where it is, unless it has just arrived."""
-        states = ("running", "queued", "preparing") if at(request, 65) else ("running",)
-
-        async def write(tx: Tx) -> None:
-            row = await find(tx, request)
-            need(request, api("servers:migrations:delete"), row)
-            refuse_locked(request, row)
-            refuse_state(row, "abort live migration", None, [Task.MIGRATING])
-            await _going(request, tx, row, "abort live migration", states, NotFound)
-            changes = {"move": row["move"] | {"abort": True}, "generation": row["generation"] + 1}
-            await told(request, tx, row, "live_migration_cancel", changes)
-            await work.wake(tx, KIND, row["id"], request_id=request.id)
-
-        await cloud.db.write(write)
+        await cloud.db.write(lambda tx: _cancel(request, tx))
         return empty(202)
 
     async def hurry(request: Request) -> Response:
-        """The Server stands still until it has arrived: so it does."""
         body = await request.json()
-
-        async def write(tx: Tx) -> None:
-            row = await find(tx, request)
-            need(request, api("servers:migrations:force_complete"), row)
-            HURRY.check("", body)
-            refuse_locked(request, row)
-            await _going(request, tx, row, "force complete", ("running",), Invalid)
-            refuse_state(row, "force_complete", [VmState.ACTIVE], [Task.MIGRATING])
-            changes = {"move": row["move"] | {"force": True}}
-            await told(request, tx, row, "live_migration_force_complete", changes)
-
-        await cloud.db.write(write)
+        await cloud.db.write(lambda tx: _hurry(request, tx, body))
         return empty(202)
 
     every, one = V21 + "/servers/{id}/migrations", V21 + "/servers/{id}/migrations/{migration}"
@@ -86,6 +61,31 @@ def routes(cloud: Cloud) -> list[Route]:
         Route("POST", one + "/action", hurry, "server_migration:action", rule=api(rule + "force_complete"),
               since="2.22", status=202),
     ]  # fmt: skip
+
+
+async def _cancel(request: Request, tx: Tx) -> None:
+    """It is broken off, and the Server stays where it is, unless it has just arrived."""
+    states = ("running", "queued", "preparing") if at(request, 65) else ("running",)
+    row = await find(tx, request)
+    need(request, api("servers:migrations:delete"), row)
+    refuse_locked(request, row)
+    refuse_state(row, "abort live migration", None, [Task.MIGRATING])
+    await _going(request, tx, row, "abort live migration", states, NotFound)
+    changes = {"move": row["move"] | {"abort": True}, "generation": row["generation"] + 1}
+    await told(request, tx, row, "live_migration_cancel", changes)
+    await work.wake(tx, KIND, row["id"], request_id=request.id)
+
+
+async def _hurry(request: Request, tx: Tx, body: Any) -> None:
+    """The Server stands still until it has arrived: so it does."""
+    row = await find(tx, request)
+    need(request, api("servers:migrations:force_complete"), row)
+    HURRY.check("", body)
+    refuse_locked(request, row)
+    await _going(request, tx, row, "force complete", ("running",), Invalid)
+    refuse_state(row, "force_complete", [VmState.ACTIVE], [Task.MIGRATING])
+    changes = {"move": row["move"] | {"force": True}}
+    await told(request, tx, row, "live_migration_force_complete", changes)
 
 
 async def _of(reader: Reader, row: Row, key: str) -> Row | None:
