@@ -317,6 +317,29 @@ async def test_what_a_kill_leaves_in_a_pool_goes(rbd: Rbd, monkeypatch: pytest.M
     assert set(rbd.images) == {"other", "temp-volume-open"} and not rbd.trash
 
 
+async def test_a_guest_is_told_of_a_growth_until_it_knows(rbd: Rbd) -> None:
+    """Who had the image grow may have died before, or the Host did not answer."""
+    driver, key, told = RbdVolumes("p", Client("u"), command=rbd), new(), []
+
+    class Host:
+        async def new_layer(self, volume_id: str, file: str) -> None:
+            raise AssertionError(file)
+
+        async def resize(self, volume_id: str, size: int) -> bool:
+            told.append((volume_id, size))
+            if len(told) == 1:
+                raise Unavailable("no answer")
+            return True
+
+    driver.holder = Host()
+    await driver.apply(Volume(key, 1))
+    assert not told
+    with pytest.raises(Unavailable):
+        await driver.apply(Volume(key, 2))
+    await driver.apply(Volume(key, 2))
+    assert told == [(key, 2 * GIB)] * 2
+
+
 async def test_a_copy_that_another_process_makes_stays(rbd: Rbd, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two of its steps nothing shows that somebody is at work."""
     driver, key = RbdVolumes("p", Client("u"), command=rbd), new()

@@ -92,12 +92,13 @@ class BlockVolumes(ABC):
     async def _volume(self, desired: Volume, moved: Moved) -> None:
         name, size = VOLUME + desired.id, desired.size_gb * GIB
         have = (await self._sizes(name)).get(name)
+        fresh = have is None or desired.over
         if have is None or desired.over:
             have = await self._make(desired, name, moved, over=have is not None)
         if have < size:
             await self._grow(name, size)
-            if self.holder is not None:
-                await self.holder.resize(desired.id, size)
+        if not fresh and self.holder is not None:
+            await self.holder.resize(desired.id, size)  # also one that has grown already: who did it may have died then
 
     async def _make(self, desired: Volume, name: str, moved: Moved, *, over: bool) -> int:
         """Returns the new volume's size."""
