@@ -144,7 +144,11 @@ def new_layer(connection: Any, machine_id: str, source: str, file: str) -> None:
 
 
 def resize(connection: Any, machine_id: str, source: str, size: int) -> None:
-    """The disk with this source has so many bytes, and the guest is told. Raises Unavailable."""
+    """The disk with this source has so many bytes, and the guest is told; one that is off sees it at its start. Raises
+    Unavailable."""
+    stored = find(connection, machine_id)
+    if stored is not None and not stored.isActive():
+        return
     domain, disk = _with_source(connection, machine_id, source)
     domain.blockResize(disk.target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
