@@ -27,7 +27,7 @@ async def complete(tx: Tx, network: Row, old: Row, changes: Row) -> None:
     if "binding_host_id" in changes:
         changes |= port_row.binding(changes["binding_host_id"] or "")
     if changes.keys() & {"dns_name", "dns_domain", "fixed_ips"}:
-        changes["dns_assignment"] = dns.names(old | changes, network["dns_domain"])
+        changes["dns_assignment"] = dns.names(old | changes, network)
 
 
 def _check_mac(old: Row, mac: str | None) -> None:

@@ -67,7 +67,7 @@ async def complete(tx: Tx, row: Row, network: Row) -> None:
     row["extra_dhcp_opts"] = [o for o in row.get("extra_dhcp_opts") or [] if o["opt_value"] is not None]
     row["binding_profile"] = row.get("binding_profile") or {}
     holder = row["device_owner"] == "network:floatingip"  # it holds an address and is never plugged in
-    row |= {"status": "N/A" if holder else "DOWN", "dns_assignment": dns.names(row, network["dns_domain"])}
+    row |= {"status": "N/A" if holder else "DOWN", "dns_assignment": dns.names(row, network)}
     row |= binding(row.get("binding_host_id") or "")
 
 

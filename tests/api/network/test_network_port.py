@@ -161,7 +161,7 @@ def test_dhcp_options_are_changed_one_by_one(alice: Net, wired: Any) -> None:
     ]
 
 
-def test_a_name_is_told_to_dns(alice: Net) -> None:
+def test_a_name_is_told_to_dns(root: Net, alice: Net) -> None:
     network = alice.network(dns_domain="example.org.")
     alice.subnet(network, "10.9.0.0/24")
     port = alice.port(network, dns_name="Web", fixed_ips=[{"ip_address": "10.9.0.5"}])
@@ -170,6 +170,8 @@ def test_a_name_is_told_to_dns(alice: Net) -> None:
     own = alice.change("port", port, dns_domain="mine.example.")
     assert (own["dns_domain"], own["dns_assignment"][0]["fqdn"]) == ("mine.example.", "web.mine.example.")
     assert alice.change("port", port, dns_domain="")["dns_assignment"][0]["fqdn"] == "web.example.org."
+    guest = root.port(network, dns_name="bank", dns_domain="test.")  # on a network of somebody else's
+    assert guest["dns_assignment"][0]["fqdn"] == "bank.example.org."
 
 
 def test_administrators_bind_ports_to_hosts(root: Net, alice: Net, wired: Any) -> None:

@@ -1,12 +1,12 @@
 """Names of ports: OVN itself answers questions for them on their network, whichever resolver is asked. Pure functions.
 
-A port has a name in its own domain, or else in its network's; a row for each (ovn-nb(5), "DNS"), forward and back. On
-somebody else's network it has one in the network's domain only: else a project could tell all that are there where
-other people's sites are.
+A port has a name in its domain (network/dns.py); a row for each (ovn-nb(5), "DNS"), forward and back. On somebody
+else's network it has no name outside of that.
 """
 
 from ipaddress import ip_address
 
+from hagane.network import dns
 from hagane.ovn.desired import Desired
 from hagane.ovn.northbound import Table
 from hagane.reconcile.ovn import switch
@@ -16,7 +16,7 @@ from hagane.state.database import Row
 def names(me: str, row: Row, network: Row) -> list[Desired]:
     """The row of a port, whose key is `me`."""
     host, own = row.get("dns_name") or "", row.get("project_id") == network.get("project_id")
-    domain = ((row.get("dns_domain") if own else "") or network.get("dns_domain") or "").rstrip(".")
+    domain = dns.domain(row, network).rstrip(".")
     addresses = [fixed["ip_address"] for fixed in row["fixed_ips"] or ()]
     if not (host and domain and addresses):
         return []
