@@ -1,6 +1,5 @@
 """Live migrations: the machine runs all the time, and afterwards all that it has is on the other Host."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +182,12 @@ async def test_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_it_goes_off_on_its_way(tmp_path: Path) -> None:
     """A guest that shuts itself down is not started again."""
-    async with world(tmp_path, hosts=("a", "b"), delays=replace(SLOW, migrate=1.0)) as w:
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
         server_id, source, _ = await begin(w)
         await go(w, server_id)
         await under_way(w, server_id)
         w.hosts[source].happen(server_id, Power.OFF)
+        await w.hosts[source].hurry(server_id)
         await w.settled(server_id)
         await w.pass_over()
         shown = await w.settled(server_id)
@@ -199,13 +199,14 @@ async def test_it_goes_off_on_its_way(tmp_path: Path) -> None:
 
 async def test_the_new_host_is_lost_when_it_has_arrived(tmp_path: Path) -> None:
     """The Server is there, as its old Host has forgotten it: nobody takes what is there for rubbish later."""
-    async with world(tmp_path, hosts=("a", "b"), delays=replace(SLOW, migrate=1.0)) as w:
-        server_id, _, dest = await begin(w)
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        server_id, source, dest = await begin(w)
         await go(w, server_id)
         await under_way(w, server_id)
         faults = w.hosts[dest].faults
         faults.fail("read", Unavailable("no answer"), times=None)
         faults.fail("receive", Unavailable("no answer"), after=True)
+        await w.hosts[source].hurry(server_id)
 
         async def over() -> bool:
             return (await w.row(server_id))["task_state"] is None
