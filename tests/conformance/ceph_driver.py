@@ -187,9 +187,11 @@ async def test_what_is_wrong_is_said_in_words(ceph: Ceph, tmp_path: Path, wrong:
 
 
 async def test_a_full_pool_is_refused_and_can_be_emptied(make: Make, ceph: Ceph) -> None:
-    driver, key, other, snapshot = make(), new(), new(), new()
-    for one in (key, other):
+    """Ceph makes the trash of a pool with the first removal, and could not when it is full."""
+    driver, key, other, snapshot, first = make(), new(), new(), new(), new()
+    for one in (key, other, first):
         await driver.apply(Volume(one, 1))
+    await driver.apply(Absent("volume", first))
     await driver.apply(Snapshot(snapshot, key))
     ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", 1 << 20)
     try:

@@ -29,6 +29,7 @@ ALONE = ("fast-diff", "object-map", "exclusive-lock")
 FEATURES = ",".join(("layering", *reversed(ALONE)))
 OURS = (VOLUME, SNAPSHOT, TEMP)
 LOOK = 6.0  # seconds for an answer that shows that Ceph is well
+LEAST = 64 << 20  # bytes without which a pool counts as full: what is left would be gone before it is looked at again
 COUNT = 30.0  # seconds between looks at how full the pool is
 PURGE = 24 * 3600.0  # seconds for the bytes of one image to go
 FRESH = 300.0  # seconds for which it is believed where the monitors are
@@ -46,7 +47,7 @@ class RbdVolumes(BlockVolumes):
         super().__init__(command)
         self._pool, self._client, self._fixed = pool, client, monitors
         self._monitors: tuple[float, list[str]] = (0.0, [])
-        self._free, self._used = 1, 0  # bytes, as last seen
+        self._free, self._used = LEAST, 0  # bytes, as last seen
         self._counted = -COUNT
         self.secret = str(uuid5(_SECRETS, f"{client.conf} {client.user}"))
         """By this id a connection says whose key it needs."""
@@ -211,7 +212,7 @@ class RbdVolumes(BlockVolumes):
 
     def _room(self) -> None:
         """Ceph lets whoever writes to a full pool wait until there is room."""
-        if self._free <= 0:
+        if self._free < LEAST:
             raise DeviceFailed("The storage backend is full.")
 
     async def connection(self, volume_id: str) -> dict[str, Any]:
