@@ -221,6 +221,29 @@ async def test_the_new_host_is_lost_when_it_has_arrived(tmp_path: Path) -> None:
         await end(w, server_id)
 
 
+async def test_the_old_host_dies_on_the_way(tmp_path: Path) -> None:
+    """Nobody knows where the machine is; an administrator says that it is nowhere, and has it made anew."""
+    async with world(tmp_path, hosts=("a", "b"), delays=SLOW) as w:
+        server_id, source, dest = await begin(w)
+        await go(w, server_id)
+        migration = await under_way(w, server_id)
+        w.hosts[source].die()
+        assert (await w.admin.delete(f"{V21}/servers/{server_id}/migrations/{migration['id']}")).status_code == 202
+
+        async def evacuated() -> bool:
+            answer = await w.admin.post(f"{V21}/servers/{server_id}/action", json={"evacuate": {}})
+            assert answer.status_code in (200, 400, 409), answer.text
+            return answer.status_code == 200
+
+        await w.until(evacuated)
+        shown = await w.settled(server_id)
+        assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("SHUTOFF", dest)
+        assert await claims(w) == [(dest, 1)]
+        assert await statuses(w) == [("evacuation", "done"), ("live-migration", "cancelled")]
+        w.hosts[source].revive()
+        await end(w, server_id)
+
+
 async def test_another_process_goes_on(tmp_path: Path) -> None:
     """The one that led the way is gone: the machine is where it was, and is brought there by the next."""
     async with world(tmp_path, hosts=("a", "b"), delays=SLOW, lease=0.2) as w:
