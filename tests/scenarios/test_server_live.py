@@ -213,6 +213,7 @@ async def test_the_new_host_is_lost_when_it_has_arrived(tmp_path: Path) -> None:
 
         await w.until(over)
         assert (await w.row(server_id))["host"] == dest and await claims(w) == [(dest, 1)]
+        assert await w.db.fetch("SELECT step FROM event WHERE kind = 'server' AND finished_at IS NULL") == []
         faults.clear()
         shown = await w.settled(server_id)
         assert shown and (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", dest)

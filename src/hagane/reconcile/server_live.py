@@ -100,7 +100,7 @@ class LiveMoves:
         here, there = await self._look(row["host"], row["id"]), await self._look(row["move"]["to"], row["id"])
         where = place_of(row["power"], here, there)
         if where is Place.THERE:
-            return await self._arrived(row)
+            return await self._arrived(row, seen=there.seen is not None)
         if where is Place.NOWHERE:
             return await self.undo(row, DeviceFailed("The machine does not run any more."), off=True)
         if row["move"].get("abort"):
@@ -179,13 +179,14 @@ class LiveMoves:
         here, there = await self._look(row["host"], row["id"]), await self._look(row["move"]["to"], row["id"])
         where = place_of(row["power"], here, there)
         if where is Place.THERE:
-            return await self._arrived(row)
+            return await self._arrived(row, seen=there.seen is not None)
         if where is Place.UNKNOWN:
             return Wait(AGAIN, f"{error.message} The machine is {where.value}.")
         return await self.undo(row, error, steps, off=where is Place.NOWHERE)
 
-    async def _arrived(self, row: Row, steps: Steps | None = None) -> Outcome:
-        """It is there. What the old Host still has of it goes; so does its way to the volumes."""
+    async def _arrived(self, row: Row, steps: Steps | None = None, *, seen: bool = True) -> Outcome:
+        """It is there. What the old Host still has of it goes; so does its way to the volumes. One that nobody has
+        `seen` there is only looked for when its Host answers, and never made anew."""
         if steps is None:  # nobody saw it arrive: not all may be done
             steps = Steps(row)
             await self._clear(row["host"], row["id"])
@@ -193,7 +194,7 @@ class LiveMoves:
             await self._volumes.connect(row | {"host": row["move"]["to"]})
         except DeviceFailed as error:  # where it is does not depend on that; it is told when the machine is looked at
             log.warning("server %s has gone to %s without a volume: %s", row["id"], row["move"]["to"], error.message)
-        await self._db.write(lambda tx: _arrive(tx, row, steps))
+        await self._db.write(lambda tx: _arrive(tx, row, steps, seen=seen))
         return Wait(0.0, "It is looked at where it is now.")
 
     async def undo(
@@ -251,24 +252,24 @@ async def _set_out(tx: Tx, row: Row) -> None:
     await nic.going(tx, row, row["move"]["to"])
 
 
-def _over(row: Row, *, off: bool = False) -> dict[str, Any]:
-    """That nothing goes on any more. The machine is brought to its row, as after any change; the row of one that went
-    `off` by itself is brought to the machine."""
-    last = {"observed_generation": row["generation"]} if off else {"generation": row["generation"] + 1}
+def _over(row: Row, *, look: bool = False) -> dict[str, Any]:
+    """That nothing goes on any more. The machine is brought to its row, as after any change; or the row to the machine,
+    where that is only to be looked at."""
+    last = {"observed_generation": row["generation"]} if look else {"generation": row["generation"] + 1}
     return {"task_state": None, "move": None, "old_host": None} | last
 
 
-async def _arrive(tx: Tx, row: Row, steps: Steps) -> None:
-    if await store_row(tx, row, _over(row) | {"host": row["move"]["to"]}):
+async def _arrive(tx: Tx, row: Row, steps: Steps, *, seen: bool) -> None:
+    if await store_row(tx, row, _over(row, look=not seen) | {"host": row["move"]["to"]}):
         await release(tx, row["move"]["uuid"])
         await nic.bind(tx, row, row["move"]["to"])
         await migration_row.tell(tx, row["move"]["uuid"], "completed")
-        await steps.end(tx, whole=False)
+        await steps.end(tx, whole=not seen)
         await work.wake(tx, KIND, row["id"])
 
 
 async def _stay(tx: Tx, row: Row, steps: Steps, error: HaganeError, status: str, *, off: bool) -> None:
-    changes = _over(row, off=off)
+    changes = _over(row, look=off)
     if status == "error":
         changes["fault"] = fault(500, error.message, error.detail or error.message, clock.now())
     if await store_row(tx, row, changes):
