@@ -31,7 +31,8 @@ from hagane.reconcile.server_place import place
 from hagane.reconcile.server_plan import Apply, Blocked, Forget, Notice, Remove, Snapshot
 from hagane.reconcile.server_steps import Overtaken, Steps
 from hagane.reconcile.server_telling import telling
-from hagane.reconcile.server_volume import Volumes, held, leaving, under_way
+from hagane.reconcile.server_volume import Volumes
+from hagane.reconcile.server_volume_rows import held, leaving, under_way
 from hagane.state import clock
 from hagane.state.database import Row
 

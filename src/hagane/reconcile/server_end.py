@@ -15,7 +15,7 @@ from hagane.drivers.hypervisor.base import Seen
 from hagane.errors import HaganeError
 from hagane.image import store
 from hagane.placement.inventory import release
-from hagane.reconcile import server_plan, server_volume
+from hagane.reconcile import server_plan, server_volume_rows
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
@@ -65,7 +65,7 @@ async def finished(db: Database, row: Row, steps: Steps, seen: Seen, ports: list
         if not await store_row(tx, row, changes):
             return
         if row["devices"]:
-            await SERVER.update(tx, {"id": row["id"]}, {"devices": await server_volume.settled(tx, row)})
+            await SERVER.update(tx, {"id": row["id"]}, {"devices": await server_volume_rows.settled(tx, row)})
         await drop_nics(tx, row)
         if row["action"] == "evacuate":
             await migration_row.evacuated(tx, row, "done")
@@ -140,7 +140,7 @@ async def failed(
             if row["action"] == "evacuate":
                 await migration_row.evacuated(tx, row, "error")
             left = await _given_up(tx, row, error.message, there) if half else []
-            await steps.end(tx, error=error.message, whole=not server_volume.asked_for(row, left))
+            await steps.end(tx, error=error.message, whole=not server_volume_rows.asked_for(row, left))
 
     await db.write(write)
     if moved and left == row["devices"]:
@@ -153,8 +153,8 @@ async def _given_up(tx: Tx, row: Row, why: str, there: Collection[str] | None) -
     for one in row["nics"]:
         if one.get("new"):
             await nic.drop(tx, row, one["port_id"], owned=one["owned"])
-    left = await server_volume.undone(tx, row, why, there)
-    await SERVER.update(tx, {"id": row["id"]}, {"devices": left} | server_volume.version_before(row, left))
+    left = await server_volume_rows.undone(tx, row, why, there)
+    await SERVER.update(tx, {"id": row["id"]}, {"devices": left} | server_volume_rows.version_before(row, left))
     return left
 
 
@@ -185,7 +185,7 @@ async def _build_failed(db: Database, row: Row, steps: Steps, error: HaganeError
             await release(tx, row["id"])
             await nic.unbind(tx, row)
             if not again:
-                await server_volume.released(tx, row)
+                await server_volume_rows.released(tx, row)
             await steps.end(tx, error=error.message, whole=not again)
             await work.wake(tx, "host", row["host"])
 
@@ -234,7 +234,7 @@ async def forget(cloud: Cloud, row: Row, steps: Steps) -> Outcome:
             return
         await release(tx, row["id"])
         await nic.release(tx, row)
-        await server_volume.released(tx, row)
+        await server_volume_rows.released(tx, row)
         if row["move"]:
             await release(tx, row["move"]["uuid"])
         await quota.add(tx, row["project_id"], quota.charged(row), -1)

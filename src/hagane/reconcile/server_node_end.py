@@ -18,7 +18,7 @@ from hagane.cloud import Cloud
 from hagane.compute import migration_row, nic, past, quota
 from hagane.compute.console import TOKEN
 from hagane.compute.row import KIND, NOSTATE, SERVER, Task, VmState, fault
-from hagane.reconcile import server_node_volume, server_volume
+from hagane.reconcile import server_node_volume, server_volume_rows
 from hagane.reconcile.engine import Done, Failed, Outcome, Wait
 from hagane.reconcile.server_end import MOST_TRIES
 from hagane.reconcile.server_node_events import close, mirrored
@@ -186,7 +186,7 @@ async def forget(cloud: Cloud, row: Row, *, release: bool) -> Outcome:
             await claim.disown(tx, node, written=False)
             await work.wake(tx, "node", node["id"])
         await nic.release(tx, row)
-        await server_volume.released(tx, row)
+        await server_volume_rows.released(tx, row)
         await quota.add(tx, row["project_id"], row["flavor"], -1)
         await past.keep(tx, row)
         await TOKEN.delete(tx, {"server_id": row["id"]})

@@ -20,7 +20,7 @@ from hagane.compute.row import KIND, SERVER, Task, VmState, fault, port_ids
 from hagane.errors import Conflict, HaganeError
 from hagane.network import attach
 from hagane.placement.host import DEFAULT_ZONE
-from hagane.reconcile import server_node_volume, server_volume
+from hagane.reconcile import server_node_volume, server_volume_rows
 from hagane.reconcile.server_place import NOWHERE
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
@@ -75,7 +75,7 @@ async def place(tx: Tx, secrets: Secrets, keys: Sequence[str]) -> dict[str, Row]
         if not node and row["action"] == "evacuate":
             await migration_row.evacuated(tx, row, "error")
         if not node and row["launched_at"] is None:  # it came to nothing; one that has run keeps what it has
-            await server_volume.released(tx, row, made=True)
+            await server_volume_rows.released(tx, row, made=True)
             changes["devices"] = []
         await SERVER.update(tx, {"id": row["id"]}, changes)
         await _tell(tx, row, started, node, _why(refused))

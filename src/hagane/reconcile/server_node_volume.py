@@ -13,7 +13,7 @@ from hagane.baremetal.node_row import UNPLUGGED
 from hagane.cloud import Cloud
 from hagane.compute import device
 from hagane.errors import Conflict, DeviceFailed
-from hagane.reconcile import node_volume, server_volume
+from hagane.reconcile import node_volume, server_volume, server_volume_rows
 from hagane.reconcile.engine import Wait
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock
@@ -75,5 +75,5 @@ async def cut(cloud: Cloud, row: Row, node_id: str) -> None:
 
 
 async def _held(reader: Reader, row: Row) -> list[Row]:
-    ids = server_volume.held(row)
+    ids = server_volume_rows.held(row)
     return await ATTACHMENT.select(reader, {"id": ids}) if ids else []

@@ -11,7 +11,7 @@ from hagane.compute.server_group import GROUP
 from hagane.placement.choose import Choice, Wanted, choose, resources_of
 from hagane.placement.host import all_hosts
 from hagane.placement.inventory import claim, usages
-from hagane.reconcile import server_volume
+from hagane.reconcile import server_volume_rows
 from hagane.state import clock, event
 from hagane.state.database import Row, Tx
 
@@ -29,7 +29,7 @@ async def place(tx: Tx, keys: Sequence[str]) -> dict[str, Row]:
         host = await _claim(tx, row, choice, inventories)
         changes = _on(row, host) if host else _nowhere(row, choice)
         if not host and row["vm_state"] == VmState.BUILDING:
-            await server_volume.released(tx, row, made=True)
+            await server_volume_rows.released(tx, row, made=True)
             changes["devices"] = []
         await SERVER.update(tx, {"id": row["id"]}, changes)
         if host:

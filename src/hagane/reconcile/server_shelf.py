@@ -12,7 +12,7 @@ from hagane.compute import nic
 from hagane.compute.row import KIND, SERVER, SHUTDOWN, VmState, fault
 from hagane.errors import HaganeError
 from hagane.placement.inventory import release
-from hagane.reconcile import server_volume
+from hagane.reconcile import server_volume_rows
 from hagane.reconcile.server_end import drop_nics, plain_nic, store_row
 from hagane.reconcile.server_steps import Steps
 from hagane.state import clock, work
@@ -35,9 +35,9 @@ async def shelved(tx: Tx, row: Row, steps: Steps) -> None:
         # What was to leave its machine has, and what was to come is its own.
         await drop_nics(tx, row)
         await _leave(tx, row)
-        left = await server_volume.settled(tx, row)
+        left = await server_volume_rows.settled(tx, row)
         await SERVER.update(tx, {"id": row["id"]}, {"devices": left})
-        await server_volume.shelved(tx, row | {"devices": left})
+        await server_volume_rows.shelved(tx, row | {"devices": left})
         await steps.end(tx)
 
 
@@ -61,7 +61,7 @@ async def returned(tx: Tx, row: Row, steps: Steps, error: HaganeError) -> None:
     }  # fmt: skip
     if await store_row(tx, row, changes):
         await _leave(tx, row)
-        await server_volume.shelved(tx, row)
+        await server_volume_rows.shelved(tx, row)
         await steps.end(tx, error=error.message)
 
 

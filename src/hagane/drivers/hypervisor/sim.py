@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hagane.drivers.hypervisor import plan as step
@@ -19,7 +19,6 @@ from hagane.drivers.hypervisor.base import (
     HostFacts,
     Hypervisor,
     Machine,
-    MachineNic,
     Power,
     Progress,
     Seen,
@@ -27,26 +26,10 @@ from hagane.drivers.hypervisor.base import (
 from hagane.drivers.hypervisor.sim_guest import Shell, console_text, empty_qcow2, uptime_text
 from hagane.drivers.hypervisor.sim_journal import Journal
 from hagane.drivers.hypervisor.sim_knobs import Delays, Faults
+from hagane.drivers.hypervisor.sim_record import UP, Record, device_of, essence, now_of, seen_of
 from hagane.errors import Conflict, DeviceFailed, NotFound, Unavailable
 
 LOGGED_BOOTS = 5  # how many boots a console log goes back
-UP = (Power.ON, Power.PAUSED)
-
-
-@dataclass(slots=True)
-class _Record:
-    """One machine on the Host. `live` is what was stored when it started; `nics` and `attached` are plugged in now."""
-
-    stored: Machine | None = None
-    live: Machine | None = None
-    power: Power = Power.OFF
-    nics: tuple[MachineNic, ...] = ()
-    attached: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    sizes: dict[str, int] = field(default_factory=dict)
-    started: tuple[float, ...] = ()
-    ended: float | None = None
-    reason: str = ""
 
 
 class SimHypervisor:
@@ -69,13 +52,13 @@ class SimHypervisor:
         self.deaf: set[str] = set()  # machines whose guest answers no request: to shut down, to let go of a device
         self._facts = HostFacts(name, vcpus, memory_mb, disk_gb, "QEMU", 7_002_000, {"arch": "x86_64", "model": "sim"})
         self._clock, self._sleep, self._began = clock, sleep, clock()
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, Record] = {}
         self._images: dict[str, asyncio.Lock] = {}
         self._present: set[str] = set()  # base images brought here
         self._shells: dict[str, Shell] = {}
         self._hurried: dict[str, asyncio.Event] = {}  # machines on their way to another Host
         self._changed: Callable[[str], None] = lambda _machine_id: None
-        self._journal = Journal(state, _Record) if state else None
+        self._journal = Journal(state, Record) if state else None
 
     async def connect(self) -> None:
         self.faults.calls["connect"] += 1
@@ -92,7 +75,7 @@ class SimHypervisor:
 
     async def read(self) -> dict[str, Seen]:
         self.faults.before("read")
-        seen = ((machine_id, _seen(record)) for machine_id, record in self._records.items())
+        seen = ((machine_id, seen_of(record)) for machine_id, record in self._records.items())
         return {machine_id: one for machine_id, one in seen if one}
 
     async def apply(self, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> Seen:
@@ -101,7 +84,7 @@ class SimHypervisor:
         for todo in step.plan(self._have(machine), machine):
             name = type(todo).__name__
             self.faults.before(name, machine.id)
-            device = _device(todo)
+            device = device_of(todo)
             if device and machine.id in self.deaf:
                 stuck[device] = f"the guest does not let go of {device}; it will be gone after its next start"
                 continue
@@ -112,7 +95,7 @@ class SimHypervisor:
         if stuck:
             raise Unavailable(next(iter(stuck.values())))
         self.faults.after("apply", machine.id)
-        seen = _seen(self._records[machine.id]) if machine.id in self._records else None
+        seen = seen_of(self._records[machine.id]) if machine.id in self._records else None
         if seen is None:
             raise Unavailable(f"machine {machine.id} vanished while it was being changed")
         return seen
@@ -131,7 +114,7 @@ class SimHypervisor:
         record = self._records.get(machine.id)
         if record is None or record.power not in UP:
             raise Unavailable("the machine does not run")
-        target._keep(machine.id, replace(record, stored=_essence(machine)))
+        target._keep(machine.id, replace(record, stored=essence(machine)))
         self._keep(machine.id, None)
         self._hang_up(machine.id)
         target.faults.after("receive", machine.id)
@@ -212,7 +195,7 @@ class SimHypervisor:
     def lose(self, machine_id: str) -> None:
         """Somebody else removes the machine from the Host; its disks stay."""
         record = self._records[machine_id]
-        self._records[machine_id] = _Record(volumes=record.volumes)
+        self._records[machine_id] = Record(volumes=record.volumes)
         self._keep(machine_id, self._records[machine_id])
         self._changed(machine_id)
 
@@ -231,8 +214,8 @@ class SimHypervisor:
         self._changed("")
 
     def _have(self, machine: Machine) -> step.Have:
-        record = self._records.get(machine.id, _Record())
-        now = _now(record)
+        record = self._records.get(machine.id, Record())
+        now = now_of(record)
         return step.Have(
             power=record.power,
             boots=now.boots if now else 0,
@@ -240,11 +223,11 @@ class SimHypervisor:
             disks=frozenset(record.attached),
             stored=frozenset(record.volumes),
             sizes=record.sizes,
-            current=record.stored == _essence(machine),
+            current=record.stored == essence(machine),
         )
 
     async def _do(self, todo: step.Step, machine: Machine, images: dict[str, BaseImage], progress: Progress) -> None:
-        record = self._records.setdefault(machine.id, _Record())
+        record = self._records.setdefault(machine.id, Record())
         if name := step.TOLD.get(type(todo)):
             progress(name, 0)
         match todo:
@@ -254,7 +237,7 @@ class SimHypervisor:
                 await self._wire(todo, record)
             case step.Define():
                 await self._wait(self.delays.define)
-                record.stored = _essence(machine)
+                record.stored = essence(machine)
             case step.Start(paused):
                 await self._wait(self.delays.start)
                 self._start(record, paused=paused)
@@ -266,7 +249,7 @@ class SimHypervisor:
     async def _store(
         self,
         todo: step.MakeDisk | step.MakeDrive | step.GrowDisk | step.DropDisk,
-        record: _Record,
+        record: Record,
         images: dict[str, BaseImage],
         progress: Progress,
     ) -> None:
@@ -287,7 +270,7 @@ class SimHypervisor:
                 record.volumes = tuple(other for other in record.volumes if other != key)
 
     async def _wire(
-        self, todo: step.Plug | step.Unplug | step.Attach | step.Detach | step.Swap, record: _Record
+        self, todo: step.Plug | step.Unplug | step.Attach | step.Detach | step.Swap, record: Record
     ) -> None:
         """What is plugged into the machine while it runs."""
         plugs = isinstance(todo, step.Plug | step.Attach)
@@ -309,7 +292,7 @@ class SimHypervisor:
         self,
         todo: step.Stop | step.Pause | step.Resume | step.Suspend | step.Discard,
         machine: Machine,
-        record: _Record,
+        record: Record,
     ) -> None:
         """The machine's power, once it has started."""
         match todo:
@@ -328,7 +311,7 @@ class SimHypervisor:
             case step.Discard():
                 record.power = Power.OFF
 
-    def _start(self, record: _Record, *, paused: bool) -> None:
+    def _start(self, record: Record, *, paused: bool) -> None:
         stored = record.stored
         if stored is None:
             raise Unavailable("the machine changed meanwhile")
@@ -397,7 +380,7 @@ class SimHypervisor:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _keep(self, machine_id: str, record: _Record | None) -> None:
+    def _keep(self, machine_id: str, record: Record | None) -> None:
         """What is there of a machine from now on; None: nothing."""
         if record is None:
             self._records.pop(machine_id, None)
@@ -409,41 +392,3 @@ class SimHypervisor:
     async def _wait(self, seconds: float) -> None:
         if seconds > 0:
             await self._sleep(seconds)
-
-
-def _essence(machine: Machine) -> Machine:
-    """What is stored: without the wish for power, and without the bytes of the drive, which ten thousand would feel."""
-    drive = None if machine.config_drive is None else b""
-    return replace(machine, power=Power.ON, config_drive=drive, soft=False, soft_seconds=0)
-
-
-def _device(todo: step.Step) -> str:
-    """What the guest has to let go of."""
-    match todo:
-        case step.Unplug(nic):
-            return nic.port_id
-        case step.Detach(key):
-            return key
-    return ""
-
-
-def _now(record: _Record) -> Machine | None:
-    return record.live if record.power in UP else record.stored
-
-
-def _seen(record: _Record) -> Seen | None:
-    now = _now(record)
-    if now is None:
-        return None
-    running = record.power in UP
-    attached = record.attached if running else tuple(disk.key for disk in now.disks)
-    return Seen(
-        id=now.id,
-        power=record.power,
-        boots=now.boots,
-        nics=frozenset(nic.port_id for nic in (record.nics if running else now.nics)),
-        disks=frozenset(key for key in attached if not key.startswith(step.DRIVE)),
-        vcpus=now.vcpus,
-        memory_mb=now.memory_mb,
-        reason=record.reason,
-    )
